@@ -63,7 +63,7 @@ pub(crate) enum DeclarationUse {
 }
 
 impl DeclarationUse {
-    /// True if `finding` concerns commands with this purpose. Errors concern all.
+    /// Returns true if `finding` concerns commands with this purpose. Errors concern all.
     pub(crate) fn concerns(self, finding: &Diagnostic) -> bool {
         let of_nodes = matches!(
             finding.code,
@@ -88,7 +88,7 @@ impl DeclarationArgs {
         self.path().is_none() && self.mirrors.is_none()
     }
 
-    /// The file to read and to watch; `None` with `--mirrors`.
+    /// Returns the file to read and to watch; `None` with `--mirrors`.
     pub(crate) fn path(&self) -> Option<&Path> {
         let files = [&self.filename, &self.registry_info, &self.values, &self.map];
         files.into_iter().find_map(Option::as_deref)
@@ -108,7 +108,7 @@ impl DeclarationArgs {
     /// Returns the kind of declaration in `text`.
     ///
     /// # Errors
-    /// If `text` is certainly of another kind than the flag says, or of no known kind.
+    /// `text` is certainly of another kind than the flag requires, or of no known kind.
     fn source_of(&self, text: &str) -> Result<DeclarationSource, String> {
         /// Longer texts are written by programs, and take time to parse.
         const LONG: usize = 1 << 20;

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn begin(level: LevelFilter, format: Output) -> Result<(), Failure> {
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        // It logs each unsuccessful response without naming the request, refused probes
+        // kube logs each unsuccessful response without naming the request, refused probes
         // included, and the whole of each response that it cannot parse: maybe a Secret.
         .with_target("kube_client::client", LevelFilter::OFF)
         .with_target("kube_client::client::tls", level.min(LevelFilter::WARN))

@@ -35,12 +35,12 @@ pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const STRONG: Style = Style::new().bold();
 
-/// `text` in `style`.
+/// Returns `text` in `style`.
 pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Standard output, buffered; colours only where they are wanted (a terminal, `NO_COLOR`).
+/// Returns standard output, buffered, with colours only on a terminal and without `NO_COLOR`.
 pub(crate) fn stdout() -> impl Write {
     io::BufWriter::new(anstream::stdout().lock())
 }
@@ -68,7 +68,7 @@ pub(crate) fn silence() {
     IS_QUIET.store(true, Relaxed);
 }
 
-/// True if output is [silenced](silence).
+/// Returns true if output is [silenced](silence).
 pub(crate) fn is_quiet() -> bool {
     IS_QUIET.load(Relaxed)
 }
@@ -86,7 +86,7 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// True if standard error shows colours.
+/// Returns true if standard error shows colours.
 pub(crate) fn colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
@@ -109,7 +109,7 @@ pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     end(&mut out, true)
 }
 
-/// Returns `number` and the noun `what`, in the plural if there is not one of it.
+/// Returns `number` and the noun `what`, in the plural unless `number` is 1.
 pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -146,7 +146,7 @@ fn one(finding: &Diagnostic, declaration: Option<&Declaration>) -> String {
     text
 }
 
-/// The part of `line` around `place`, and a caret below it.
+/// Returns the part of `line` around `place`, and a caret below it.
 fn caret(line: &str, place: Position, style: Style) -> String {
     /// Columns shown on either side: a list is one long line.
     const BEFORE: usize = 40;
@@ -194,7 +194,7 @@ impl Serialize for JsonFields {
     }
 }
 
-/// Findings, one JSON object a line.
+/// Writes each finding as one line of JSON.
 pub(crate) fn findings_json(out: &mut impl Write, findings: &[Diagnostic]) -> Result<(), Failure> {
     findings.iter().try_for_each(|finding| {
         JsonFields::default()
@@ -208,7 +208,7 @@ pub(crate) fn findings_json(out: &mut impl Write, findings: &[Diagnostic]) -> Re
     })
 }
 
-/// One JSON object, and the end of its line.
+/// Writes one JSON object, and the end of its line.
 pub(crate) fn json_line(out: &mut impl Write, row: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer(&mut *out, row).map_err(io::Error::from)?;
     Ok(out.write_all(b"\n")?)

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Replaces the content of the file `path` by `text`. Readers see the old or the new
-/// content, also after a crash. Mode and, where the system allows it, owner are kept. A
+/// content, also after a crash. The mode is kept, and the owner too if the system allows it. A
 /// symbolic link is kept: its target is replaced.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ pub(crate) const UTF_16: &str = "the text is UTF-16; save it as UTF-8";
 /// Returns true if `bytes` are a text in UTF-16, as PowerShell 5 writes it: with its byte order
 /// mark, or without one if every other byte is zero.
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
-    /// Characters that are looked at: a YAML file or a map begins with ASCII.
+    /// The number of examined characters: a YAML file or a map begins with ASCII.
     const LOOKED_AT: usize = 16;
     let pairs = || bytes.chunks_exact(2).take(LOOKED_AT);
     let all =
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn utf_16_is_recognised_with_and_without_its_mark() {
+    fn utf_16_is_recognised_with_or_without_mark() {
         let utf_16 = |text: &str, to: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(to).collect()
         };

@@ -7,13 +7,13 @@ use ConditionAction::{Keep, Migrate, Refuse};
 /// A condition of a host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HostCondition {
-    /// The word for programs.
+    /// The name of the condition in JSON.
     pub name: &'static str,
-    /// The condition in words.
+    /// A description of the condition for people.
     pub found: &'static str,
-    /// The plan.
+    /// The decision of a plan on a host with the condition.
     pub action: ConditionAction,
-    /// The consequence in words; where the plan is refused, the remedy.
+    /// The consequence in words, or the remedy if the plan is refused.
     pub advice: &'static str,
 }
 
@@ -22,7 +22,7 @@ pub struct HostCondition {
 pub enum ConditionAction {
     /// The file is edited, and [`crate::restore()`] restores it.
     Migrate,
-    /// The file stays.
+    /// The plan keeps the file.
     Keep,
     /// The whole plan is refused.
     Refuse,
@@ -33,7 +33,7 @@ macro_rules! cases {
         $(pub(crate) const $constant: HostCondition =
             HostCondition { name: $name, found: $found, action: $action, advice: $advice };)*
 
-        /// All cases.
+        /// All conditions, each of which is a row of docs/nodes.md.
         pub const CASES: &[&HostCondition] = &[$(&$constant),*];
     };
 }
@@ -195,11 +195,11 @@ impl fmt::Display for ConditionAction {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found}; {remedy}")]
 pub struct PlanRefusal {
-    /// A word for programs, such as `colon-list-in-use`: the row of docs/nodes.md.
+    /// The name of the condition in JSON and docs/nodes.md, such as `colon-list-in-use`.
     pub case: &'static str,
     /// The expected and the found value, and the place.
     pub found: String,
-    /// The remedy.
+    /// The remedy for an administrator.
     pub remedy: String,
 }
 

@@ -11,23 +11,23 @@ pub struct HostFiles(BTreeMap<HostPath, HostEntry>);
 /// The entry at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEntry {
-    /// No entry.
+    /// The path does not exist.
     Absent,
-    /// A regular file.
+    /// The path is a regular file.
     File(HostFile),
     /// A directory, and the names in it, sorted.
     Directory(Vec<String>),
-    /// A symbolic link to a file (one to a directory is followed): what it says,
-    /// and the file behind it, if there is one.
+    /// A symbolic link to a file: its target as written, and the file behind it; `None` if that
+    /// does not exist. A link to a directory is followed.
     Link(String, Option<HostFile>),
-    /// A socket, a device, or something that could not be read: what in words.
+    /// A socket, a device, or an unreadable entry, with its description.
     Other(String),
 }
 
-/// A regular file.
+/// Content, permissions and owner of a regular file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HostFile {
-    /// The bytes.
+    /// The content of the file.
     pub bytes: Vec<u8>,
     /// The permissions, such as `0o644`.
     pub mode: u32,
@@ -73,7 +73,7 @@ impl HostFiles {
         self.names(path).iter().map(|name| path.join(name))
     }
 
-    /// True if there is anything at `path`.
+    /// Returns true if there is anything at `path`.
     pub fn exists(&self, path: &HostPath) -> bool {
         !matches!(self.0.get(path), None | Some(HostEntry::Absent))
     }
@@ -101,19 +101,19 @@ impl HostFile {
         Self::new(text, true)
     }
 
-    /// True if only its owner may read it: it may hold a credential.
+    /// Returns true if only its owner may read it: it may hold a credential.
     pub(crate) const fn is_private(&self) -> bool {
         matches!(self.mode & 0o077, 0)
     }
 
-    /// True if this file of a host already is what `wanted` describes.
+    /// Returns true if this file of a host already is what `wanted` describes.
     pub(crate) fn is_like(&self, wanted: &Self) -> bool {
         let owner = self.owner == wanted.owner || (wanted.owner.is_none() && !wanted.is_private());
         self.bytes == wanted.bytes && self.mode == wanted.mode && owner
     }
 }
 
-/// Not the bytes: there may be a credential among them.
+/// Shows no bytes, because they may contain a credential.
 impl fmt::Debug for HostFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes, mode {:03o}", self.bytes.len(), self.mode)
@@ -153,7 +153,7 @@ impl HostPath {
         self.0.rsplit_once('/').map_or("", |(_, name)| name)
     }
 
-    /// True if it is `directory` or below it.
+    /// Returns true if it is `directory` or below it.
     pub fn is_below(&self, directory: &Self) -> bool {
         Path::new(&self.0).starts_with(&directory.0)
     }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_absolute_and_has_one_spelling() {
+    fn path_is_absolute_and_has_one_spelling() {
         for (text, path) in [("", "/"), ("/", "/"), ("a//b/", "/a/b"), ("/a/./b", "/a/b")] {
             assert_eq!(HostPath::new(text).as_str(), path);
         }

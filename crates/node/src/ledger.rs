@@ -55,16 +55,16 @@ pub struct WrittenFile {
 /// The file at a path before image-swap wrote there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OriginalFile {
-    /// No file.
+    /// The path did not exist.
     #[serde(rename = "absent")]
     Absent,
-    /// A file.
+    /// The path was a regular file.
     #[serde(rename = "file")]
     File {
-        /// The bytes.
+        /// The content of the file.
         #[serde(rename = "bytes")]
         bytes: LedgerBytes,
-        /// The permissions.
+        /// The permissions of the file, such as `0o644`.
         #[serde(rename = "mode")]
         mode: u32,
         /// The user and group of the file; `None` if those of image-swap itself.
@@ -73,15 +73,15 @@ pub enum OriginalFile {
     },
 }
 
-/// Bytes, which JSON holds as text where they are UTF-8 and as base64 elsewhere.
+/// Bytes of a file. JSON contains them as text if they are UTF-8, otherwise in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum LedgerBytes {
-    /// UTF-8.
+    /// Content that is valid UTF-8.
     Text(String),
-    /// Anything else.
+    /// Content that is not valid UTF-8.
     Base64 {
-        /// The bytes in base64.
+        /// The content in base64.
         #[serde(rename = "base64")]
         base64: String,
     },
@@ -162,7 +162,7 @@ impl Ledger {
         ["/var/lib/image-swap", "/var/lib/image-swap/node"].map(HostPath::new)
     }
 
-    /// Takes over from `old` what may still be there while a plan is carried out.
+    /// Adds the entries of `old` whose files may still exist while a plan is applied.
     pub(crate) fn remember(&mut self, old: &Self) {
         for (path, written) in &old.files {
             let known = self.files.entry(path.clone()).or_insert_with(|| written.clone());
@@ -182,14 +182,14 @@ impl Ledger {
         HostFile::secret(bytes)
     }
 
-    /// True if image-swap wrote the bytes at `path`.
+    /// Returns true if image-swap wrote the bytes at `path`.
     pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
         self.files.get(path).is_some_and(|written| written.is_ours(bytes))
     }
 }
 
 impl WrittenFile {
-    /// True if image-swap wrote `bytes`.
+    /// Returns true if image-swap wrote `bytes`.
     pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
         self.ours.iter().any(|ours| ours.get() == bytes)
     }

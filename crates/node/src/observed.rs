@@ -21,7 +21,7 @@ pub enum RuntimeStart {
 /// The observed state of a host.
 #[derive(Clone, Debug)]
 pub struct ObservedHost {
-    /// The container runtime.
+    /// The container runtime of the host.
     pub runtime: ContainerRuntime,
     /// The version of the runtime; `None` if it is unknown.
     pub version: Option<Version>,
@@ -35,13 +35,13 @@ pub struct ObservedHost {
     pub arguments: Vec<String>,
     /// True if no runtime runs on the host, and none has to be restarted: an image of a host.
     pub at_rest: bool,
-    /// The `config_path` that the running containerd was started with, where it
-    /// tells: containerd 1 does. Empty: none was set.
+    /// The `config_path` that the running containerd was started with; empty if it was unset.
+    /// `None` if containerd does not report it: only containerd 1 does.
     pub in_force: Option<String>,
     /// True if only some directories of the host are mounted: an absent file may exist on the host.
     pub is_mounted: bool,
     /// The start of the runtime, compared with the last change of its configuration; always
-    /// unknown where its process is observed.
+    /// unknown if its process is observed.
     pub start: RuntimeStart,
     /// The files that were read; see [`crate::required_paths()`].
     pub files: HostFiles,
@@ -64,16 +64,16 @@ impl ObservedHost {
         }
     }
 
-    /// True if the runtime is a containerd before 2.1, which sends no header of a `hosts.toml` to
-    /// the token service of a registry; also if its version is unknown.
+    /// Returns true if the runtime is a containerd before 2.1, which sends no header of a
+    /// `hosts.toml` to the token service of a registry; also if its version is unknown.
     pub(crate) fn drops_headers(&self) -> bool {
         const SENT: Version = Version::new(2, 1, 0);
         let is_before = self.version.is_none_or(|version| version < SENT);
         self.runtime == ContainerRuntime::Containerd && is_before
     }
 
-    /// True if the file at `path`, which image-swap wrote, is certainly absent: the directory that
-    /// `ledger` was made for exists, or the whole host is observed.
+    /// Returns true if the file at `path`, which image-swap wrote, is certainly absent: the
+    /// directory that `ledger` was made for exists, or the whole host is observed.
     pub(crate) fn is_gone(&self, path: &HostPath, ledger: &Ledger) -> bool {
         let mut above = std::iter::successors(path.parent(), HostPath::parent);
         let directory = above.find(|directory| !ledger.directories.contains(directory));

@@ -103,7 +103,7 @@ pub(crate) fn check(observed: &ObservedHost) -> Result<(), PlanRefusal> {
         HostOwner::Flatcar => &OWNER_FLATCAR,
         HostOwner::ContainerOptimized => &OWNER_COS,
         HostOwner::NixOs => &OWNER_NIXOS,
-        // They rewrite config.toml, and skip certs.d.
+        // These tools rewrite config.toml, and skip certs.d.
         HostOwner::Nodeadm | HostOwner::K0s | HostOwner::MicroK8s => return Ok(()),
     };
     Err(case.refusal(format!("{owner:?} writes the files of this host")))
@@ -150,8 +150,8 @@ pub(crate) fn config(observed: &ObservedHost) -> Option<HostPath> {
     }
 }
 
-/// True if k0s merges the files of its directory into the main file of its containerd. Without
-/// the mark an administrator has taken that file over.
+/// Returns true if k0s merges the files of its directory into the main file of its containerd.
+/// Without the mark an administrator has taken that file over.
 pub(crate) fn k0s_merges(observed: &ObservedHost) -> bool {
     let text = observed.files.text(&observed.config);
     observed.config.as_str() == K0S && text.is_none_or(|text| text.contains(K0S_MARK))

@@ -73,7 +73,7 @@ impl Cache {
         let path = self.root.join(".lock");
         let lock = File::create(&path).map_err(Error::io(format!("write {}", path.display())))?;
         lock.lock().map_err(Error::io(format!("wait for {}", path.display())))?;
-        // The holder of the lock is the only one who fills folders.
+        // Only the holder of the lock fills folders.
         for name in self.names() {
             if name.starts_with(PARTIAL) {
                 remove(&self.root.join(name))?;

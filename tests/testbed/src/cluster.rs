@@ -18,9 +18,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order: clients before servers.
-    /// The node.
+    /// The first node of the cluster.
     pub node: Node,
-    /// The control plane.
+    /// The control plane of the cluster.
     pub control_plane: ControlPlane,
     /// The registry [`Cluster::REGISTRY`], with TLS, without users. The node trusts it;
     /// the node and its pods resolve its name.
@@ -31,7 +31,7 @@ impl Cluster {
     /// The host of the registry, as image references begin.
     pub const REGISTRY: &str = "harbor.example.org";
 
-    /// Starts everything, and returns when all of it is ready.
+    /// Starts all parts, and returns when they are ready.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if a part is missing; the end of a log if a server does not

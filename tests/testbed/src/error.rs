@@ -1,29 +1,29 @@
-//! What can go wrong.
+//! Errors of parts, and requirements that a machine does not meet.
 
 use std::{io, path::PathBuf, process::ExitStatus};
 
-/// Why a part could not be had or did not do its work.
+/// The failure of a part: it is missing, or does not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This machine lacks something; nothing was tried.
+    /// This machine lacks a requirement; no action was tried.
     #[error(transparent)]
     Unavailable(#[from] Missing),
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done, with the path.
+        /// The action that failed, with the path.
         doing: String,
-        /// Its reason.
+        /// The error of the system.
         source: io::Error,
     },
     /// A command that should succeed did not.
     #[error("`{command}` failed ({status}):\n{output}")]
     Command {
-        /// The command line.
+        /// The command line that failed.
         command: String,
-        /// How it ended.
+        /// The exit status of the command.
         status: ExitStatus,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
     /// A long step failed; its whole output is in a file.
@@ -31,37 +31,37 @@ pub enum Error {
     Step {
         /// The step, as it was announced.
         step: String,
-        /// How it ended.
+        /// The exit status of the step.
         status: ExitStatus,
         /// The file with its output.
         log: PathBuf,
         /// The end of that file.
         output: String,
     },
-    /// A server ended by itself.
+    /// A server ended unexpectedly.
     #[error("{name} ended ({status}); its log ends:\n{output}")]
     Ended {
-        /// The server.
+        /// The name of the server.
         name: String,
-        /// How it ended.
+        /// The exit status of the server.
         status: ExitStatus,
         /// The end of its log.
         output: String,
     },
-    /// What was waited for did not come.
+    /// The awaited state was not reached in time.
     #[error("waited {seconds} s for {what}; last seen: {last}")]
     Deadline {
-        /// What was waited for.
+        /// The awaited state.
         what: String,
-        /// For how long.
+        /// The duration of the wait in seconds.
         seconds: u64,
-        /// What was there instead.
+        /// The state at the last check.
         last: String,
     },
     /// A server answered, but not as it should.
     #[error("{request} was answered {status}, expected {expected}: {body}")]
     Answer {
-        /// Method and URL.
+        /// Method and URL of the request.
         request: String,
         /// The status code of the answer.
         status: u16,
@@ -75,24 +75,24 @@ pub enum Error {
     Certificate(#[from] rcgen::Error),
 }
 
-/// What a machine lacks.
+/// A requirement that a machine does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unavailable: {what}. To get it: {how}")]
 pub struct Missing {
-    /// What is missing.
+    /// The name of the missing part.
     pub what: String,
-    /// What to do about it.
+    /// The remedy for a developer.
     pub how: String,
 }
 
 impl Error {
-    /// Adds what was being done to an I/O error: `.map_err(Error::io("…"))`.
+    /// Adds the failed action to an I/O error: `.map_err(Error::io("…"))`.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
-    /// Something is missing.
+    /// Returns the error of a missing part, with its remedy.
     pub fn unavailable(what: impl Into<String>, how: impl Into<String>) -> Self {
         Missing { what: what.into(), how: how.into() }.into()
     }

@@ -1,4 +1,4 @@
-//! HTTP by `curl`: a few requests to our own servers need no client of ours.
+//! HTTP by `curl`, which suffices for the few requests to servers of the testbed.
 
 use std::{
     fmt::{self, Write as _},
@@ -9,40 +9,41 @@ use std::{
 
 use crate::{error::Error, run};
 
-/// How a server wants to be spoken to.
+/// The TLS and request settings of a client for one server.
 #[derive(Clone, Default)]
 pub struct Client {
     /// The file with the authority that signed the server's certificate.
     pub authority: Option<PathBuf>,
-    /// Files with our certificate and key.
+    /// Files with the client's certificate and key; `None` without a certificate.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// `name:password`.
+    /// Credentials of basic authentication, `name:password`; `None` without any.
     pub user: Option<String>,
-    /// More headers of every request; nobody else on the machine sees them.
+    /// Further headers of every request. Other users of the machine cannot see them.
     pub headers: Vec<(&'static str, String)>,
-    /// `host:port:address`: where a name is to be found, whatever DNS says.
+    /// `host:port:address`: the address at which a name is reached, in place of DNS. `None` for
+    /// DNS.
     pub local: Option<String>,
 }
 
-/// What a server answered.
+/// The response of a server.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status code.
+    /// The status code of the response.
     pub status: u16,
-    /// The headers as sent.
+    /// The headers of the response, in the order in which they were sent.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body of the response as text.
     pub body: String,
 }
 
 impl Answer {
-    /// The value of a header, by its name in any case.
+    /// Returns the value of a header; its name may be in any case. `None` without the header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(&found.1)
     }
 
-    /// The same answer, if its status is the expected one.
+    /// Returns the response unchanged if its status is the expected one.
     pub(crate) fn expect(self, status: u16, request: &str) -> Result<Self, Error> {
         if self.status == status {
             return Ok(self);
@@ -57,10 +58,10 @@ impl Answer {
 }
 
 impl Client {
-    /// One request; `body` is its type and the file that holds it.
+    /// Sends one request; `body` is its type and the file that contains it.
     ///
     /// # Errors
-    /// There was no answer. Any answer is one, whatever its status.
+    /// There was no response. A response with any status is returned.
     pub fn request(
         &self,
         method: &str,
@@ -68,8 +69,8 @@ impl Client {
         body: Option<(&str, &Path)>,
     ) -> Result<Answer, Error> {
         let mut command = Command::new("curl");
-        // No proxy, no ~/.curlrc; credentials go through the input, which nobody
-        // else can see.
+        // No proxy, no ~/.curlrc. Credentials go through standard input, which is hidden from other
+        // users.
         command.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]);
         command.args(["--include", "--max-time", "60", "--config", "-"]);
         if method == "HEAD" {
@@ -89,7 +90,7 @@ impl Client {
             .spawn()
             .map_err(Error::io("start curl (Debian package curl)"))?;
         if let Some(mut input) = child.stdin.take() {
-            // If curl has ended already, its own message tells more.
+            // If curl has ended already, its own message is more precise.
             let _ = input.write_all(self.config().as_bytes());
         }
         let output = child.wait_with_output().map_err(Error::io("wait for curl"))?;
@@ -107,7 +108,7 @@ impl Client {
         })
     }
 
-    /// What `curl --config -` reads.
+    /// Returns the input of `curl --config -`.
     fn config(&self) -> String {
         let mut config = String::new();
         let mut set = |name: &str, value: &str| {
@@ -143,7 +144,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Reads what `curl --include` prints. A `100 Continue` may stand before the answer.
+/// Parses the output of `curl --include`. A `100 Continue` may precede the response.
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();

@@ -7,17 +7,17 @@ use serde_json::json;
 
 use crate::{error::Error, parts::RegistryParts};
 
-/// The names under which busybox stands in an image.
+/// The names of busybox in an image.
 const APPLETS: [&str; 12] =
     ["cat", "echo", "env", "false", "httpd", "id", "ls", "nc", "sh", "sleep", "true", "wget"];
 
-/// An image for Linux on this processor. The same input gives the same digest.
+/// An image for Linux on this processor. The same input results in the same digest.
 #[derive(Clone, Debug)]
 pub struct Image(crate::oci::Image);
 
 impl Image {
-    /// An image that runs `command` (busybox's own programs are on its `PATH`).
-    /// `label` tells images apart: another label, another digest.
+    /// Builds an image that runs `command`, with busybox's programs on its `PATH`. A different
+    /// `label` results in a different digest.
     ///
     /// # Errors
     /// busybox is missing or cannot be read.
@@ -25,7 +25,7 @@ impl Image {
         Self::from_busybox(&parts.busybox, label, command)
     }
 
-    /// The image for what holds a pod's namespaces.
+    /// Builds the pause image, whose process holds a pod's namespaces.
     ///
     /// # Errors
     /// busybox is missing or cannot be read.
@@ -49,12 +49,12 @@ impl Image {
         Self(crate::oci::Image::plain(Platform::here(), layer, Runs(runs)))
     }
 
-    /// The digest of its manifest, by which it is pulled.
+    /// Returns the digest of the manifest, by which the image is pulled.
     pub fn digest(&self) -> String {
         self.0.manifest().digest().to_owned()
     }
 
-    /// What a registry keeps as blobs.
+    /// Returns the contents that a registry stores as blobs.
     pub(crate) fn blobs(&self) -> [&[u8]; 2] {
         [self.0.layer().bytes(), self.0.config().bytes()]
     }
@@ -63,8 +63,8 @@ impl Image {
         self.0.manifest().bytes()
     }
 
-    /// The image as an OCI layout in a tar archive, named `name`: what
-    /// `ctr images import` reads.
+    /// Returns the image, named `name`, as an OCI layout in a tar archive, which `ctr images
+    /// import` reads.
     pub(crate) fn archive(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.0.archive(name).map_err(Error::io("pack an image"))
     }
@@ -77,7 +77,7 @@ fn tar_of(busybox: &[u8]) -> io::Result<Vec<u8>> {
     for applet in APPLETS {
         tar.link(&format!("bin/{applet}"), "busybox")?;
     }
-    // Any user may write where programs expect to.
+    // Programs of any user expect a writable directory.
     tar.directory("tmp/", 0o1777)?;
     tar.finish()
 }

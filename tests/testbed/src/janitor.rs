@@ -10,8 +10,8 @@ use std::{
 
 use crate::{error::Error, private_file};
 
-/// What the janitor runs. It reads until its input ends, which the kernel sees
-/// to when the owner is gone; then it undoes, last first, and removes.
+/// The script of the janitor. Its input ends when the kernel closes the pipe of an ended owner.
+/// Then it undoes the changes, last first, and removes the directory.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 cat >/dev/null
@@ -23,14 +23,14 @@ for _ in $(seq 100); do rm -rf --one-file-system "$1" && exit; sleep 0.1; done
 
 /// A directory for the files of one running part.
 ///
-/// It goes away with the value, and just so when the process is killed: a
-/// process of its own, the janitor, waits for that. The variable
-/// `IMAGE_SWAP_KEEP`, set to anything, keeps the directory.
+/// It is removed when the value is dropped, and also when the process is killed: a separate
+/// process, the janitor, waits for the end. The variable `IMAGE_SWAP_KEEP`, with any value,
+/// keeps the directory.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     janitor: Child,
-    /// Its end is the sign to clean up.
+    /// The input of the janitor, which cleans up when it ends.
     alive: Option<ChildStdin>,
 }
 
@@ -46,7 +46,7 @@ impl RunDir {
             .map_err(Error::io(format!("make a directory under {}", env::temp_dir().display())))?
             .keep();
         fs::write(path.join("undo"), "").map_err(Error::io("write the undo file"))?;
-        // A session of its own: Ctrl-C in the terminal must not reach it.
+        // In a separate session Ctrl-C in the terminal does not reach the janitor.
         let mut janitor = Command::new("setsid")
             .args(["sh", "-c", SCRIPT, "janitor"])
             .arg(&path)
@@ -59,14 +59,15 @@ impl RunDir {
         Ok(Self { path, janitor, alive })
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Notes a shell command that undoes what was done outside the directory.
-    /// To be noted before it is done, so that no crash comes in between; the
-    /// command must bear that there is nothing to undo.
+    /// Registers a shell command that undoes a change outside the directory.
+    ///
+    /// Callers register it before the change, so that a crash in between is harmless. The
+    /// command must succeed even if there is nothing to undo.
     ///
     /// # Errors
     /// The note cannot be written.
@@ -105,7 +106,7 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         drop(self.alive.take());
-        // There is nobody to tell: what is left over is in the temporary directory.
+        // An error could not be reported; any leftovers are in the temporary directory.
         let _ = self.janitor.wait();
     }
 }

@@ -19,9 +19,9 @@ pub struct Authority {
 /// A certificate and its key, both PEM.
 #[derive(Clone)]
 pub struct Identity {
-    /// The certificate.
+    /// The certificate, PEM.
     pub certificate: String,
-    /// The private key, PKCS#8.
+    /// The private key, PEM (PKCS#8).
     pub key: String,
 }
 
@@ -29,7 +29,7 @@ impl Authority {
     /// Makes one.
     ///
     /// # Errors
-    /// No random numbers are to be had.
+    /// The system provides no random numbers.
     pub fn new(name: &str) -> Result<Self, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -44,15 +44,15 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Its own certificate, PEM: what clients trust.
+    /// Returns the authority's own certificate, PEM, which clients trust.
     pub fn certificate(&self) -> &str {
         &self.pem
     }
 
-    /// A certificate for a server reached under `names` (DNS names, IP addresses).
+    /// Issues a certificate for a server reached under `names` (DNS names, IP addresses).
     ///
     /// # Errors
-    /// A name cannot stand in a certificate.
+    /// A name is not valid in a certificate.
     pub fn server(&self, names: &[&str]) -> Result<Identity, Error> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let common = names.first().cloned().unwrap_or_default();
@@ -60,11 +60,11 @@ impl Authority {
         self.issue(params, &common, None, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for a client: Kubernetes takes the common name as the user,
-    /// the organisation as the group.
+    /// Issues a certificate for a client. Kubernetes reads the user from the common name, and the
+    /// group from the organisation.
     ///
     /// # Errors
-    /// A name cannot stand in a certificate.
+    /// A name is not valid in a certificate.
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, Error> {
         let params = CertificateParams::default();
         self.issue(params, user, group, ExtendedKeyUsagePurpose::ClientAuth)
@@ -91,10 +91,10 @@ impl Authority {
 }
 
 impl Identity {
-    /// A certificate for a server that nobody but the server itself signed.
+    /// Creates a certificate for a server that is signed only by the server itself.
     ///
     /// # Errors
-    /// A name cannot stand in a certificate.
+    /// A name is not valid in a certificate.
     pub fn self_signed(names: &[&str]) -> Result<Self, Error> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate()?;
@@ -102,7 +102,7 @@ impl Identity {
         Ok(Self { certificate, key: key.serialize_pem() })
     }
 
-    /// Writes `NAME.crt` and `NAME.key`, and gives their paths.
+    /// Writes `NAME.crt` and `NAME.key`, and returns their paths.
     pub(crate) fn write(&self, dir: &RunDir, name: &str) -> Result<(PathBuf, PathBuf), Error> {
         let certificate = dir.write(&format!("{name}.crt"), &self.certificate)?;
         let key = dir.write(&format!("{name}.key"), &self.key)?;

@@ -1,4 +1,4 @@
-//! Ports that nobody else takes between choosing and listening.
+//! Ports that no other process takes between choosing and listening.
 
 use std::{
     collections::hash_map::RandomState,
@@ -15,11 +15,11 @@ use crate::error::Error;
 /// Below Linux's ephemeral ports (`ip_local_port_range`, from 32768), so that
 /// no outgoing connection takes one that was chosen but not yet listened on.
 const FIRST: u16 = 20_000;
-/// How many there are.
+/// The number of ports that may be reserved.
 const COUNT: u16 = 12_000;
 
-/// A TCP port on the loopback address, ours for as long as the value lives:
-/// a locked file keeps other processes that use this crate away from it.
+/// A TCP port on the loopback address, reserved for as long as the value lives. A locked file keeps
+/// other processes that use this crate away from it.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -54,13 +54,13 @@ impl Port {
         Some(Self { number, _lock: lock })
     }
 
-    /// Its number.
+    /// Returns the number of the port.
     pub const fn number(&self) -> u16 {
         self.number
     }
 }
 
-/// One of 16 million addresses that lead nowhere else.
+/// Picks one of 16 million loopback addresses at random.
 pub fn loopback() -> Ipv4Addr {
     let [second, third, last, ..] = random().to_le_bytes();
     // Not 127.0.0.0/16, in which services of the machine itself are.
@@ -75,7 +75,7 @@ pub fn loopback() -> Ipv4Addr {
 pub fn own_address() -> Result<IpAddr, Error> {
     let find = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // This sends nothing: the kernel chooses the address of the default route. The
+        // No packet is sent: the kernel chooses the address of the default route. The
         // target is reserved for documentation (RFC 5737).
         socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
         socket.local_addr()
@@ -83,7 +83,7 @@ pub fn own_address() -> Result<IpAddr, Error> {
     find().map(|address| address.ip()).map_err(Error::io("find an address of this machine"))
 }
 
-/// A random number, from what the standard library seeds its hash maps with.
+/// Returns a random number, from the seed of the standard library's hash maps.
 pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use crate::error::Error;
 
-/// Writes `content` to `path`, readable by the owner alone.
+/// Writes `content` to `path`, readable only by the owner.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! Servers as child processes that never outlive us.
+//! Servers as child processes that never outlive the test process.
 
 use std::{
     env,
@@ -24,13 +24,13 @@ use crate::{
     wait::{Wait, until},
 };
 
-/// How long a server may take to end after SIGTERM before SIGKILL.
+/// The longest time between SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that we started, and can stop and start again as it was.
+/// A server that can be stopped and started again with the same command.
 ///
-/// It is killed when the value is dropped and, by the kernel
-/// (`PR_SET_PDEATHSIG`, through `setpriv`), when our process ends in any way.
+/// It is killed when the value is dropped. The kernel kills it too when the test process ends in
+/// any way (`PR_SET_PDEATHSIG`, through `setpriv`).
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -45,7 +45,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Describes a server; it does not run yet. What it says is appended to `log`.
+    /// Describes a server that does not run yet. Its output is appended to `log`.
     pub fn new(name: &str, program: impl Into<OsString>, log: PathBuf) -> Self {
         Self {
             name: name.into(),
@@ -59,21 +59,21 @@ impl Process {
         }
     }
 
-    /// Adds arguments.
+    /// Adds arguments to the command line.
     #[must_use]
     pub fn arguments<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// Sets an environment variable.
+    /// Sets an environment variable of the server.
     #[must_use]
     pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Sends its standard output to a file of its own.
+    /// Sends standard output to the file `path` instead of the log.
     #[must_use]
     pub fn output(mut self, path: PathBuf) -> Self {
         self.output = path;
@@ -113,13 +113,12 @@ impl Process {
             .args(&words[1..])
             .arg(&self.program)
             .args(&self.arguments)
-            // Proxies and the like in our environment are not meant for servers
-            // that talk to each other.
+            // Variables of the test process, such as proxies, must not reach the servers.
             .env_clear()
             .env("PATH", search_path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            // Ctrl-C is for us; we end our servers.
+            // Ctrl-C is for the test process, which ends its servers itself.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(append(&self.output)?)
@@ -128,13 +127,13 @@ impl Process {
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM), waits for it, and kills it if it will not.
+    /// Sends SIGTERM, waits for the end, and sends SIGKILL after 20 seconds.
     ///
     /// # Errors
     /// It cannot be waited for.
     pub fn stop(&mut self) -> Result<(), Error> {
         if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // It may have ended by itself.
+            // The process may have ended already.
             let _ = kill_process(pid, Signal::TERM);
         }
         let Some(child) = &mut self.child else { return Ok(()) };
@@ -169,10 +168,10 @@ impl Process {
         })
     }
 
-    /// Whether it runs.
+    /// Checks that the process runs.
     ///
     /// # Errors
-    /// [`Error::Ended`] with the end of its log if it ended by itself.
+    /// [`Error::Ended`] with the end of its log if it ended unexpectedly.
     pub fn check(&mut self) -> Result<(), Error> {
         let Some(child) = &mut self.child else {
             return Err(Error::unavailable(
@@ -190,23 +189,23 @@ impl Process {
         }
     }
 
-    /// Its name: that of the program.
+    /// Returns the name of the program.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process id, as seen from outside any namespace, while it runs.
+    /// Returns the process id outside any namespace; `None` if the process does not run.
     pub fn pid(&self) -> Option<u32> {
         let pid = self.child.as_ref()?.id();
         if self.wrapper.is_empty() { Some(pid) } else { children(pid).first().copied() }
     }
 
-    /// The file with what it says.
+    /// Returns the file with the output.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Its resident memory in bytes while it runs (`VmRSS`, proc(5)).
+    /// Returns the resident memory in bytes (`VmRSS`, proc(5)); `None` if the process does not run.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -216,26 +215,26 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What cannot be killed now dies with us.
+        // A process that cannot be killed here ends with the test process.
         let _ = self.kill();
     }
 }
 
-/// `PATH`, and where programs for the administrator are.
+/// Returns `PATH` with the directories of an administrator's programs.
 fn search_path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
     path
 }
 
-/// The children of a process (`/proc/PID/task/PID/children`).
+/// Returns the children of a process (`/proc/PID/task/PID/children`).
 fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Whether a process runs: it exists and is no zombie (proc(5), `stat`).
+/// Returns true if a process runs: it exists and is not a zombie (proc(5), `stat`).
 pub fn runs(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z")))
@@ -244,8 +243,8 @@ pub fn runs(pid: u32) -> bool {
 type Job = (Command, Sender<io::Result<Child>>);
 
 /// The kernel sends the parent-death signal when the starting *thread* ends.
-/// A test's thread ends before what it shares with other tests, so one thread
-/// that lives as long as the process starts everything.
+/// A test's thread ends before the servers that tests share. So one thread, which lives as
+/// long as the process, starts all servers.
 static SPAWNER: LazyLock<Sender<Job>> = LazyLock::new(|| {
     let (jobs, received) = mpsc::channel::<Job>();
     thread::spawn(move || {

@@ -19,9 +19,9 @@ const RECORD: &str = "target/image-swap-tests/image.json";
 /// The versions of all dependencies.
 const LOCK: &str = "Cargo.lock";
 
-/// An OCI image layout with the program that the present sources give.
+/// An OCI image layout with the program built from the present sources.
 ///
-/// Beside the layout is a record: the digest of the image's index, and the digest of
+/// A record is stored next to the layout: the digest of the image's index, and the digest of
 /// each source file of the program.
 #[derive(Clone, Debug)]
 pub struct Product {
@@ -53,7 +53,7 @@ impl Product {
     }
 
     /// Records the sources of the program in the layout. `dep_info` is the file that
-    /// cargo writes beside a program: a rule of make with every source file.
+    /// cargo writes next to a program: a rule of make with every source file.
     ///
     /// # Errors
     /// A file cannot be read, or the record not written.
@@ -70,7 +70,7 @@ impl Product {
         fs::write(&path, record.to_string()).map_err(Error::io(format!("write {}", path.display())))
     }
 
-    /// Finds the image in the checkout `root`. Builds nothing.
+    /// Finds the image in the checkout `root`. Does not build it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if there is none, or if a source file has changed since.

@@ -1,4 +1,4 @@
-//! Somebody who answers to the names of public registries, and only listens.
+//! A server under the names of public registries, which only records the requested names.
 
 use std::{
     io::{self, Read},
@@ -10,14 +10,15 @@ use std::{
 
 use crate::{error::Error, port::loopback};
 
-/// The ports of registries that name none.
+/// The default ports of registries: HTTPS and HTTP.
 const PORTS: [u16; 2] = [443, 80];
-/// How long a caller may take to say whom it wants.
+/// The longest time for a client to send the requested name.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Notes who is called for, by the name in a TLS hello (RFC 6066, section 3) or
-/// in an HTTP request, and hangs up. It listens on a loopback address of its own
-/// until the process ends.
+/// A recorder of the requested name in each TLS hello (RFC 6066, section 3) or HTTP request.
+///
+/// It then closes the connection. It listens on a loopback address of its own until the
+/// process ends.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     address: IpAddr,
@@ -29,7 +30,7 @@ impl Recorder {
     /// Listens for `names`.
     ///
     /// # Errors
-    /// The ports are not ours to take: they need root.
+    /// The ports cannot be opened: they require root.
     pub fn start(names: &[&str]) -> Result<Self, Error> {
         let address = loopback();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -47,32 +48,33 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Names and where they are to be found, for a node's `/etc/hosts`.
+    /// Returns each name with its address, for a node's `/etc/hosts`.
     pub fn hosts(&self) -> Vec<(String, IpAddr)> {
         self.names.iter().map(|name| (name.clone(), self.address)).collect()
     }
 
-    /// Everybody who was called for, in order.
+    /// Returns the requested names, in order.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, stream: TcpStream) {
-        let said = hello(stream).unwrap_or_default();
-        let is_in = |name: &&String| said.windows(name.len()).any(|part| part == name.as_bytes());
-        let whom = self.names.iter().find(is_in).cloned();
-        let whom = whom.unwrap_or_else(|| "nobody by name".to_owned());
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(whom);
+        let received = hello(stream).unwrap_or_default();
+        let is_in =
+            |name: &&String| received.windows(name.len()).any(|part| part == name.as_bytes());
+        let name = self.names.iter().find(is_in).cloned();
+        let name = name.unwrap_or_else(|| "nobody by name".to_owned());
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(name);
     }
 }
 
-/// What a caller says first.
+/// Reads the first bytes that a client sends.
 fn hello(mut stream: TcpStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut said = vec![0; 4096];
-    let length = stream.read(&mut said)?;
-    said.truncate(length);
-    Ok(said)
+    let mut received = vec![0; 4096];
+    let length = stream.read(&mut received)?;
+    received.truncate(length);
+    Ok(received)
 }
 
 #[cfg(test)]
@@ -83,8 +85,8 @@ mod tests {
     use crate::wait::{Wait, until};
 
     #[test]
-    fn whoever_calls_is_noted_by_the_name_that_was_called() {
-        // Ports below 1024 are for root; others learn nothing here.
+    fn requested_name_is_recorded() {
+        // Ports below 1024 require root; the test passes without.
         let Ok(recorder) = Recorder::start(&["quay.io", "ghcr.io"]) else { return };
         let mut caller = TcpStream::connect((recorder.address, 80)).unwrap();
         caller.write_all(b"GET /v2/ HTTP/1.1\r\nHost: ghcr.io\r\n\r\n").unwrap();

@@ -10,15 +10,15 @@ use std::{
 
 use crate::{error::Error, progress::Progress};
 
-/// How much of an output an error repeats.
+/// The number of output lines that an error repeats.
 const LINES: usize = 30;
-/// How often a long step says that it still runs.
+/// The interval between announcements of a long step.
 const ANNOUNCE: Duration = Duration::from_secs(30);
 
-/// Runs `command` and gives its standard output.
+/// Runs `command` and returns its standard output.
 ///
 /// # Errors
-/// It cannot be started, or fails: with the end of what it said.
+/// It cannot be started, or fails; contains the end of its output.
 pub fn output(command: &mut Command) -> Result<String, Error> {
     let shown = shown(command);
     let output =
@@ -26,11 +26,11 @@ pub fn output(command: &mut Command) -> Result<String, Error> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = [output.stdout, output.stderr].concat();
+    let printed = [output.stdout, output.stderr].concat();
     Err(Error::Command {
         command: shown,
         status: output.status,
-        output: tail(&String::from_utf8_lossy(&said)),
+        output: tail(&String::from_utf8_lossy(&printed)),
     })
 }
 
@@ -70,24 +70,24 @@ pub(crate) fn step(
     Err(Error::Step { step: name.into(), status, log: log.into(), output: tail_of(log) })
 }
 
-/// The command line, for people.
+/// Returns the command line in readable form.
 fn shown(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// The last lines of a text.
+/// Returns the last lines of a text.
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
-/// The last lines of a file.
+/// Returns the last lines of a file; empty if it cannot be read.
 pub(crate) fn tail_of(path: &Path) -> String {
     fs::read(path).map(|bytes| tail(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
 }
 
-/// `3 min 05 s`.
+/// Formats a time as `3 min 05 s`.
 pub(crate) fn minutes(time: Duration) -> String {
     format!("{} min {:02} s", time.as_secs() / 60, time.as_secs() % 60)
 }

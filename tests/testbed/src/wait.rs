@@ -7,15 +7,15 @@ use std::{
 
 use crate::error::Error;
 
-/// Between two looks: short beside what is waited for, long beside a look.
+/// The time between two checks: shorter than typical waits, longer than one check.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a look did not find what is waited for.
+/// The reason why an awaited state is not reached.
 #[derive(Debug)]
 pub enum Wait {
-    /// It is not there yet; this is there instead.
+    /// The state is not reached yet; contains the present state.
     NotYet(String),
-    /// It will not come.
+    /// The state cannot be reached any more.
     InVain(Error),
 }
 
@@ -25,10 +25,10 @@ impl From<Error> for Wait {
     }
 }
 
-/// Looks until `look` finds it, at most for `deadline`.
+/// Calls `look` until it succeeds, for at most `deadline`. Returns its value.
 ///
 /// # Errors
-/// [`Error::Deadline`] with what was seen last, or the error of `look`.
+/// [`Error::Deadline`] with the last seen state, or the error of `look`.
 pub fn until<T>(
     what: &str,
     deadline: Duration,

@@ -152,7 +152,7 @@ impl Work<'_> {
         !self.result.changes.is_empty()
     }
 
-    /// True if an image stays unchanged although a rule matches it, or might.
+    /// Returns true if an image stays unchanged although a rule matches it, or might.
     fn leaves(&self) -> bool {
         !self.result.left.is_empty() || !self.result.passed.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Memory of `image-swap webhook` under clients that use up what they can, while
-//! reviews of others are answered.
+//! Memory of `image-swap webhook` under clients that exhaust resources. Reviews of other
+//! clients are still answered.
 
 use std::{
     collections::VecDeque,
@@ -45,10 +45,11 @@ impl Target {
     fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-        let address = webhook.told("listening on https://localhost:").trim_end_matches("/mutate");
+        let address =
+            webhook.line_after("listening on https://localhost:").trim_end_matches("/mutate");
         let address = SocketAddr::from(([127, 0, 0, 1], address.parse().unwrap()));
         let mut roots = RootCertStore::empty();
-        let file = webhook.told("CA certificate (self-signed): ");
+        let file = webhook.line_after("CA certificate (self-signed): ");
         roots.add(CertificateDer::from_pem_file(Path::new(file)).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -147,7 +148,7 @@ fn peak(webhook: &Webhook) -> u64 {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // A test that failed leaves no server behind.
+        // A failed test ends its server too.
         let _ = self.webhook.child.kill();
         let _ = self.webhook.child.wait();
     }
@@ -160,13 +161,13 @@ fn head(length: usize) -> String {
     )
 }
 
-/// A review of a pod with `count` images, each of which is swapped.
+/// Returns a review of a pod with `count` images, each of which is swapped.
 fn mk_review(count: usize) -> Vec<u8> {
     let pod = testkit::pod("web", &vec![("a", "ghcr.io/a"); count]);
     serde_json::to_vec(&testkit::review("CREATE", &pod, &Value::Null)).unwrap()
 }
 
-/// Writes until the server takes no more, or has gone.
+/// Writes until the server stops reading or closes the connection.
 async fn push(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
     // A server that reads takes all of it within a moment.
     let push = async {
@@ -179,7 +180,7 @@ async fn push(stream: &mut TlsStream<TcpStream>, bytes: &[u8]) {
 /// The beginning of an HTTP/2 connection that grants no window for answers.
 const NO_WINDOW: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
 
-/// The frames of one HTTP/2 request; without a body its stream stays open.
+/// Returns the frames of one HTTP/2 request. Without a body its stream stays open.
 fn frames(number: u32, more: &[u8], body: &[u8]) -> Vec<u8> {
     let id = (2 * number + 1).to_be_bytes();
     // POST, https, /mutate, the authority, and the content type, as literals.

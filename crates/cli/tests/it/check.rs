@@ -68,7 +68,8 @@ fn quiet_leaves_out_warnings_but_no_errors() {
     }
 }
 
-/// Limits of a format and warnings about credentials concern `check`, `render` and `node` alone.
+/// Covers limits of a format and warnings about credentials: they concern only `check`, `render`
+/// and `node`.
 #[test]
 fn warnings_concern_the_command() {
     let rules = "docker.io::http://h.io/d,quay.io/team::h.io/t,quay.io::h.io/q";
@@ -123,7 +124,7 @@ fn text_shows_the_line_and_a_caret() {
 }
 
 #[test]
-fn a_map_without_default_is_told_in_the_dialect_imageswap() {
+fn map_without_default_is_reported_in_dialect_imageswap() {
     let args = ["check", "--map", "-", "--output", "json", "--dialect"];
     let map = "docker.io::h.io/d\n";
     assert_eq!(image_swap_with(&[&args[..], &["canonical"]].concat(), map).json().len(), 0);
@@ -132,7 +133,7 @@ fn a_map_without_default_is_told_in_the_dialect_imageswap() {
 }
 
 #[test]
-fn what_a_format_cannot_hold_is_told_as_render_tells_it() {
+fn check_reports_the_same_limits_as_render() {
     for (format, fallback) in [("k3s", "never"), ("docker", "upstream"), ("containerd", "never")] {
         let flags = ["--fallback", fallback, "--registry-info", &example("registry-secret.yaml")];
         let check = image_swap(
@@ -140,23 +141,23 @@ fn what_a_format_cannot_hold_is_told_as_render_tells_it() {
         );
         let render = image_swap(&[&["render", format], flags.as_slice()].concat());
         let rows = check.json();
-        let told: Vec<_> = rows
+        let reported: Vec<_> = rows
             .iter()
             .filter(|row| row["code"] == "node-inexpressible")
             .map(|row| row["message"].as_str().unwrap().split_once(": ").unwrap().1)
             .collect();
         let errors = render.stderr.lines().filter(|line| line.starts_with("error: "));
         let errors: Vec<_> = errors.map(|line| line.splitn(4, ": ").nth(3).unwrap()).collect();
-        assert_eq!(told, errors, "{format}");
+        assert_eq!(reported, errors, "{format}");
         // Warnings are no bad news: pods follow every rule.
-        assert_eq!((check.code, render.code), (0, i32::from(!told.is_empty())), "{format}");
+        assert_eq!((check.code, render.code), (0, i32::from(!reported.is_empty())), "{format}");
     }
     let usage = image_swap(&["check", "--mirrors", "docker.io::h.io", "--fallback", "never"]);
     assert_eq!(usage.code, 2, "{}", usage.stderr);
 }
 
 #[test]
-fn a_declaration_that_swaps_nothing_is_an_error() {
+fn declaration_without_effect_is_an_error() {
     for list in ["docker.io=harbor.example.org", "", "docker.io -> h.io/d", "gcr.io::"] {
         let ran = image_swap(&["check", "--mirrors", list, "--output", "json"]);
         let rows = ran.json();
@@ -168,7 +169,7 @@ fn a_declaration_that_swaps_nothing_is_an_error() {
 }
 
 #[test]
-fn warnings_are_fatal_if_that_is_wanted() {
+fn warnings_fail_with_a_flag() {
     let list = "registry-1.docker.io::h.io/d";
     let ran = image_swap(&["check", "--mirrors", list]);
     assert_eq!(ran.code, 0);
@@ -178,7 +179,7 @@ fn warnings_are_fatal_if_that_is_wanted() {
 }
 
 #[test]
-fn a_file_for_another_flag_is_recognised() {
+fn file_for_another_flag_is_recognised() {
     for (flag, file, advice) in [
         ("--map", "values.yaml", "found Helm values: use --values"),
         ("--map", "registry-secret.yaml", "found the Secret registry-info: use --registry-info"),
@@ -194,7 +195,7 @@ fn a_file_for_another_flag_is_recognised() {
 }
 
 #[test]
-fn values_of_a_secret_that_kubernetes_refuses_are_refused() {
+fn values_that_kubernetes_rejects_are_rejected() {
     let secret = std::fs::read_to_string(example("registry-secret.yaml")).unwrap();
     let line = secret.lines().find(|line| line.contains("INSECURE:")).unwrap();
     for value in ["false", "1", "on", "-1.5", ".5"] {
@@ -206,7 +207,7 @@ fn values_of_a_secret_that_kubernetes_refuses_are_refused() {
 }
 
 #[test]
-fn nodes_that_look_short_names_up_are_a_warning() {
+fn short_names_on_nodes_are_a_warning() {
     let codes = |format: &str, list: &str| -> Vec<String> {
         let ran = image_swap(&["check", "--format", format, "--mirrors", list, "--output", "json"]);
         ran.json().iter().map(|row| row["code"].as_str().unwrap().to_owned()).collect()

@@ -1,7 +1,7 @@
 use crate::run::{image_swap, image_swap_in, image_swap_with, root};
 
 #[test]
-fn a_list_becomes_a_canonical_map() {
+fn list_becomes_a_canonical_map() {
     let ran = image_swap(&["convert", "--mirrors", "docker.io::h.io/d,gcr.io::h.io/g"]);
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
@@ -13,7 +13,7 @@ fn a_list_becomes_a_canonical_map() {
 }
 
 #[test]
-fn what_canonical_has_no_words_for_is_told() {
+fn rules_without_canonical_form_are_reported() {
     let ran = image_swap_with(
         &["convert", "--map", "-"],
         "[REPLACE]*redis*::\ngcr.io::h.io/g\ndefault::\n",
@@ -22,7 +22,7 @@ fn what_canonical_has_no_words_for_is_told() {
 }
 
 #[test]
-fn a_map_that_canonical_would_refuse_is_bad_news() {
+fn map_with_chained_rules_fails() {
     let ran = image_swap_with(
         &["convert", "--map", "-"],
         "docker.io::quay.io/m\nquay.io::h.io/q\ndefault::\n",
@@ -32,7 +32,7 @@ fn a_map_that_canonical_would_refuse_is_bad_news() {
 }
 
 #[test]
-fn a_rule_that_leads_to_its_source_is_printed_as_it_loads() {
+fn rule_to_its_own_source_is_converted() {
     let cases = root().join("crates/cli/tests/it/cases");
     let ran = image_swap_in(&cases, &["convert", "--map", "istio-auto.conf"], "");
     assert_eq!(ran.code, 0, "{}", ran.stderr);

@@ -6,7 +6,7 @@ use crate::run::{example, image_swap_with};
 
 const USER: &str = "robot-hunter1";
 const PASSWORD: &str = "hunter2-hunter2";
-/// `base64` of the two, of `user:password`, and of what lies inside them at any offset.
+/// `base64` of the two, of `user:password`, and of their parts at any offset.
 const ENCODED: [&str; 5] = [
     "cm9ib3QtaHVudGVy",
     "aHVudGVyMi1odW50ZXIy",
@@ -37,7 +37,7 @@ fn no_verb_prints_a_credential() {
         secret.clone(),
         base64.to_owned(),
         with_user(&format!("{USER}:{PASSWORD}")),
-        // A comma ends an item of the list, and a long line is cut where it is shown.
+        // A comma ends an item of the list, and errors show only a part of a long line.
         with_user(&format!("{USER}:{PASSWORD},x")),
         with_user(&format!("{USER}:1,{PASSWORD}, ,x")),
         with_user(&format!("{USER}:{PASSWORD}{}", "x".repeat(70))),
@@ -52,7 +52,7 @@ fn no_verb_prints_a_credential() {
         secret.replace("docker.io::harbor", &format!("ann:{PASSWORD}@harbor")),
         secret.replace("docker.io::harbor", &format!("https://{USER}:{PASSWORD}::harbor")),
         secret.replace("DOMAIN", &format!("CREDENTIAL_HOSTS: {USER}:{PASSWORD}@h.io\n  DOMAIN")),
-        // Every line in turn cut, doubled, or unquoted: errors must not quote what they found.
+        // Invalid forms of the password: errors must not quote the found text.
         secret.replace(PASSWORD, &format!("\"{PASSWORD}")),
         secret.replace(PASSWORD, &format!("*{PASSWORD}")),
         secret.replace(PASSWORD, &format!("!<{PASSWORD}")),

@@ -1,4 +1,4 @@
-//! Documents show what their commands print.
+//! Output of commands in documents, compared with the real one.
 
 use std::{env, os::unix::fs::symlink, path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use image_swap_testkit::{commands, documents};
 use crate::run::root;
 
 #[test]
-fn documented_commands_print_what_is_shown() {
+fn documented_commands_print_the_documented_output() {
     let program = Path::new(env!("CARGO_BIN_EXE_image-swap")).parent().unwrap();
     let path = format!("{}:{}", program.display(), env::var("PATH").unwrap_or_default());
     // Commands write files beside the examples.

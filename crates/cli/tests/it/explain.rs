@@ -48,7 +48,7 @@ fn json_has_every_field() {
 }
 
 #[test]
-fn every_reason_has_its_name() {
+fn reasons_have_documented_names() {
     let map = example("imageswap-map.conf");
     let cases = [
         ("harbor.example.org/airgap-images/quay.io/x", "already-mirrored"),
@@ -75,7 +75,7 @@ fn every_reason_has_its_name() {
 }
 
 #[test]
-fn a_rule_is_placed_in_the_file_or_in_the_value() {
+fn rule_has_its_position_in_file_or_value() {
     let map = example("imageswap-map.conf");
     let row = &explain(&["--map", &map], &["quay.io/team/app"])[0]["rule"];
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_rule_is_placed_in_the_file_or_in_the_value() {
 }
 
 #[test]
-fn pulls_stay_true_where_nodes_cannot_be_told_the_rule() {
+fn pulls_are_correct_for_inexpressible_rules() {
     let list = "quay.io/team::h.io/t,quay.io::h.io/q";
     let row = &explain(&["--mirrors", list], &["quay.io/team/app:1"])[0];
     assert_eq!(row["swapped"], "h.io/t/app:1");
@@ -104,7 +104,7 @@ fn pulls_stay_true_where_nodes_cannot_be_told_the_rule() {
 }
 
 #[test]
-fn the_dialect_imageswap_answers_as_upstream() {
+fn dialect_imageswap_explains_as_upstream() {
     let row =
         &explain(&["--mirrors", "docker.io::h.io/d", "--dialect", "imageswap"], &["nginx"])[0];
     assert_eq!((&row["swapped"], &row["nodes_agree"]), (&json!("h.io/d/nginx"), &json!(false)));
@@ -123,7 +123,7 @@ fn lines_hold_images_comments_and_white_space() {
 }
 
 #[test]
-fn a_file_in_utf_16_is_refused_with_advice() {
+fn file_in_utf_16_is_rejected_with_advice() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "\u{feff}docker.io::h.io/d\r\n";
     let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -141,7 +141,7 @@ fn a_file_in_utf_16_is_refused_with_advice() {
 }
 
 #[test]
-fn an_image_id_is_asked_of_no_registry() {
+fn image_id_is_pulled_from_no_registry() {
     let id = ["sha256:", &"0a".repeat(32)].concat();
     let row = &explain(&["--mirrors", "docker.io::h.io"], &[&id])[0];
     assert_eq!((&row["swapped"], &row["reason"]), (&json!(id), &json!("image-id")));
@@ -149,7 +149,7 @@ fn an_image_id_is_asked_of_no_registry() {
 }
 
 #[test]
-fn nodes_agree_only_where_every_runtime_does() {
+fn nodes_agree_if_every_runtime_does() {
     let agree = |image: &str| explain(&["--mirrors", "docker.io::h.io/d"], &[image])[0].clone();
     for (image, short_name, nodes_agree) in [
         ("nginx", true, true),
@@ -191,10 +191,10 @@ fn inputs_that_are_not_utf_8_fail_alone() {
     assert!(ran.json()[0].get("error").is_some() && ran.json()[1].get("error").is_none());
 }
 
-/// 100,000 images make more than 50 MB of answers; the process may have 40 MB of
-/// data. (Its own code does not count: unoptimised it is as large by itself.)
+/// Streams 100,000 images, whose results are longer than 50 MB, with a limit of 40 MB for data.
+/// (Code does not count: an unoptimised build is as large by itself.)
 #[test]
-fn a_hundred_thousand_images_stream_through() {
+fn hundred_thousand_images_stream_through() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let images: String =
         (0..100_000).map(|n| format!("quay.io/team/application-{n}:1.0\n")).collect();
@@ -213,7 +213,7 @@ fn a_hundred_thousand_images_stream_through() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_output_is_not_an_error() {
     let script = format!(
         "yes nginx | head -50000 | '{}' explain --mirrors docker.io::h.io --images-from - | head -1 >/dev/null",
         env!("CARGO_BIN_EXE_image-swap")
@@ -223,7 +223,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
-fn text_tells_which_questions_were_asked() {
+fn text_shows_rules_and_reasons() {
     let images = ["nginx", "quay.io/team/app:1", "busybox:1.36", "ghcr.io/a/b", "Nginx"];
     let map = example("imageswap-map.conf");
     let mut args = vec!["explain", "--map", &map];

@@ -37,7 +37,7 @@ fn each_declaration_has_a_guide() {
 }
 
 #[test]
-fn guides_print_the_images_and_the_urls_of_explain() {
+fn guides_print_images_and_urls_of_explain() {
     for guide in GUIDES {
         let file = root().join(declaration(guide));
         let file = file.to_str().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::run::{Ran, image_swap_in, root};
 
-/// What kustomize writes to a function's standard input, its annotations included.
+/// Returns the standard input that kustomize writes to a function, with its annotations.
 fn resource_list(function_config: &str) -> String {
     let indented = function_config.trim_end().replace('\n', "\n  ");
     format!(
@@ -43,7 +43,7 @@ functionConfig:
     )
 }
 
-/// A declaration with kustomize's annotations, and an image that is none of the items'.
+/// Returns a declaration with kustomize's annotations, and an image that no item contains.
 fn declaring(head: &str, tail: &str) -> String {
     format!(
         "\
@@ -93,7 +93,7 @@ fn indented(text: &str) -> String {
 }
 
 #[test]
-fn the_declaration_is_taken_from_the_function_config() {
+fn declaration_is_taken_from_the_function_config() {
     let values = "apiVersion: image-swap.io/v1\nkind: ImageSwap";
     let map = "apiVersion: v1\nkind: ConfigMap";
     for config in [
@@ -117,7 +117,7 @@ fn the_declaration_is_taken_from_the_function_config() {
 }
 
 #[test]
-fn the_images_of_the_function_config_itself_stay() {
+fn images_of_the_function_config_stay() {
     let pod = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: nginx}]}";
     let list = resource_list(&format!("{pod}\n{VALUES}"));
     let ran = function(&[], &list);
@@ -126,7 +126,7 @@ fn the_images_of_the_function_config_itself_stay() {
 }
 
 #[test]
-fn the_function_config_in_the_documentation_works() {
+fn function_config_in_the_documentation_works() {
     let page = std::fs::read_to_string(root().join("docs/rewrite.md")).unwrap();
     let block = page.split("```yaml\n# image-swap.yaml\n").nth(1).unwrap();
     let list = resource_list(block.split("```").next().unwrap());
@@ -137,7 +137,7 @@ fn the_function_config_in_the_documentation_works() {
 }
 
 #[test]
-fn a_flag_beats_the_function_config() {
+fn flag_overrides_the_function_config() {
     let list = resource_list(&declaring("apiVersion: v1\nkind: Secret", SECRET));
     let ran = function(&["--mirrors", "docker.io::other.example"], &list);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -145,7 +145,7 @@ fn a_flag_beats_the_function_config() {
 }
 
 #[test]
-fn a_function_config_that_declares_nothing_usable_fails_the_function() {
+fn unusable_function_config_fails_the_function() {
     let secret = declaring("apiVersion: v1\nkind: Secret", SECRET);
     for (config, message) in [
         (secret.replace("h.example/d", "not_a_host/d"), "invalid-target"),
@@ -160,7 +160,7 @@ fn a_function_config_that_declares_nothing_usable_fails_the_function() {
 }
 
 #[test]
-fn a_list_without_function_config_needs_a_flag() {
+fn list_without_function_config_requires_a_flag() {
     for list in [
         "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems: []\n",
         "apiVersion: v1\nkind: List\nitems: []\nfunctionConfig: {}\n",
@@ -172,7 +172,7 @@ fn a_list_without_function_config_needs_a_flag() {
 }
 
 #[test]
-fn a_refused_function_config_does_not_show_its_password() {
+fn rejected_function_config_hides_its_password() {
     let config = declaring("apiVersion: v1\nkind: Secret", SECRET)
         .replace("PASSWORD: ''", "PASSWORD: hunter2hunter2")
         .replace("USERNAME: ''", "USERNAME: robot")

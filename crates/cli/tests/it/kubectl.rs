@@ -26,7 +26,7 @@ const TEXTS: [&str; 16] = [
     "apiVersion: v1\nkind: Pod\nmetadata: {\n\t# comment\n\tname: a,# comment\n\tlabels: {}\n\t}\nspec:\n  containers:\n  - name: a\n    image: nginx\n",
 ];
 
-/// The objects that `kubectl` reads in `text`.
+/// Returns the objects that `kubectl` reads in `text`.
 fn read(kubectl: &Path, text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("manifest.yaml");
@@ -44,7 +44,7 @@ fn read(kubectl: &Path, text: &str) -> String {
 
 #[test]
 #[ignore = "needs the API server: cargo xtask test"]
-fn texts_that_kubectl_reads_mean_the_same_afterwards() {
+fn texts_that_kubectl_reads_keep_their_meaning() {
     let parts = Parts::present().unwrap();
     let kubectl = &parts.servers().unwrap().kubectl;
     for text in TEXTS {

@@ -34,7 +34,7 @@ fn every_format_is_printed_from_a_secret() {
 }
 
 #[test]
-fn form_of_palette_has_a_note_and_its_former_name() {
+fn form_of_palette_has_note_and_former_name() {
     let secret = example("registry-secret.yaml");
     for name in ["palette", "page"] {
         let args = ["render", "containerd-mirrors", "--endpoint", name, "--filename", &secret];
@@ -58,7 +58,7 @@ fn files_and_their_folders_are_created_and_listed() {
 }
 
 #[test]
-fn files_hold_credentials_and_nobody_else_may_read_them() {
+fn files_with_credentials_are_private() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().to_str().unwrap();
     let secret = secret_with_credentials();
@@ -79,7 +79,7 @@ fn files_hold_credentials_and_nobody_else_may_read_them() {
 }
 
 #[test]
-fn what_a_format_cannot_hold_is_bad_news() {
+fn rules_that_a_format_cannot_express_fail() {
     let ran = image_swap(&[
         "render",
         "k3s",

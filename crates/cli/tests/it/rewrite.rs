@@ -37,7 +37,7 @@ fn rewrite(args: &[&str], stdin: &str) -> Ran {
     rewrite_in(&root(), args, stdin)
 }
 
-/// A directory with these files.
+/// Creates a directory with these files.
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -72,7 +72,7 @@ fn declaration_on_standard_input_is_used() {
 }
 
 #[test]
-fn bytes_that_look_like_colours_are_printed_as_they_are() {
+fn bytes_that_look_like_colours_are_kept() {
     // Raw in a JSON string: the C1 control character that begins a terminal's commands.
     let text = "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"x\":\"\u{9b}31m\u{7f}\"}";
     let ran = rewrite(&[], text);
@@ -104,7 +104,7 @@ fn in_place_writes_only_the_files_that_change() {
 
 #[cfg(unix)]
 #[test]
-fn in_place_keeps_the_mode_and_follows_a_symbolic_link() {
+fn in_place_keeps_mode_and_follows_symbolic_link() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let directory = directory(&[("a.yaml", POD)]);
     let (file, link) = (directory.path().join("a.yaml"), directory.path().join("link.yaml"));
@@ -121,7 +121,7 @@ fn in_place_keeps_the_mode_and_follows_a_symbolic_link() {
 }
 
 #[test]
-fn check_lists_what_would_change_and_writes_nothing() {
+fn check_lists_changes_and_writes_nothing() {
     let directory = directory(&[("a.yaml", POD), ("b.yaml", REWRITTEN)]);
     let ran = rewrite_in(directory.path(), &["--check", "a.yaml", "b.yaml"], "");
     assert_eq!(ran.code, 1);
@@ -142,7 +142,7 @@ fn check_lists_what_would_change_and_writes_nothing() {
 }
 
 #[test]
-fn an_image_that_stays_is_a_warning() {
+fn unchanged_image_is_a_warning() {
     for args in [&[][..], &["--check"]] {
         let ran = rewrite(args, SHARED);
         assert_eq!(ran.code, i32::from(!args.is_empty()));
@@ -156,7 +156,7 @@ fn an_image_that_stays_is_a_warning() {
 }
 
 #[test]
-fn a_broken_manifest_stops_everything() {
+fn broken_manifest_stops_everything() {
     let directory = directory(&[("good.yaml", POD), ("bad.yaml", "a: b\nc: d: e\n")]);
     for args in [
         &["good.yaml", "bad.yaml"][..],
@@ -175,7 +175,7 @@ fn a_broken_manifest_stops_everything() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_stops_everything() {
+fn unreadable_file_stops_everything() {
     let directory = directory(&[("good.yaml", POD)]);
     fs::write(directory.path().join("latin1.yaml"), b"a: b\n# \xfc\n").unwrap();
     let utf_16: Vec<u8> = POD.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -192,7 +192,7 @@ fn a_file_that_cannot_be_read_stops_everything() {
 }
 
 #[test]
-fn a_call_that_makes_no_sense_is_refused() {
+fn contradictory_flags_are_rejected() {
     for (args, message) in [
         (&["rewrite", "--mirrors", MIRRORS, "--in-place", "-"][..], "--in-place needs files"),
         (&["rewrite", "--mirrors", MIRRORS, "--in-place"], "--in-place needs files"),
@@ -213,20 +213,20 @@ fn a_call_that_makes_no_sense_is_refused() {
 }
 
 #[test]
-fn an_unusable_declaration_changes_nothing() {
+fn unusable_declaration_changes_nothing() {
     let ran = image_swap_in(&root(), &["rewrite", "--mirrors", "docker.io::not_a_host/d"], POD);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
 }
 
 #[test]
-fn the_label_is_a_setting() {
+fn label_is_a_setting() {
     let text = POD.replace("{name: p,", "{name: p, labels: {mine: disabled},");
     let ran = rewrite(&["--disable-label", "mine"], &text);
     assert_eq!((ran.code, ran.stdout), (0, text));
 }
 
 #[test]
-fn the_example_becomes_what_it_says_of_itself() {
+fn example_is_rewritten_as_its_comments_state() {
     let args = ["rewrite", "--map", "examples/imageswap-map.conf", "examples/pods.yaml"];
     let ran = image_swap_in(&root(), &args, "");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -253,7 +253,7 @@ fn the_example_becomes_what_it_says_of_itself() {
 const CASES: &str = "tests/it/cases";
 
 #[test]
-fn custom_resources_are_rewritten_as_kustomize_does_and_more() {
+fn custom_resources_are_rewritten_at_configured_fields() {
     let args = ["rewrite", "--map", "mirrors.conf", "--check", "crds.yaml"];
     let ran = image_swap_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join(CASES), &args, "");
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
@@ -279,7 +279,7 @@ fn custom_resources_are_rewritten_as_kustomize_does_and_more() {
 }
 
 #[test]
-fn images_that_are_passed_over_are_listed_and_counted() {
+fn unchanged_images_are_listed_and_counted() {
     let text = "apiVersion: example.org/v1\nkind: My\nspec: {image: org/app, other: docker.io/x}\n";
     for (args, code) in [(&[][..], 0), (&["--check"], 1)] {
         let ran = rewrite(args, text);
@@ -328,7 +328,7 @@ fn texts_that_kubectl_reads_are_rewritten() {
 }
 
 #[test]
-fn the_placeholder_of_an_injector_stays_where_a_rule_exempts_it() {
+fn placeholder_of_an_injector_stays_if_exempt() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join(CASES);
     let args = ["rewrite", "--map", "istio-auto.conf", "--check", "istio-gateway.yaml"];
     let ran = image_swap_in(&cases, &args, "");
@@ -336,7 +336,7 @@ fn the_placeholder_of_an_injector_stays_where_a_rule_exempts_it() {
 }
 
 #[test]
-fn a_directory_is_searched_for_manifests() {
+fn directory_is_searched_for_manifests() {
     let directory = directory(&[("a.yaml", POD), ("c.txt", "{"), (".hidden.yaml", "{")]);
     fs::create_dir_all(directory.path().join("below/deep")).unwrap();
     fs::create_dir(directory.path().join(".git")).unwrap();

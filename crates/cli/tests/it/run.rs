@@ -6,17 +6,17 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// The workspace.
+/// Returns the root of the workspace.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The workspace's `examples/`.
+/// Returns the path of a file in the workspace's `examples/`.
 pub(crate) fn example(name: &str) -> String {
     root().join("examples").join(name).to_str().unwrap().to_owned()
 }
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -59,12 +59,12 @@ pub(crate) fn image_swap_in(directory: &Path, args: &[&str], input: &str) -> Ran
 }
 
 impl Ran {
-    /// Its standard output, a JSON object a line.
+    /// Parses standard output, with a JSON object in each line.
     pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Exit code and both outputs, for snapshots.
+    /// Formats the exit code and both outputs for snapshots.
     pub(crate) fn whole(&self) -> String {
         let Self { code, stdout, stderr } = self;
         format!("exit code: {code}\n--- stdout\n{stdout}--- stderr\n{stderr}")

@@ -21,7 +21,7 @@ fn every_verb_needs_one_declaration() {
 }
 
 #[test]
-fn a_declaration_that_is_refused_gives_nothing_on_standard_output() {
+fn rejected_declaration_prints_nothing_on_standard_output() {
     let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
     for (from, to) in [
         ("kind: Secret", "kind: ConfigMap"),
@@ -41,7 +41,7 @@ fn a_declaration_that_is_refused_gives_nothing_on_standard_output() {
 }
 
 #[test]
-fn what_is_refused_says_where_and_what_to_do() {
+fn errors_name_place_and_remedy() {
     let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
     let explain =
         |text: &str| image_swap_with(&["explain", "--registry-info", "-", "nginx"], text).whole();
@@ -56,17 +56,17 @@ fn what_is_refused_says_where_and_what_to_do() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn missing_file_is_named() {
     let ran = image_swap(&["check", "--map", "/nonexistent/map.conf"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("/nonexistent/map.conf"), "{}", ran.stderr);
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_no_bad_news_but_no_answer() {
+fn unreachable_cluster_is_neither_success_nor_problem() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("kubeconfig");
-    // Nobody listens on that port.
+    // No process listens on that port.
     let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
         contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n\
         clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
@@ -164,7 +164,7 @@ const COMMANDS: [&[&str]; 19] = [
 ];
 
 #[test]
-fn help_of_each_command_has_examples_and_no_heading_twice() {
+fn help_has_examples_and_distinct_headings() {
     for words in COMMANDS {
         let text = help(words);
         let mut headings: Vec<&str> =
@@ -226,7 +226,7 @@ fn address_without_ip_is_refused_with_an_example() {
 }
 
 #[test]
-fn agent_needs_the_name_of_its_node() {
+fn agent_requires_the_name_of_its_node() {
     let ran = image_swap(&["agent", "--namespace", "a", "--runtime", "containerd"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
     assert!(ran.stderr.contains("--node") && ran.stderr.contains("NODE_NAME"), "{}", ran.stderr);

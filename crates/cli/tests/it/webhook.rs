@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-/// The repository's root, where a newcomer stands.
+/// Returns the root of the repository, which is the directory of a newcomer.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
@@ -27,11 +27,11 @@ fn webhook(arguments: &[&str]) -> Command {
 pub(crate) struct Webhook {
     pub(crate) child: Child,
     stderr: BufReader<ChildStderr>,
-    told: Vec<String>,
+    lines: Vec<String>,
 }
 
 impl Webhook {
-    /// Starts it on ports that the system chooses, and reads what it tells.
+    /// Starts the webhook on ports that the system chooses, and reads its first lines.
     pub(crate) fn start(declaration: &str, state: &Path, more: &[&str]) -> Self {
         let state = state.to_str().unwrap();
         let own = ["--registry-info", declaration, "--certificate-dir", state];
@@ -42,26 +42,26 @@ impl Webhook {
         let mut command = webhook(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut webhook = Self { child, stderr, told: Vec::new() };
+        let mut webhook = Self { child, stderr, lines: Vec::new() };
         while !webhook.next_line().contains("declaration: ") {}
         webhook
     }
 
     fn next_line(&mut self) -> &str {
         let mut line = String::new();
-        assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended: {:#?}", self.told);
-        self.told.push(line.trim_end().to_owned());
-        self.told.last().unwrap()
+        assert!(self.stderr.read_line(&mut line).unwrap() > 0, "it ended: {:#?}", self.lines);
+        self.lines.push(line.trim_end().to_owned());
+        self.lines.last().unwrap()
     }
 
-    /// What it told after `label`.
-    pub(crate) fn told(&self, label: &str) -> &str {
-        let found = self.told.iter().find_map(|line| line.strip_prefix(label));
-        assert!(found.is_some(), "{label}? {:#?}", self.told);
+    /// Returns the rest of the line that begins with `label`.
+    pub(crate) fn line_after(&self, label: &str) -> &str {
+        let found = self.lines.iter().find_map(|line| line.strip_prefix(label));
+        assert!(found.is_some(), "{label}? {:#?}", self.lines);
         found.unwrap()
     }
 
-    /// Sends it SIGTERM, and gives its exit code and what it still had to tell.
+    /// Sends SIGTERM, and returns the exit code and the remaining output.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -81,16 +81,16 @@ fn sh(line: &str) -> String {
 }
 
 fn refused(output: &Output, code: i32, expected: &[&str]) {
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{told}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{printed}");
     assert!(output.stdout.is_empty());
     for expected in expected {
-        assert!(told.contains(expected), "{expected}? {told}");
+        assert!(printed.contains(expected), "{expected}? {printed}");
     }
 }
 
 #[test]
-fn the_line_it_prints_works_when_pasted() {
+fn printed_curl_command_works() {
     if !has_curl() {
         eprintln!("skipped: this test needs curl on the PATH");
         return;
@@ -98,18 +98,20 @@ fn the_line_it_prints_works_when_pasted() {
     let state = tempfile::tempdir().unwrap();
     let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
     let answer: Value =
-        serde_json::from_str(&sh(&["curl ", webhook.told("curl ")].concat())).unwrap();
+        serde_json::from_str(&sh(&["curl ", webhook.line_after("curl ")].concat())).unwrap();
     let request = fs::read(root().join("examples/admission-review.json")).unwrap();
     let request: Value = serde_json::from_slice(&request).unwrap();
     assert_eq!(answer["response"]["uid"], request["request"]["uid"]);
     assert_eq!(answer["response"]["patchType"], "JSONPatch");
-    let ready =
-        webhook.told("probes and metrics: ").replace("/healthz, /readyz, /metrics", "/readyz");
+    let ready = webhook
+        .line_after("probes and metrics: ")
+        .replace("/healthz, /readyz, /metrics", "/readyz");
     assert_eq!(sh(&format!("curl --silent {ready}")), "ready\n");
     assert_eq!(webhook.stop().0, Some(0));
 }
 
-/// Old versions of curl report a stream that ends early instead of the answer.
+/// Covers both protocols. Old versions of curl report a stream that ends early instead of the
+/// response.
 #[test]
 fn refusals_reach_curl_over_both_protocols() {
     if !has_curl() {
@@ -118,8 +120,8 @@ fn refusals_reach_curl_over_both_protocols() {
     }
     let state = tempfile::tempdir().unwrap();
     let webhook = Webhook::start("examples/registry-secret.yaml", state.path(), &[]);
-    let url = webhook.told("listening on ").strip_suffix("/mutate").unwrap();
-    let ca = webhook.told("CA certificate (self-signed): ");
+    let url = webhook.line_after("listening on ").strip_suffix("/mutate").unwrap();
+    let ca = webhook.line_after("CA certificate (self-signed): ");
     let large = state.path().join("large.json");
     fs::write(&large, vec![b' '; 9 << 20]).unwrap();
     let large = large.to_str().unwrap();
@@ -153,7 +155,7 @@ fn refusals_reach_curl_over_both_protocols() {
 }
 
 #[test]
-fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
+fn changed_declaration_is_logged_and_reloaded() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("secret.yaml");
     let text = fs::read_to_string(root().join("examples/registry-secret.yaml")).unwrap();
@@ -165,7 +167,7 @@ fn a_change_of_the_declaration_is_told_and_followed_until_it_is_stopped() {
     fs::write(&file, text.replace("ghcr.io::", "ghcr.example::")).unwrap();
     while !webhook.next_line().contains("reloaded the declaration") {}
     // Every line of the log is an object.
-    let logged = webhook.told.iter().skip_while(|line| !line.starts_with('{'));
+    let logged = webhook.lines.iter().skip_while(|line| !line.starts_with('{'));
     for line in logged {
         assert!(serde_json::from_str::<Value>(line).unwrap().is_object(), "{line}");
     }
@@ -193,27 +195,27 @@ fn no_credential_is_logged() {
         fs::write(&file, broken).unwrap();
         while !webhook.next_line().contains("the last good one stays") {}
     }
-    let told = webhook.told.join("\n");
+    let printed = webhook.lines.join("\n");
     let (_, rest) = webhook.stop();
-    for text in [told, rest] {
+    for text in [printed, rest] {
         for secret in ["hunter2", "aHVudGVyMi"] {
             assert!(!text.contains(secret), "{text}");
         }
     }
 }
 
-/// An API server that answers everything with `body`; where it is.
+/// Starts an API server that answers every request with `body`, and returns its address.
 fn api_server(body: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut asked = BufReader::new(stream.try_clone().unwrap()).lines();
-            // To the empty line that ends the head: nobody sends a body.
-            while asked.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            // The empty line ends the head; no request has a body.
+            while request.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
             let length = body.len();
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
-            // Whoever has gone meanwhile needs no answer.
+            // A client that has gone needs no response.
             let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
         }
     });
@@ -221,7 +223,7 @@ fn api_server(body: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn an_answer_of_the_api_server_that_cannot_be_read_is_not_logged() {
+fn invalid_response_of_api_server_is_not_logged() {
     let state = tempfile::tempdir().unwrap();
     let file = state.path().join("kubeconfig");
     for data in [r#""hunter2-hunter2""#, r#"{"PASSWORD":"hunter2-hunter2"}"#] {
@@ -240,17 +242,17 @@ fn an_answer_of_the_api_server_that_cannot_be_read_is_not_logged() {
         let cluster = ["--in-cluster", "--namespace", "apps", "--kubeconfig", file];
         let mut webhook = Webhook::spawn(&[&cluster[..], &["--log-level", "trace"]].concat());
         while !webhook.next_line().contains("restarting the watch") {}
-        let told = webhook.told.join("\n");
+        let printed = webhook.lines.join("\n");
         let (_, rest) = webhook.stop();
-        assert!(told.contains("cannot parse the response"), "{told}");
-        for text in [told, rest] {
+        assert!(printed.contains("cannot parse the response"), "{printed}");
+        for text in [printed, rest] {
             assert!(!text.contains("hunter2"), "{text}");
         }
     }
 }
 
 #[test]
-fn without_a_usable_declaration_nothing_begins() {
+fn webhook_requires_a_usable_declaration() {
     let state = tempfile::tempdir().unwrap();
     let directory = state.path().join("authority");
     let begin = |declaration: &[&str]| {
@@ -266,7 +268,7 @@ fn without_a_usable_declaration_nothing_begins() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_nothing_begins() {
+fn port_in_use_is_named() {
     let state = tempfile::tempdir().unwrap();
     let directory = state.path().join("authority");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -283,7 +285,7 @@ fn a_port_that_is_taken_is_named_and_nothing_begins() {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_used_is_named() {
+fn unusable_certificate_is_named() {
     let begin = |tls: &[&str]| {
         let mut command = webhook(&["--mirrors", "docker.io::mirror.example"]);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
@@ -299,9 +301,9 @@ fn a_certificate_that_cannot_be_used_is_named() {
 #[test]
 fn temporary_authority_is_removed_at_the_end() {
     let webhook = Webhook::spawn(&["--mirrors", "docker.io::h.io"]);
-    let ca = Path::new(webhook.told("CA certificate (self-signed): ")).to_owned();
+    let ca = Path::new(webhook.line_after("CA certificate (self-signed): ")).to_owned();
     assert!(ca.is_file());
-    webhook.told("declaration: 1 rule, ");
+    webhook.line_after("declaration: 1 rule, ");
     assert_eq!(webhook.stop().0, Some(0));
     assert!(!ca.parent().unwrap().exists());
 }

@@ -32,9 +32,9 @@ fn registry_that_cannot_serve_the_node_changes_nothing() -> Outcome {
         let ran = stage.node("apply", &[&mirrors[..], &["--no-check"]].concat());
         assert_eq!(ran.code, 0, "{ran:?}");
         assert!(ran.stderr.contains("was not checked: --no-check"), "{ran:?}");
-        // What is in place is not requested again.
+        // A host that is configured already causes no request.
         assert_eq!(stage.node("apply", &mirrors).code, 0);
-        // What the declaration holds is enough.
+        // The registry that serves the declared rules passes the check.
         assert_eq!(stage.node("restore", &[]).code, 0);
         let ran = stage.node("apply", &[]);
         assert_eq!(ran.code, 0, "{ran:?}");

@@ -15,13 +15,13 @@ use image_swap_testbed::{Containerd, Wait, until};
 
 use crate::{Outcome, images::TAG, lab};
 
-/// The binary.
+/// The path of the `image-swap` binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_image-swap");
-/// How long containerd may take.
+/// The longest time that containerd may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// What the administrator of a host would write to restart containerd; here it
-/// starts it too.
+/// The script by which the administrator of a host restarts containerd. In tests it also starts
+/// containerd.
 const RESTART: &str = r#"#!/bin/sh
 state=/run/containerd/test
 mkdir -p $state
@@ -42,7 +42,7 @@ pub(crate) struct ContainerdHost {
     declaration: PathBuf,
 }
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -54,7 +54,7 @@ pub(crate) struct Ran {
 pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl ContainerdHost {
-    /// Returns a host where containerd 2.4 does not run yet and has no file.
+    /// Returns a host with containerd 2.4, which does not run yet and has no configuration.
     pub(crate) fn set() -> Result<Self, Box<dyn std::error::Error>> {
         Self::with("2.4", &HostOptions::default())
     }
@@ -83,7 +83,7 @@ impl ContainerdHost {
         Ok(Self { host, mirror, containerd: containerd.clone(), declaration })
     }
 
-    /// Returns a host where containerd 2.4 runs with the file `config`, and its files.
+    /// Returns a host on which containerd 2.4 runs with the file `config`, and the host's files.
     pub(crate) fn started(config: &str) -> Result<(Self, Tree), Box<dyn std::error::Error>> {
         let stage = Self::set()?;
         stage.config(config);
@@ -117,7 +117,7 @@ impl ContainerdHost {
         assert_eq!(self.tree(), *before);
     }
 
-    /// The command that restarts containerd.
+    /// Returns the command that restarts containerd.
     pub(crate) fn restart_command(&self) -> String {
         self.host.root().join("restart.sh").display().to_string()
     }
@@ -142,7 +142,7 @@ impl ContainerdHost {
         CriClient::connect(&self.host.root().join("run/containerd/containerd.sock"))
     }
 
-    /// Pulls an image of a public registry; where it was asked for.
+    /// Pulls an image of a public registry, and returns the origin of its manifest.
     pub(crate) fn pull(&self, image: &str) -> Result<String, cri::Error> {
         self.host.log().clear();
         self.client()?.pull(&format!("{image}:{TAG}"), DEADLINE)?;
@@ -150,7 +150,7 @@ impl ContainerdHost {
         Ok(requests.iter().find(|request| request.is_pull()).unwrap().host.clone())
     }
 
-    /// `image-swap node VERB` with `options`, about the declaration.
+    /// Runs `image-swap node VERB` with `options` and the declaration.
     pub(crate) fn node(&self, verb: &str, options: &[&str]) -> Ran {
         run(self.command(verb, options))
     }
@@ -165,7 +165,7 @@ impl ContainerdHost {
         command
     }
 
-    /// `image-swap node VERB --restart allow`, with the host's own command.
+    /// Runs `image-swap node VERB --restart allow` with the host's own restart command.
     pub(crate) fn allowed(&self, verb: &str, options: &[&str]) -> Ran {
         let command = self.restart_command();
         let allow = ["--restart", "allow", "--restart-command", &command];
@@ -177,7 +177,7 @@ impl ContainerdHost {
         format!("{bin}:/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
-    /// Where the host's `path` is.
+    /// Returns the path of the host's `path` on this machine.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.host.root().join(path.trim_start_matches('/'))
     }
@@ -190,8 +190,8 @@ impl ContainerdHost {
         self.host.write("/etc/containerd/config.toml", text).unwrap();
     }
 
-    /// All that a node's owner would look at: what is below /etc/containerd and
-    /// what we remember.
+    /// Returns the files that image-swap may change: those below /etc/containerd, and its own
+    /// state.
     pub(crate) fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         for path in ["/etc/containerd", "/var/lib/image-swap"] {
@@ -201,7 +201,7 @@ impl ContainerdHost {
     }
 }
 
-/// Runs it to its end.
+/// Runs `command` to its end.
 pub(crate) fn run(mut command: Command) -> Ran {
     let Output { status, stdout, stderr } = command.output().unwrap();
     Ran {
@@ -211,7 +211,7 @@ pub(crate) fn run(mut command: Command) -> Ran {
     }
 }
 
-/// Runs the program of `command` in mounts of its own that `script` prepared.
+/// Runs the program of `command` in a separate mount namespace, prepared by `script`.
 pub(crate) fn again(stage: &ContainerdHost, command: &Command, script: &str) -> Ran {
     let words: Vec<_> = command.get_args().collect();
     let at = words.iter().position(|word| *word == PROGRAM).unwrap();

@@ -12,7 +12,7 @@ use crate::{
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_runtime_says_what_it_is_pulls_lists_and_removes() -> Outcome {
+fn runtime_reports_version_pulls_lists_and_removes() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
@@ -44,7 +44,7 @@ fn a_runtime_says_what_it_is_pulls_lists_and_removes() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_runtime_whose_cri_is_dead_is_told_from_one_that_is_away() -> Outcome {
+fn dead_cri_differs_from_absent_runtime() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;

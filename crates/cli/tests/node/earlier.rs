@@ -124,7 +124,7 @@ fn json(ran: &Ran) -> serde_json::Value {
 }
 
 #[test]
-fn hosts_of_an_earlier_version_are_in_place_and_restored() -> Outcome {
+fn hosts_of_earlier_versions_are_recognised_and_restored() -> Outcome {
     let hosts = EarlierHost::all(&["containerd", "crio", "docker", "k3s", "podman", "rke2"]);
     assert_eq!(hosts.len(), 54);
     for host in hosts {

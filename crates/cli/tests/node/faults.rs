@@ -8,7 +8,7 @@ use crate::{
 
 /// Runs `apply` after `script`.
 fn apply_after(stage: &ContainerdHost, script: &str) -> Ran {
-    // Not in a file: nobody else may read those of a test.
+    // The mirrors are flags, because another user may not read the files of a test.
     let mirrors = "docker.io::harbor.example.org/d,gcr.io::harbor.example.org/g,\
                    quay.io::harbor.example.org/q,ghcr.io::harbor.example.org/h";
     again(stage, &stage.command("apply", &["--mirrors", mirrors]), script)
@@ -16,7 +16,7 @@ fn apply_after(stage: &ContainerdHost, script: &str) -> Ran {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_full_disk_a_read_only_one_and_a_missing_permission_leave_the_host_as_it_was() -> Outcome {
+fn failed_writes_leave_the_host_unchanged() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();

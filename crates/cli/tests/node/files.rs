@@ -1,4 +1,4 @@
-//! Hosts where nothing has to be restarted, and those where something would have to be.
+//! Hosts on which `apply` needs no restart, and hosts on which it would need one.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -19,7 +19,7 @@ version = 2
       config_path = "/etc/containerd/certs.d"
 "#;
 
-/// The same without.
+/// A config.toml without `config_path`.
 pub(crate) const WITHOUT_PATH: &str = r#"## template: jinja
 
 # Use config version 2 to enable new configuration fields.
@@ -32,7 +32,7 @@ version = 2
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> Outcome {
+fn host_with_config_path_is_configured_and_restored() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
@@ -50,7 +50,7 @@ fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> 
     let applied = stage.tree();
     assert_eq!(stage.read("/etc/containerd/config.toml").unwrap(), WITH_PATH);
 
-    // Once more is not a write.
+    // A second apply writes no file.
     let ran = stage.node("apply", &["--output", "json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains(r#""result":"in-place""#), "{ran:?}");
@@ -67,7 +67,7 @@ fn files_alone_do_where_config_path_is_set_and_restore_gives_the_host_back() -> 
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
+fn plan_without_permitted_restart_changes_nothing() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
@@ -75,8 +75,8 @@ fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
     for verb in ["plan", "apply"] {
         let ran = stage.node(verb, &[]);
         assert_eq!(ran.code, 1, "{ran:?}");
-        let said = [ran.stdout, ran.stderr].concat();
-        assert!(said.contains("--restart allow"), "{said}");
+        let output = [ran.stdout, ran.stderr].concat();
+        assert!(output.contains("--restart allow"), "{output}");
         assert_eq!(stage.tree(), before, "{verb}");
     }
     Ok(())
@@ -84,7 +84,7 @@ fn what_needs_a_restart_is_bad_news_and_nothing_is_half_done() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
+fn foreign_changes_are_reported_and_kept() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
@@ -106,7 +106,7 @@ fn what_others_changed_is_drift_and_stays_theirs() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_credential_is_in_files_that_only_root_may_read_and_in_no_output() -> Outcome {
+fn credential_is_only_in_private_files() -> Outcome {
     let options = image_swap_lab::HostOptions {
         access: image_swap_lab::Access::Basic(crate::robot()),
         ..Default::default()
@@ -118,8 +118,8 @@ fn a_credential_is_in_files_that_only_root_may_read_and_in_no_output() -> Outcom
     for verb in ["plan", "apply", "status", "restore"] {
         for output in ["text", "json"] {
             let ran = stage.node(verb, &["--output", output]);
-            let said = [ran.stdout, ran.stderr].concat();
-            assert!(secret.iter().all(|secret| !said.contains(secret)), "{verb}: {said}");
+            let output = [ran.stdout, ran.stderr].concat();
+            assert!(secret.iter().all(|secret| !output.contains(secret)), "{verb}: {output}");
         }
         if verb == "apply" {
             assert_eq!(stage.pull("quay.io/team/app")?, MIRROR);

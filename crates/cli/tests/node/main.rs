@@ -25,12 +25,12 @@ use self::images::lab;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// Who may use the mirror, where not everyone may.
+/// Returns the only credentials that the mirror accepts, if it requires any.
 fn robot() -> Credentials {
     Credentials { username: "robot".into(), password: "a-password".into() }
 }
 
-/// Palette's declaration for a mirror like this, written where the host reads it.
+/// Writes Palette's declaration for a mirror with `options` to the host, and returns its path.
 fn declared(host: &LabHost, options: &HostOptions) -> Result<PathBuf, image_swap_testbed::Error> {
     let mut text =
         include_str!("../../../../tests/testkit/palette/registry-secret.yaml").to_owned();

@@ -101,7 +101,7 @@ fn policies_of_registries_conf_are_kept_or_reported() -> Outcome {
 }
 
 #[test]
-fn file_that_the_runtime_reads_is_the_one_written() -> Outcome {
+fn file_that_the_runtime_reads_is_edited() -> Outcome {
     let docker = ["--runtime", "docker", "--mirrors", "docker.io::harbor.example.org"];
     let unit = "etc/systemd/system/docker.service.d/override.conf";
     let start =
@@ -125,14 +125,14 @@ fn file_that_the_runtime_reads_is_the_one_written() -> Outcome {
 }
 
 #[test]
-fn rules_that_no_runtime_can_express_are_an_error() -> Outcome {
+fn inexpressible_rules_are_an_error() -> Outcome {
     let daemon = ("etc/docker/daemon.json", "{}");
     plans(&[daemon], &["--runtime", "docker"], 1, &["docker can express none of 2 rules"])?;
     Ok(())
 }
 
 #[test]
-fn image_of_a_host_is_prepared_for_a_named_version() -> Outcome {
+fn machine_image_is_prepared_for_a_version() -> Outcome {
     let tree = tree(&[("etc/containerd/config.toml", "version = 2\n")])?;
     let (code, text) = node(tree.path(), "apply", &[])?;
     assert_eq!(code, Some(1), "{text}");

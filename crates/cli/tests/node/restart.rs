@@ -1,4 +1,4 @@
-//! Restarts: tried before, watched over, taken back.
+//! Restarts: their trial, their watchdog and their rollback.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ const CONFIG: &str = "/etc/containerd/config.toml";
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
+fn fresh_host_is_configured_restarted_and_restored() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let default = containerd.default_configuration()?;
@@ -51,13 +51,13 @@ fn a_fresh_host_is_told_and_restarted_and_given_back() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcome {
+fn configuration_that_stops_cri_is_refused_before_changes() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let stage = ContainerdHost::of(containerd, content, &HostOptions::default())?;
         stage.config(WITHOUT_PATH);
         stage.start();
-        // What is wrong is none of what a plan looks at: an unknown runtime type.
+        // The plan does not check the error: an unknown runtime type.
         let dead = [
             WITHOUT_PATH,
             "    [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n      default_runtime_name = \"none\"\n",
@@ -77,7 +77,7 @@ fn a_configuration_that_stops_cri_is_refused_before_anything_changes() -> Outcom
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
+fn failed_restart_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let image = format!("quay.io/team/app:{TAG}");
 
@@ -87,7 +87,7 @@ fn a_restart_after_which_nothing_answers_or_pulls_is_taken_back() -> Outcome {
     assert!(ran.stderr.contains("exit status: 3 no"), "{ran:?}");
     assert_eq!(stage.tree(), before);
 
-    // The mirror answers, and has nothing; the registry may not be asked.
+    // The mirror serves no image, and the public registry is not allowed.
     stage.mirror.set(Answers::Missing);
     let ran = stage.allowed("apply", &["--image", &image, "--fallback", "never"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -131,7 +131,7 @@ const OLD_NAME: &str = "version = 4
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn old_plugin_name_in_version_4_does_not_count() -> Outcome {
+fn old_plugin_name_in_version_4_is_ignored() -> Outcome {
     let (stage, before) = ContainerdHost::started(OLD_NAME)?;
     stage.applies_and_restores(&before)
 }
@@ -154,8 +154,8 @@ fn drop_in_may_be_newer_than_config_toml() -> Outcome {
     Ok(())
 }
 
-/// An apply that has swapped the configuration, and whose restart waits for a word
-/// and then fails; the next one does its work.
+/// Starts an apply that has changed the configuration. Its restart waits for a file and then fails;
+/// the next restart works.
 fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
     let began = stage.at("/run/containerd/began");
     let go = stage.at("/run/containerd/go");
@@ -179,7 +179,7 @@ fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Outcome {
+fn kill_during_restart_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     end_inside(&stage, "apply", "KILL");
@@ -191,14 +191,14 @@ fn whoever_is_killed_while_the_runtime_restarts_leaves_a_host_as_it_was() -> Out
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
+fn stop_by_service_manager_is_rolled_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let mut apply = restarting(&stage)?;
     for verb in ["guard", "apply"] {
         end_inside(&stage, verb, "TERM");
     }
     apply.wait()?;
-    // It holds the lock until it is done.
+    // The rollback holds the lock until it is complete.
     let lock = stage.at("/var/lib/image-swap/node/lock");
     assert!(Command::new("flock").arg(lock).arg("true").status()?.success());
     assert_eq!(stage.read(CONFIG).unwrap(), WITHOUT_PATH);
@@ -216,23 +216,22 @@ fn a_service_manager_that_ends_everybody_finds_a_host_as_it_was() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_loses_its_guard_takes_everything_back_by_itself() -> Outcome {
+fn apply_without_its_watchdog_rolls_back() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     let apply = restarting(&stage)?;
     end_inside(&stage, "guard", "KILL");
     // The command fails now.
     fs::write(stage.at("/run/containerd/go.word"), "word\n")?;
     let output = apply.wait_with_output()?;
-    let said = String::from_utf8(output.stderr)?;
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the host is as it was"), "{said}");
+    let stderr = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the host is as it was"), "{stderr}");
     assert_eq!(stage.tree(), before);
     stage.client()?.version()?;
     Ok(())
 }
 
-/// An apply, and the process that takes it back, both killed when the runtime has
-/// ended and does not start again.
+/// Kills an apply and its watchdog after the runtime has ended. The runtime does not start again.
 fn killed_half_way(stage: &ContainerdHost) -> Outcome {
     let restart = format!(
         "kill -KILL $(cat /run/containerd/test/pid); {}; {}",
@@ -258,11 +257,11 @@ fn killed_half_way(stage: &ContainerdHost) -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
+fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
     let (stage, before) = ContainerdHost::started(WITHOUT_PATH)?;
     killed_half_way(&stage)?;
 
-    // The runtime does not start with what was written.
+    // The runtime does not start with the written configuration.
     let start = stage.restart_command();
     let unwilling = format!("! grep -q config_path {CONFIG} && {start}");
     let ran = stage.node("apply", &["--restart", "allow", "--restart-command", &unwilling]);
@@ -272,7 +271,7 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
     assert_eq!(stage.tree(), before);
     stage.client()?.version()?;
 
-    // What cannot be taken back stays to be done, and is all that is done.
+    // A rollback that fails stays pending, and blocks other changes.
     killed_half_way(&stage)?;
     let ran = stage.node("apply", &["--restart", "allow", "--restart-command", "exit 7"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -285,7 +284,7 @@ fn what_nobody_is_left_to_take_back_is_told_and_taken_back_first() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
+fn foreign_files_survive_an_interrupted_change() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();
@@ -300,13 +299,13 @@ fn what_others_wrote_since_both_were_killed_is_kept() -> Outcome {
     Ok(())
 }
 
-/// Sends a signal to our program's process with this verb, as the host sees it.
+/// Sends a signal to the process of `node VERB`, from inside the host.
 fn end_inside(stage: &ContainerdHost, verb: &str, signal: &str) {
     let status = stage.host.inside("sh").args(["-c", &kill(verb, signal)]).status().unwrap();
     assert!(status.success());
 }
 
-/// What sends it, for `sh`.
+/// Returns the shell commands that send `signal` to the process of `node VERB`.
 fn kill(verb: &str, signal: &str) -> String {
     format!(
         "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '[n]ode {verb}' && kill -{signal} ${{p#/proc/}}; done; true"

@@ -10,7 +10,7 @@ use crate::{
     files::WITHOUT_PATH,
 };
 
-/// Runs `image-swap node VERB --root DIR --restart allow`, where DIR is the host.
+/// Runs `image-swap node VERB --root DIR --restart allow`, with the host's root as DIR.
 fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
     let root = stage.at("/host");
     let root = root.to_str().unwrap();
@@ -22,7 +22,7 @@ fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_host_that_is_mounted_elsewhere_is_told_and_restarted_with_its_own_programs() -> Outcome {
+fn mounted_host_is_restarted_with_its_own_programs() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITHOUT_PATH);
     stage.start();

@@ -1,4 +1,4 @@
-//! Registries that take tokens alone, and files that nobody has read yet.
+//! Registries that accept only tokens, and files that no program has read yet.
 
 use image_swap_lab::{Access, HostOptions};
 
@@ -11,7 +11,7 @@ use crate::{
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config_toml() -> Outcome {
+fn credential_for_token_registry_goes_to_config_toml() -> Outcome {
     let options = HostOptions { access: Access::Bearer(robot()), ..Default::default() };
     let stage = ContainerdHost::with("1.6", &options)?;
     stage.config(WITH_PATH);
@@ -21,7 +21,7 @@ fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config
     let ran = stage.node("apply", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     stage.applies()?;
-    // Found once, it is remembered where the registry is not asked.
+    // The result is stored, and used when the registry is not contacted.
     let applied = stage.tree();
     let ran = stage.node("plan", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -40,7 +40,7 @@ fn a_registry_that_takes_tokens_alone_is_found_and_the_credential_goes_to_config
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_config_path_that_the_runtime_was_not_started_with_needs_a_restart() -> Outcome {
+fn config_path_changed_since_start_needs_restart() -> Outcome {
     // containerd 2 does not report its `config_path`.
     let stage = ContainerdHost::with("1.7", &HostOptions::default())?;
     stage.config(WITHOUT_PATH);

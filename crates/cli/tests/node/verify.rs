@@ -1,4 +1,4 @@
-//! Where images come from.
+//! Verification of the source of images.
 
 use image_swap_lab::Answers;
 
@@ -6,7 +6,7 @@ use crate::{Outcome, containerd_host::ContainerdHost, files::WITH_PATH, images::
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
+fn verify_reports_the_source_of_each_registry() -> Outcome {
     let stage = ContainerdHost::set()?;
     stage.config(WITH_PATH);
     stage.start();
@@ -22,14 +22,14 @@ fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
         });
         (ran.code, rows.collect::<Vec<_>>(), ran.stderr)
     };
-    // Not applied: the mirror has them all, and was not asked.
-    let (code, found, said) = sources(&options);
-    assert_eq!((code, found.len()), (1, images.len()), "{said}");
+    // Before `apply` the mirror serves all images, but receives no request.
+    let (code, found, stderr) = sources(&options);
+    assert_eq!((code, found.len()), (1, images.len()), "{stderr}");
     assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
 
     assert_eq!(stage.node("apply", &[]).code, 0);
-    let (code, found, said) = sources(&options);
-    assert_eq!(code, 0, "{found:?} {said}");
+    let (code, found, stderr) = sources(&options);
+    assert_eq!(code, 0, "{found:?} {stderr}");
     assert!(found.iter().all(|source| source == "mirror"), "{found:?}");
 
     stage.mirror.set(Answers::Missing);
@@ -37,9 +37,9 @@ fn verify_says_where_an_image_of_each_registry_came_from() -> Outcome {
     assert_eq!(code, 1);
     assert!(found.iter().all(|source| source == "elsewhere"), "{found:?}");
 
-    // Nothing was given: what is there is tried.
+    // Without --image the images of the host are tried.
     stage.mirror.set(Answers::Serves);
-    let (code, found, said) = sources(&["--output", "json"]);
-    assert_eq!(code, 0, "{found:?} {said}");
+    let (code, found, stderr) = sources(&["--output", "json"]);
+    assert_eq!(code, 0, "{found:?} {stderr}");
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! `image-swap node` is killed before and after every system call that writes or
-//! restarts: the host still starts and pulls, and the next run does what the
-//! killed one should have done. So is the process that takes a change back, after the
-//! one that made it.
+//! Kills of `image-swap node` before every system call that writes or restarts.
+//!
+//! The host must still start and pull, and the next run must complete the work of the killed
+//! one. The watchdog is killed in the same way, after the process that made the change.
 
 use std::{
     collections::BTreeMap,
@@ -29,13 +29,13 @@ use crate::{
     strace::{self, Event},
 };
 
-/// Until what was started by somebody who was killed has ended.
+/// The deadline for processes that a killed process has started.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Runs something of ours under strace, with these flags for it.
+/// Runs a command of image-swap under strace with these flags.
 type Run<'r> = &'r dyn Fn(&CrashTest<'_>, &[&str]) -> Output;
 
-/// A host, and what its files are before and after `apply`.
+/// A host, with its files before and after `apply`.
 struct CrashTest<'a> {
     host: LabHost,
     daemon: Daemon,
@@ -96,7 +96,7 @@ impl<'a> CrashTest<'a> {
         self.traced(command, flags).output().unwrap()
     }
 
-    /// `command`, a command inside the host, under strace.
+    /// Returns `command`, which runs inside the host, under strace.
     fn traced(&self, command: &Command, flags: &[&str]) -> Command {
         let (enter, program) = node::words(command);
         let mut traced = Command::new(&enter[0]);
@@ -105,7 +105,7 @@ impl<'a> CrashTest<'a> {
         traced
     }
 
-    /// The calls of a `run` that write or restart.
+    /// Returns the calls of a `run` that write or restart.
     fn events(&self, run: Run<'_>) -> Vec<Event> {
         let log = self.scratch.path().join("strace");
         let ran = run(self, &["-y", "-o", log.to_str().unwrap(), strace::CALLS]);
@@ -113,18 +113,18 @@ impl<'a> CrashTest<'a> {
         strace::events(&fs::read_to_string(&log).unwrap(), is_of_the_host)
     }
 
-    /// Kills a `run` before `event`. Gives whether it came that far.
+    /// Kills a `run` before `event`. Returns true if the run reached the event.
     fn kill_at(&self, run: Run<'_>, event: &Event) -> bool {
         let [trace, inject] = event.flags("SIGKILL");
         let log = self.scratch.path().join("strace");
         let ran = run(self, &["-o", log.to_str().unwrap(), &trace, &inject]);
-        self.wait_for_the_others();
+        self.wait_for_survivors();
         was_killed(ran.status)
     }
 
-    /// Whoever takes a change back holds the lock until that is done; and what
-    /// restarts the runtime goes on when whoever started it is killed.
-    fn wait_for_the_others(&self) {
+    /// Waits for the processes that outlive a killed one. A rollback holds the lock until it is
+    /// complete, and a restart of the runtime continues.
+    fn wait_for_survivors(&self) {
         let wait = "lock=/var/lib/image-swap/node/lock; [ ! -e $lock ] || flock $lock true";
         assert!(self.host.inside("sh").args(["-c", wait]).status().unwrap().success());
         let others = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | \
@@ -139,20 +139,19 @@ impl<'a> CrashTest<'a> {
         .unwrap();
     }
 
-    /// The process that takes changes back, told `order`, when the one that made
-    /// the change is gone.
+    /// Runs the watchdog with `order`, after the process that made the change has ended.
     fn guard(&self, order: &str, flags: &[&str]) -> Output {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let (mut socket, remote) = UnixStream::pair().unwrap();
         let mut command = self.host.inside(env!("CARGO_BIN_EXE_image-swap"));
         command.args(["node", "guard"]);
         let mut traced = self.traced(&command, flags);
-        traced.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        traced.stdin(OwnedFd::from(remote)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let guard = traced.spawn().unwrap();
-        // Nobody may be there any more, to be told or to answer.
+        // The watchdog may have ended already, and then reads and answers nothing.
         drop(traced);
-        let _ = writeln!(ours, "{order}");
-        let _ = BufReader::new(&ours).read_line(&mut String::new());
-        drop(ours);
+        let _ = writeln!(socket, "{order}");
+        let _ = BufReader::new(&socket).read_line(&mut String::new());
+        drop(socket);
         guard.wait_with_output().unwrap()
     }
 
@@ -173,7 +172,7 @@ impl<'a> CrashTest<'a> {
         self.reset_to(&self.before);
     }
 
-    /// The host starts and pulls.
+    /// Checks that the runtime starts on the host and pulls.
     fn works(&mut self, why: &str) {
         let started = self.daemon.restart();
         assert!(started.is_ok(), "{why}: {started:?}");
@@ -183,26 +182,26 @@ impl<'a> CrashTest<'a> {
         assert!(pulled.is_ok(), "{why}: {pulled:?}\n{}", self.host.log().text());
     }
 
-    /// What nobody is left to take back is told.
+    /// Checks that `status` reports an interrupted change.
     fn status(&self, why: &str) {
         let armed = self.host.root().join("var/lib/image-swap/node/armed.json").exists();
         let ran = Ran::of(&mut node::status(&self.host));
-        assert_eq!(ran.said.contains("interrupted"), armed, "{why}: {}", ran.said);
-        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.said);
+        assert_eq!(ran.output.contains("interrupted"), armed, "{why}: {}", ran.output);
+        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.output);
     }
 
-    /// Restore gives the very bytes back.
+    /// Checks that restore writes the original bytes.
     fn restores(&self, why: &str) {
         let ran = Ran::of(&mut self.restore());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
         node::assert_same(&node::tree(&self.host), &self.before, why);
     }
 
-    /// The next apply does what the killed one should have, and restore gives
-    /// the very bytes back.
-    fn goes_on(&mut self, why: &str) {
+    /// Checks that the next apply completes the work of the killed one, and that restore writes the
+    /// original bytes.
+    fn completes(&mut self, why: &str) {
         let ran = Ran::of(&mut self.apply());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
         node::assert_same(&node::tree(&self.host), &self.applied, why);
         self.works(why);
         let public = self.host.log().connections(Server::Public);
@@ -210,8 +209,8 @@ impl<'a> CrashTest<'a> {
         self.restores(why);
     }
 
-    /// Kills a `run` before each of its calls, from `start` on; every state of
-    /// the files that comes of it is looked at once.
+    /// Kills a `run` before each of its calls, each time from the state of `start`. Checks every
+    /// resulting state of the files once.
     fn survives(&mut self, what: &str, run: Run<'_>, start: &dyn Fn(&Self)) {
         start(self);
         let events = self.events(run);
@@ -230,7 +229,7 @@ impl<'a> CrashTest<'a> {
             self.works(&why);
             self.restores(&why);
             self.reset_to(&state);
-            self.goes_on(&why);
+            self.completes(&why);
             states.insert(state, why);
         }
         start(self);
@@ -254,7 +253,7 @@ fn was_killed(status: ExitStatus) -> bool {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome {
+fn apply_without_restart_survives_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("1.6")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io,\
@@ -269,7 +268,7 @@ fn apply_without_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outc
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome {
+fn apply_with_restart_survives_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("2.4")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
@@ -285,7 +284,7 @@ fn apply_with_a_restart_is_killed_anywhere_and_the_host_still_pulls() -> Outcome
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> Outcome {
+fn rollback_is_resumed_after_kills_anywhere() -> Outcome {
     let (runtimes, _) = lab()?;
     let containerd = runtimes.containerd("1.7")?;
     let rules = "docker.io::harbor.example.org/airgap-images/docker.io";
@@ -299,8 +298,8 @@ fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> 
         _ => word.to_owned(),
     });
     let ran = Ran::of(Command::new(apply.get_program()).args(words));
-    assert!(ran.said.contains("restarting"), "{}", ran.said);
-    stage.wait_for_the_others();
+    assert!(ran.output.contains("restarting"), "{}", ran.output);
+    stage.wait_for_survivors();
     stage.host.write("/run/containerd/restart.sh", &ordinary)?;
     let changed = node::tree(&stage.host);
     let config = |tree: &Tree| tree["etc/containerd/config.toml"].clone();
@@ -312,7 +311,7 @@ fn whoever_takes_a_change_back_is_killed_anywhere_and_the_next_one_does_it() -> 
     Ok(())
 }
 
-/// A script that kills our program's processes with these verbs, one after the other.
+/// Returns a script that kills image-swap's processes with these verbs, one after the other.
 fn kill_all(verbs: &[&str]) -> String {
     let kills = verbs.iter().map(|verb| {
         format!(

@@ -1,4 +1,4 @@
-//! The declaration, and what the binary makes of it.
+//! The declaration of a test, and its URLs and rendered files.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use image_swap_core::{
 use image_swap_lab::{Access, HostOptions, LabHost, MIRROR, Trust};
 use image_swap_testbed::Credentials;
 
-/// Palette's Secret `registry-info`, as its own example has it.
+/// The example of the Secret `registry-info` in Palette's documentation.
 const PALETTE: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
 
 /// A declaration that fits a mirror.
@@ -19,13 +19,13 @@ pub(crate) struct Declared {
     scheme: &'static str,
 }
 
-/// Who may use the mirror, where not everyone may.
+/// Returns the only credentials that the mirror accepts, if it requires any.
 pub(crate) fn robot() -> Credentials {
     Credentials { username: "robot$node".into(), password: "a password".into() }
 }
 
 impl Declared {
-    /// Palette's declaration for a mirror like this on this host.
+    /// Returns Palette's declaration for a mirror with these options on this host.
     pub(crate) fn palette(host: &LabHost, mirror: &HostOptions) -> Self {
         let mut text = PALETTE.to_owned();
         if let Access::Basic(Credentials { username, password })
@@ -52,7 +52,7 @@ impl Declared {
         Self { text, scheme }
     }
 
-    /// The same with other rules.
+    /// Replaces the rules of the declaration.
     pub(crate) fn with_rules(mut self, rules: &str) -> Self {
         let kept = self.text.lines().map(|line| match line.split_once("MIRROR_REGISTRIES: ") {
             Some((indent, _)) => format!("{indent}MIRROR_REGISTRIES: \"{rules}\"\n"),
@@ -62,13 +62,13 @@ impl Declared {
         self
     }
 
-    /// The Secret.
+    /// Returns the Secret.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The URL by which the swapped reference is pulled: that of the API for its
-    /// own host, without any mirror.
+    /// Returns the URL by which the swapped reference is pulled: the API of its own host, without
+    /// any mirror.
     pub(crate) fn swapped_url(&self, image: &str) -> String {
         let declaration =
             Declaration::read(DeclarationSource::RegistryInfo, &self.text, 0).unwrap();
@@ -76,20 +76,20 @@ impl Declared {
         self.url(&swapped)
     }
 
-    /// The URL by which a reference is pulled from its own host.
+    /// Returns the URL by which a reference is pulled from its own host.
     pub(crate) fn url(&self, image: &str) -> String {
         let reference = Reference::parse(image).unwrap();
         let (domain, path) = (reference.domain(), reference.path());
         format!("{}://{domain}/v2/{path}/manifests/{}", self.scheme, reference.identifier())
     }
 
-    /// Writes it where the binary reads it.
+    /// Writes the declaration to the host, and returns its path on this machine.
     pub(crate) fn write(&self, host: &LabHost) -> String {
         let path = host.write("/registry-info.yaml", &self.text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// `image-swap render FORMAT --out DIRECTORY`
+    /// Runs `image-swap render FORMAT --out DIRECTORY`.
     pub(crate) fn render(&self, host: &LabHost, format: &str, directory: &str, options: &[&str]) {
         let out = host.root().join(directory.trim_start_matches('/'));
         let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));
@@ -97,8 +97,8 @@ impl Declared {
         // Plain HTTP with credentials is a choice that these tests make.
         command.arg(&out).arg("--header-over-http").args(options);
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {stderr}");
         assert!(fs::read_dir(Path::new(&out)).unwrap().next().is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7
-//! containerd takes the table whole from there, whatever config.toml says in it.
+//! A drop-in with a table of the CRI plugin, as NVIDIA's toolkit writes it. Up to 1.7 containerd
+//! reads the whole table from the drop-in and ignores the one in config.toml.
 
 use image_swap_lab::{Content, Daemon, HostOptions, LabHost, RegistryServer, Server};
 use image_swap_testbed::{Containerd, Error};
@@ -67,7 +67,7 @@ fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
         let Started { host, mirror: _mirror, daemon, declared } =
             Started::new(content, containerd, "version = 2\n", UNREAD)?;
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         host.log().clear();
         daemon.pull(&image)?;
         let public = host.log().connections(Server::Public);
@@ -78,7 +78,7 @@ fn drop_in_that_no_file_imports_is_ignored() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() -> Outcome {
+fn drop_in_that_replaces_the_table_is_reported() -> Outcome {
     let (runtimes, content) = lab()?;
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     for containerd in &runtimes.containerds {
@@ -89,21 +89,21 @@ fn a_drop_in_that_replaces_the_plugins_table_is_told_and_what_is_told_helps() ->
         let mut before = node::tree(&host);
         let mut ran = apply(&daemon);
         if containerd.version.starts_with("1.") {
-            assert_eq!(ran.code, Some(1), "{}: {}", containerd.version, ran.said);
+            assert_eq!(ran.code, Some(1), "{}: {}", containerd.version, ran.output);
             let helps = "set `config_path` to one directory in that file";
-            assert!(ran.said.contains(DROP_IN) && ran.said.contains(helps), "{}", ran.said);
+            assert!(ran.output.contains(DROP_IN) && ran.output.contains(helps), "{}", ran.output);
             node::assert_same(&node::tree(&host), &before, &containerd.version);
             host.write(DROP_IN, &[NVIDIA, REGISTRY].concat())?;
             daemon.restart()?;
             before = node::tree(&host);
             ran = apply(&daemon);
         }
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         host.log().clear();
         daemon.pull(&image)?;
         assert_eq!(host.log().connections(Server::Public), 0, "{}", host.log().text());
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         node::assert_same(&node::tree(&host), &before, &containerd.version);
     }
     Ok(())

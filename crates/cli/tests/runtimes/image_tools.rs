@@ -17,31 +17,31 @@ const TRUST: [Trust; 4] = [Trust::Public, Trust::Private, Trust::SelfSigned, Tru
 const FALLBACK: [&str; 2] = ["upstream", "never"];
 const STATES: [State; 3] = [State::Fresh, State::Configured, State::DropIn];
 
-/// Who pulls.
+/// A program that pulls.
 #[derive(Clone, Copy, Debug)]
 enum Tool {
     Podman,
     Skopeo,
 }
 
-/// What the host is like before.
+/// The configuration of the host before `apply`.
 #[derive(Clone, Copy, Debug)]
 enum State {
     Fresh,
-    /// The distribution's file, which ours takes the place of.
+    /// The file of the distribution, which image-swap's file replaces.
     Configured,
-    /// A file of somebody else for a registry that nothing is declared for.
+    /// A file of another tool, for a registry without a rule.
     DropIn,
 }
 
-/// Signatures are nobody's business here.
+/// Signatures are not checked in these tests.
 const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
 const DROP_IN: &str = "[[registry]]\nprefix = \"other.example.com\"\nlocation = \"other.example.com\"\n\
     [[registry.mirror]]\nlocation = \"mirror.example.net/other\"\n";
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn podman_and_skopeo_pull_every_registry_of_palette_from_the_mirror() -> Outcome {
+fn podman_and_skopeo_pull_palette_registries_from_mirror() -> Outcome {
     let (runtimes, content) = lab()?;
     let access = [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())];
     let sizes = [TOOLS.len(), NAMED.len(), access.len(), TRUST.len(), FALLBACK.len(), STATES.len()];

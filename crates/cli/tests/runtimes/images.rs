@@ -10,13 +10,13 @@ use image_swap_testbed::{Error, Image, Parts, RuntimeParts};
 pub(crate) struct Sample {
     /// The registry, as Palette names it.
     pub(crate) registry: &'static str,
-    /// Its name in full: podman has no default registry.
+    /// The full name of the image: podman has no default registry.
     pub(crate) name: &'static str,
     /// The repository in the mirror, by Palette's rules.
     pub(crate) mirrored: &'static str,
 }
 
-/// One of each of Palette's seven registries.
+/// One image of each of Palette's seven registries.
 pub(crate) const SAMPLES: [Sample; 7] = [
     sample("docker.io", "docker.io/library/nginx", "airgap-images/docker.io/library/nginx"),
     sample("gcr.io", "gcr.io/team/app", "airgap-images/gcr.io/team/app"),
@@ -31,14 +31,14 @@ pub(crate) const SAMPLES: [Sample; 7] = [
     ),
 ];
 
-/// The tag of them all.
+/// The tag of all samples.
 pub(crate) const TAG: &str = "1.25";
 
 const fn sample(registry: &'static str, name: &'static str, mirrored: &'static str) -> Sample {
     Sample { registry, name, mirrored }
 }
 
-/// How a reference names an image.
+/// The part of a reference that names an image within its repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     Tag,
@@ -47,12 +47,12 @@ pub(crate) enum Named {
 }
 
 impl Sample {
-    /// Every sample is an image of its own: another digest.
+    /// Builds the image, whose digest differs for each sample.
     fn image(&self, parts: &Parts) -> Result<Image, Error> {
         Image::busybox(parts.registry()?, self.name, &["true"])
     }
 
-    /// What is behind the name.
+    /// Returns the tag or digest with its separator.
     pub(crate) fn identifier(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         let digest = match named {
             Named::Tag => return Ok(format!(":{TAG}")),
@@ -62,18 +62,18 @@ impl Sample {
         Ok(format!("{tag}@{digest}"))
     }
 
-    /// The reference to pull.
+    /// Returns the reference to pull.
     pub(crate) fn reference(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         Ok(format!("{}{}", self.name, self.identifier(named, parts)?))
     }
 
-    /// The reference of the same image in the mirror.
+    /// Returns the reference of the same image in the mirror.
     pub(crate) fn in_mirror(&self, named: Named, parts: &Parts) -> Result<String, Error> {
         Ok(format!("{MIRROR}/{}{}", self.mirrored, self.identifier(named, parts)?))
     }
 }
 
-/// A registry with all of them, below the mirror's paths and the public ones.
+/// Starts a registry with all samples, below the paths of the mirror and the public ones.
 pub(crate) fn content(parts: &Parts) -> Result<Content, Error> {
     let content = Content::start(parts)?;
     for sample in &SAMPLES {

@@ -1,5 +1,5 @@
-//! Real container runtimes pull through real mirrors, told by this binary, on
-//! machines where every public registry is a recorder.
+//! Real container runtimes, configured by this binary, pull through real mirrors. On these machines
+//! every public registry is a recorder.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod crash;

@@ -1,5 +1,6 @@
-//! `image-swap node apply` on hosts of every kind, for mirrors of every kind:
-//! all pairs of values, and what then arrives at the mirror and elsewhere.
+//! `image-swap node apply` on hosts of every kind, for mirrors of every kind.
+//!
+//! The rows cover all pairs of values. Each checks the requests at the mirror and elsewhere.
 
 use image_swap_lab::{
     Access, Answers, Daemon, HostOptions, LabHost, Server, Trust, pairs::all_pairs,
@@ -26,7 +27,7 @@ fn access() -> [Access; 3] {
     [Access::Anonymous, Access::Basic(robot()), Access::Bearer(robot())]
 }
 
-/// One row.
+/// One row of the matrix: a host, its configuration and its mirror.
 #[derive(Debug)]
 struct Case<'a> {
     containerd: &'a Containerd,
@@ -68,25 +69,25 @@ fn every_case(minor: &str) -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_1_6_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_1_6_pulls_as_declared() -> Outcome {
     every_case("1.6")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_1_7_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_1_7_pulls_as_declared() -> Outcome {
     every_case("1.7")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_2_1_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_2_1_pulls_as_declared() -> Outcome {
     every_case("2.1")
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_2_4_pulls_as_declared_on_every_host() -> Outcome {
+fn containerd_2_4_pulls_as_declared() -> Outcome {
     every_case("2.4")
 }
 
@@ -104,22 +105,21 @@ fn check(host: &LabHost, case: &Case<'_>) {
         node::Ran::of(&mut node::apply(host, &daemon, &declared, &["--fallback", case.fallback]))
     };
     let ran = apply();
-    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.output);
     let applied = node::tree(host);
     pulls(host, &daemon, &declared, case);
     falls_back(host, &daemon, &mirror, case);
     let again = apply();
-    assert_eq!(again.code, Some(0), "{case:?}\n{}", again.said);
+    assert_eq!(again.code, Some(0), "{case:?}\n{}", again.output);
     node::assert_same(&node::tree(host), &applied, &format!("applied twice: {case:?}"));
 
     let ran = node::Ran::of(&mut node::restore(host, &daemon));
-    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{case:?}\n{}", ran.output);
     node::assert_same(&node::tree(host), &before, &format!("restored: {case:?}"));
     daemon.start().unwrap();
 }
 
-/// Everything comes from the mirror, and is asked of it by the swapped
-/// reference's own URL.
+/// Checks that every image comes from the mirror, by the URL of the swapped reference.
 fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) {
     for sample in &SAMPLES {
         let image = sample.reference(case.named, parts()).unwrap();
@@ -131,7 +131,7 @@ fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) 
         assert!(pulled.is_ok(), "{case:?}\n{pulled:?}\n{log}");
         nothing_public(host, &format!("{case:?} {image}"));
     }
-    // A target itself has no mirror; it is asked without the credentials of rules.
+    // A target has no mirror. It receives no credentials of rules.
     let image = SAMPLES[0].in_mirror(case.named, parts()).unwrap();
     host.log().clear();
     let pulled = daemon.pull(&image);
@@ -139,7 +139,7 @@ fn pulls(host: &LabHost, daemon: &Daemon, declared: &Declared, case: &Case<'_>) 
     assert_eq!(host.log().requests()[0].url(), declared.url(&image), "{case:?}");
 }
 
-/// The mirror has lost its images.
+/// Checks the fallback of pulls after the mirror has lost its images.
 fn falls_back(
     host: &LabHost,
     daemon: &Daemon,
@@ -162,7 +162,7 @@ fn falls_back(
         nothing_public(host, &format!("{case:?}"));
     }
     if case.state == State::MirrorsTable {
-        // What was there for others still is.
+        // The mirror of another tool is still used.
         host.log().clear();
         let _ = daemon.pull("other.example.com/app:1");
         let first = host.log().requests()[0].url();

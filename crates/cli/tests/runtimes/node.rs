@@ -13,18 +13,18 @@ use image_swap_lab::{Daemon, LabHost};
 
 use crate::declared::Declared;
 
-/// What one run came to.
+/// The result of one run.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
-    pub(crate) said: String,
+    pub(crate) output: String,
 }
 
 impl Ran {
-    /// Runs it to its end.
+    /// Runs `command` to its end.
     pub(crate) fn of(command: &mut Command) -> Self {
         let Output { status, stdout, stderr } = command.output().unwrap();
-        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
-        Self { code: status.code(), said }
+        let output = String::from_utf8([stdout, stderr].concat()).unwrap();
+        Self { code: status.code(), output }
     }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
     }
 }
 
-/// Puts the files of `tree` where they were.
+/// Writes the files of `tree` to their paths on the host.
 pub(crate) fn restore_tree(host: &LabHost, tree: &Tree) {
     for (name, (mode, bytes)) in tree {
         let path = host.root().join(name);
@@ -63,7 +63,7 @@ pub(crate) fn restore_tree(host: &LabHost, tree: &Tree) {
 /// A directory's bit in its mode (`S_IFDIR`).
 const DIRECTORY: u32 = 0o40000;
 
-/// The words of a command inside a host: how it enters, and what is run there.
+/// Splits a command inside a host into the words that enter the host and those that run there.
 pub(crate) fn words(command: &Command) -> (Vec<OsString>, Vec<OsString>) {
     let all = [command.get_program()].into_iter().chain(command.get_args());
     let mut enter: Vec<OsString> = all.map(OsString::from).collect();
@@ -72,8 +72,7 @@ pub(crate) fn words(command: &Command) -> (Vec<OsString>, Vec<OsString>) {
     (enter, program)
 }
 
-/// `image-swap node apply`, as it is run where a restart is allowed. It is not
-/// run yet.
+/// Returns the command `image-swap node apply` with a restart allowed.
 pub(crate) fn apply(
     host: &LabHost,
     daemon: &Daemon,
@@ -85,12 +84,12 @@ pub(crate) fn apply(
     command
 }
 
-/// `image-swap node restore`
+/// Returns the command `image-swap node restore`.
 pub(crate) fn restore(host: &LabHost, daemon: &Daemon) -> Command {
     verb(host, daemon, "restore")
 }
 
-/// `image-swap node status`, of what we wrote last
+/// Returns the command `image-swap node status`, which reports the last apply.
 pub(crate) fn status(host: &LabHost) -> Command {
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", "status", "--runtime", "containerd"]);
@@ -104,8 +103,8 @@ fn verb(host: &LabHost, daemon: &Daemon, verb: &str) -> Command {
     command
 }
 
-/// Every file and directory of `/etc` on a host, with mode and bytes; beside
-/// them what we keep for ourselves.
+/// Reads every file and directory of `/etc` on a host, and image-swap's own state, with mode and
+/// bytes.
 pub(crate) fn tree(host: &LabHost) -> Tree {
     let mut tree = BTreeMap::new();
     for top in ["etc", "var/lib/image-swap"] {
@@ -123,8 +122,7 @@ fn walk(root: &Path, dir: &Path, tree: &mut Tree) {
         let is_file = entry.file_type().unwrap().is_file();
         let bytes = if is_file { fs::read(&path).unwrap() } else { Vec::new() };
         tree.insert(name, (mode, bytes));
-        // What a containerd on trial leaves is never twice the same; that it is
-        // there is noted.
+        // Files of the containerd of a trial differ in each run: only their folder counts.
         if is_dir && entry.file_name() != "trial" {
             walk(root, &path, tree);
         }

@@ -44,7 +44,7 @@ fn containerd_keeps_client_certificates_and_authorities() -> Outcome {
         let before = node::tree(&host);
         let declared = Declared::palette(&host, &HostOptions::default());
         let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
-        assert_eq!(ran.code, Some(0), "{version}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{version}: {}", ran.output);
         for image in [&image, &direct] {
             host.log().clear();
             let pulled = daemon.pull(image);
@@ -53,7 +53,7 @@ fn containerd_keeps_client_certificates_and_authorities() -> Outcome {
             nothing_public(&host, image);
         }
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
-        assert_eq!(ran.code, Some(0), "{version}: {}", ran.said);
+        assert_eq!(ran.code, Some(0), "{version}: {}", ran.output);
         node::assert_same(&node::tree(&host), &before, version);
     }
     Ok(())
@@ -89,7 +89,7 @@ fn containerd_keeps_settings_of_a_hosts_toml() -> Outcome {
         for applied in [false, true] {
             if applied {
                 let ran = node::Ran::of(&mut node::apply(&host, &daemon, &declared, &[]));
-                assert_eq!(ran.code, Some(0), "{version}: {}", ran.said);
+                assert_eq!(ran.code, Some(0), "{version}: {}", ran.output);
             }
             host.log().clear();
             let image =
@@ -122,7 +122,7 @@ fn skopeo_keeps_blocked_registries_and_insecure_mirrors() -> Outcome {
     let mut command = host.inside(env!("CARGO_BIN_EXE_image-swap"));
     command.args(["node", "apply", "--runtime", "podman", "--registry-info"]);
     let ran = node::Ran::of(command.arg(declared.write(&host)));
-    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    assert_eq!(ran.code, Some(0), "{}", ran.output);
     let image = SAMPLES[0].reference(Named::Tag, parts())?;
     let inspect =
         || host.skopeo_inspect(&runtimes.skopeo, &image).map_err(|error| error.to_string());

@@ -13,17 +13,17 @@ use crate::{
 
 /// The file that Palette shows in the end.
 const PALETTE: &str = include_str!("../../../../examples/containerd-config.toml");
-/// Where in it begins what it adds.
+/// The beginning of the lines that Palette's page adds.
 const ADDED: &str = "\n\n    # contains spectro changes\n";
 
-/// Leading blanks are lost in print.
+/// Splits a text into lines without leading blanks, which the page does not have.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_start).collect()
 }
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() -> Outcome {
+fn config_toml_equals_palette_documentation_and_loads() -> Outcome {
     let (runtimes, content) = lab()?;
     let (before_ours, _) = PALETTE.split_once(ADDED).unwrap();
     for containerd in &runtimes.containerds {
@@ -38,22 +38,22 @@ fn cat_config_toml_shows_exactly_what_palette_shows_and_containerd_loads_it() ->
         let ran =
             node::Ran::of(&mut node::apply(&host, &daemon, &declared, &["--form", "palette"]));
         let path = host.root().join("etc/containerd/config.toml");
-        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.said);
+        assert_eq!(ran.code, Some(0), "{}: {}", containerd.version, ran.output);
         let shown = fs::read_to_string(&path)?;
         assert_eq!(lines(&shown), lines(PALETTE), "{}", containerd.version);
-        // It answers, and asks the mirror where no standard registry answers:
-        // as the note says, the image then comes from the public registry.
-        assert!(ran.said.contains("standard registry"), "{}", ran.said);
+        // containerd runs, but requests URLs of the mirror that no standard registry serves. As the
+        // note explains, the image then comes from the public registry.
+        assert!(ran.output.contains("standard registry"), "{}", ran.output);
         let image = SAMPLES[0].reference(Named::Tag, parts())?;
         host.log().clear();
         daemon.pull(&image)?;
         let first = &host.log().requests()[0];
-        let asked =
+        let requested =
             "https://harbor.example.org/airgap-images/docker.io/library/nginx/manifests/1.25";
-        assert_eq!((first.url().as_str(), first.status), (asked, 404));
+        assert_eq!((first.url().as_str(), first.status), (requested, 404));
         assert!(host.log().connections(Server::Public) > 0);
         let ran = node::Ran::of(&mut node::restore(&host, &daemon));
-        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert_eq!(ran.code, Some(0), "{}", ran.output);
         assert_eq!(node::tree(&host), before);
     }
     Ok(())

@@ -19,10 +19,10 @@ use crate::{
     lab, rendered,
 };
 
-/// How many declarations each containerd is shown.
+/// The number of declarations for each containerd.
 const CASES: u32 = 40;
 
-/// What is pulled: every kind of host there is.
+/// The images to pull: one for every kind of host.
 const IMAGES: [&str; 8] = [
     "nginx:1",
     "docker.io/a/b",
@@ -51,12 +51,12 @@ fn rules() -> impl Strategy<Value = String> {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outcome {
+fn containerd_requests_predicted_urls_for_random_declarations() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let host = LabHost::start(content)?;
         let options = HostOptions { access: Access::Basic(robot()), trust: Trust::Private };
-        // Nobody has anything: so everyone is asked in turn.
+        // No server has an image, so each is tried in turn.
         host.set_public(Answers::Missing);
         let (mirror, second) = (host.mirror(&options)?, host.second()?);
         mirror.set(Answers::Missing);
@@ -65,21 +65,21 @@ fn containerd_tries_the_urls_that_are_foretold_for_random_declarations() -> Outc
         let mut daemon = Daemon::new(&host, containerd).unwrap();
         daemon.start()?;
         let palette = Declared::palette(&host, &options);
-        let asked = Cell::new(0);
+        let tried = Cell::new(0);
         let config =
             ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) };
         TestRunner::new(config).run(&(rules(), any::<bool>()), |(rules, never)| {
             let declared = palette.clone().with_rules(&rules);
             let fallback = if never { Fallback::Never } else { Fallback::Upstream };
-            asked.set(asked.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
+            tried.set(tried.get() + tries(&host, &daemon, containerd, &declared, fallback)?);
             Ok(())
         })?;
-        assert!(asked.get() > CASES as usize, "declarations that are served: {asked:?}");
+        assert!(tried.get() > CASES as usize, "declarations that are served: {tried:?}");
     }
     Ok(())
 }
 
-/// Pulls all images as declared, and gives how many that were.
+/// Pulls all images as declared, and returns their number.
 fn tries(
     host: &LabHost,
     daemon: &Daemon,
@@ -103,7 +103,7 @@ fn tries(
     let mirrors = declaration.mirrors();
     for image in IMAGES {
         let reference = Reference::parse(image).unwrap();
-        // Whom no rule names as a target, nodes are not told to trust.
+        // Nodes do not trust a registry that is not a target of any rule.
         let named = mirrors.targets().any(|target| target == MIRROR);
         if reference.domain() == MIRROR && !named {
             continue;
@@ -119,13 +119,13 @@ fn tries(
             .map(image_swap_lab::Request::url)
             .collect();
         urls.dedup();
-        let foretold = mirrors.pulls(&reference, fallback);
+        let predicted = mirrors.pulls(&reference, fallback);
         let credentials =
             host.log().requests().into_iter().filter(|request| {
                 request.authorization.is_some() && request.server != Server::Mirror
             });
         prop_assert_eq!(credentials.count(), 0, "{}", host.log().text());
-        prop_assert_eq!(urls, foretold, "{} {} {:?}", containerd.version, image, pulled);
+        prop_assert_eq!(urls, predicted, "{} {} {:?}", containerd.version, image, pulled);
     }
     Ok(IMAGES.len())
 }

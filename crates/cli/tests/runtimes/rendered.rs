@@ -1,4 +1,4 @@
-//! What `image-swap render` prints, read by the runtimes themselves.
+//! Output of `image-swap render`, read by the runtimes themselves.
 
 use image_swap_lab::{Access, Answers, Daemon, HostOptions, LabHost, Server, Trust};
 use image_swap_testbed::{Containerd, RuntimeParts};
@@ -21,8 +21,8 @@ pub(crate) fn with_config_path(containerd: &Containerd) -> String {
     )
 }
 
-/// Every sample is pulled, and the first request of each is for the swapped
-/// reference. Gives back the whole record of each.
+/// Pulls every sample, and checks that the first request is for the swapped reference. Returns the
+/// whole record of each.
 pub(crate) fn pulls_the_swapped_url(
     host: &LabHost,
     declared: &Declared,
@@ -62,7 +62,7 @@ fn host() -> LabHost {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
+fn containerd_pulls_palette_registries_from_mirror() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let mirror = HostOptions::default();
@@ -77,11 +77,11 @@ fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
                 daemon.pull(image).map_err(|error| error.to_string())
             });
         }
-        // As people write it.
+        // The short name that people write.
         host.log().clear();
         daemon.pull("nginx:1.25").unwrap();
         assert_eq!(host.log().requests()[0].url(), declared.swapped_url("nginx:1.25"));
-        // A target itself is asked as it is named.
+        // A target is requested by its own name.
         let image = SAMPLES[0].in_mirror(Named::Tag, parts()).unwrap();
         host.log().clear();
         daemon.pull(&image).unwrap();
@@ -91,7 +91,7 @@ fn containerd_pulls_every_registry_of_palette_from_the_mirror() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
+fn fallback_of_containerd_follows_the_declaration() -> Outcome {
     each_containerd(|_, containerd| {
         let host = host();
         let options = HostOptions { access: Access::Anonymous, trust: Trust::Private };
@@ -111,7 +111,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
             let certs = "/etc/containerd/certs.d";
             declared.render(&host, "containerd", certs, &["--fallback", fallback]);
             for fault in faults {
-                // Without a fault there is no mirror: nobody listens.
+                // Without a fault there is no mirror: no process listens.
                 let mirror = fault.map(|fault| {
                     let mirror = host.mirror(&options).unwrap();
                     mirror.set(fault);
@@ -139,7 +139,7 @@ fn containerd_asks_the_public_registry_after_the_mirror_or_never() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
+fn credentials_reach_only_the_declared_host() -> Outcome {
     each_containerd(|_, containerd| {
         for access in [Access::Basic(robot()), Access::Bearer(robot())] {
             // Before 2.1 the header does not reach the token service.
@@ -179,7 +179,7 @@ fn credentials_arrive_at_the_declared_host_alone() -> Outcome {
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn the_mirrors_table_works_where_containerd_knows_it() -> Outcome {
+fn mirrors_table_works_in_supported_versions() -> Outcome {
     each_containerd(|_, containerd| {
         for version in 2..=state::newest_version(containerd) {
             // Version 4 has the tables of version 3.

@@ -1,5 +1,5 @@
-//! What containerd does with what it is told, asked of real ones: the table of
-//! docs/nodes.md is held against it.
+//! Behaviour of real containerds with each form of configuration, compared with the table of
+//! docs/nodes.md.
 
 use std::fs;
 
@@ -16,21 +16,21 @@ use crate::{
 
 const TABLE: &str = include_str!("../../../../docs/nodes.md");
 
-/// What is asked: a row of the table.
+/// One row of the table.
 #[derive(Clone, Copy)]
-struct Question {
+struct TableRow {
     /// The row's first cell.
-    row: &'static str,
-    told: Told,
-    /// What the mirror does.
+    name: &'static str,
+    configured_by: ConfiguredBy,
+    /// The responses of the mirror.
     answers: Answers,
-    /// Whether it takes tokens alone.
+    /// True if the mirror accepts only tokens.
     tokens: bool,
 }
 
-/// What containerd is told.
+/// The configuration of containerd.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum ConfiguredBy {
     CertsD,
     Never,
     /// Fallback never, without the empty `[host]` at its end.
@@ -42,53 +42,53 @@ enum Told {
     MirrorsBesideConfigPath,
 }
 
-const fn question(row: &'static str, told: Told) -> Question {
-    Question { row, told, answers: Answers::Serves, tokens: false }
+const fn row(name: &'static str, configured_by: ConfiguredBy) -> TableRow {
+    TableRow { name, configured_by, answers: Answers::Serves, tokens: false }
 }
 
-const QUESTIONS: [Question; 10] = [
-    question("`certs.d`", Told::CertsD),
-    Question {
+const ROWS: [TableRow; 10] = [
+    row("`certs.d`", ConfiguredBy::CertsD),
+    TableRow {
         answers: Answers::Missing,
-        ..question("`certs.d`; the mirror lacks the image", Told::CertsD)
+        ..row("`certs.d`; the mirror lacks the image", ConfiguredBy::CertsD)
     },
-    Question {
+    TableRow {
         answers: Answers::Missing,
-        ..question("the same with `--fallback never`", Told::Never)
+        ..row("the same with `--fallback never`", ConfiguredBy::Never)
     },
-    Question {
+    TableRow {
         answers: Answers::Status(500),
-        ..question("the same, and the mirror answers 500", Told::Never)
+        ..row("the same, and the mirror answers 500", ConfiguredBy::Never)
     },
-    question("`--fallback never` without the empty `[host]` at its end", Told::WithoutHost),
-    Question {
+    row("`--fallback never` without the empty `[host]` at its end", ConfiguredBy::WithoutHost),
+    TableRow {
         tokens: true,
-        ..question(
+        ..row(
             "`certs.d`, credentials in a header, and a registry that takes tokens alone",
-            Told::CertsD,
+            ConfiguredBy::CertsD,
         )
     },
-    question("`certs.d`, and a list `a:b` as `config_path`", Told::List),
-    question("`config.toml`, endpoints as URLs", Told::Mirrors),
-    question("`config.toml` as Palette's documentation shows it", Told::Palette),
-    question("`config.toml`, and `config_path` beside it", Told::MirrorsBesideConfigPath),
+    row("`certs.d`, and a list `a:b` as `config_path`", ConfiguredBy::List),
+    row("`config.toml`, endpoints as URLs", ConfiguredBy::Mirrors),
+    row("`config.toml` as Palette's documentation shows it", ConfiguredBy::Palette),
+    row("`config.toml`, and `config_path` beside it", ConfiguredBy::MirrorsBesideConfigPath),
 ];
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn what_containerd_does_is_what_the_table_of_the_documentation_says() -> Outcome {
+fn containerd_behaves_as_documented_in_the_table() -> Outcome {
     let (runtimes, content) = lab()?;
     for containerd in &runtimes.containerds {
         let column = column(containerd).ok_or("docs/nodes.md lacks a column of this version")?;
-        for question in QUESTIONS {
+        for row in ROWS {
             let host = LabHost::start(content)?;
-            let seen = ask(&host, containerd, question);
-            let row = format!("| {} |", question.row);
-            let line = TABLE.lines().find(|line| line.starts_with(&row));
-            assert!(line.is_some(), "docs/nodes.md: expected a row {row}");
+            let seen = pull(&host, containerd, row);
+            let start = format!("| {} |", row.name);
+            let line = TABLE.lines().find(|line| line.starts_with(&start));
+            assert!(line.is_some(), "docs/nodes.md: expected a row {start}");
             let line = line.unwrap_or_default();
             let cell = line.split('|').nth(column).unwrap_or_default().trim();
-            assert_eq!(cell, seen, "{} on {}", question.row, containerd.version);
+            assert_eq!(cell, seen, "{} on {}", row.name, containerd.version);
         }
     }
     Ok(())
@@ -101,59 +101,67 @@ fn column(containerd: &Containerd) -> Option<usize> {
     head.split('|').position(|cell| cell.trim() == name)
 }
 
-/// Pulls one image, and says who was asked.
-fn ask(host: &LabHost, containerd: &Containerd, question: Question) -> String {
-    let access = if question.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
+/// Pulls one image, and returns the servers that received a request.
+fn pull(host: &LabHost, containerd: &Containerd, row: TableRow) -> String {
+    let access = if row.tokens { Access::Bearer(robot()) } else { Access::Anonymous };
     let options = HostOptions { access, trust: Trust::Public };
     let declared = Declared::palette(host, &options);
     let mirror = host.mirror(&options).unwrap();
-    mirror.set(question.answers);
-    tell(host, containerd, question.told, &declared);
+    mirror.set(row.answers);
+    configure(host, containerd, row.configured_by, &declared);
     let mut daemon = Daemon::new(host, containerd).unwrap();
     if daemon.start().is_err() {
         return "CRI does not start".to_owned();
     }
     host.log().clear();
     let pulled = daemon.pull(&SAMPLES[5].reference(Named::Tag, parts()).unwrap());
-    let mut asked: Vec<&str> = Vec::new();
+    let mut servers: Vec<&str> = Vec::new();
     for request in host.log().requests().iter().filter(|request| request.is_pull()) {
         let name = match request.server {
             Server::Public => "public registry",
             Server::Mirror if request.path.starts_with("/v2/") => "mirror",
             _ => "mirror without `/v2`",
         };
-        if !asked.contains(&name) {
-            asked.push(name);
+        if !servers.contains(&name) {
+            servers.push(name);
         }
     }
-    let asked = asked.join(", then ");
-    if pulled.is_ok() { asked } else { format!("{asked}; no pull") }
+    let servers = servers.join(", then ");
+    if pulled.is_ok() { servers } else { format!("{servers}; no pull") }
 }
 
-fn tell(host: &LabHost, containerd: &Containerd, told: Told, declared: &Declared) {
+fn configure(
+    host: &LabHost,
+    containerd: &Containerd,
+    configured_by: ConfiguredBy,
+    declared: &Declared,
+) {
     let config = "/etc/containerd/config.toml";
     let certs = "/etc/containerd/certs.d";
     let path = host.root().join(config.trim_start_matches('/'));
     let with_path = with_config_path(containerd);
-    match told {
-        Told::CertsD | Told::List => {
+    match configured_by {
+        ConfiguredBy::CertsD | ConfiguredBy::List => {
             declared.render(host, "containerd", certs, &[]);
             let list = format!("{certs}:/etc/docker/certs.d");
-            let with_path =
-                if told == Told::List { with_path.replace(certs, &list) } else { with_path };
+            let with_path = if configured_by == ConfiguredBy::List {
+                with_path.replace(certs, &list)
+            } else {
+                with_path
+            };
             host.write(config, &with_path).unwrap();
         }
-        Told::Never | Told::WithoutHost => {
+        ConfiguredBy::Never | ConfiguredBy::WithoutHost => {
             declared.render(host, "containerd", certs, &["--fallback", "never"]);
             host.write(config, &with_path).unwrap();
-            if told == Told::WithoutHost {
+            if configured_by == ConfiguredBy::WithoutHost {
                 let hosts = host.root().join("etc/containerd/certs.d/quay.io/hosts.toml");
                 let text = fs::read_to_string(&hosts).unwrap();
                 fs::write(&hosts, text.strip_suffix("\n[host]\n").unwrap()).unwrap();
             }
         }
-        Told::Mirrors | Told::Palette | Told::MirrorsBesideConfigPath => {
-            let endpoint = if told == Told::Palette { "page" } else { "url" };
+        ConfiguredBy::Mirrors | ConfiguredBy::Palette | ConfiguredBy::MirrorsBesideConfigPath => {
+            let endpoint = if configured_by == ConfiguredBy::Palette { "page" } else { "url" };
             declared.render(
                 host,
                 "containerd-mirrors",
@@ -161,7 +169,7 @@ fn tell(host: &LabHost, containerd: &Containerd, told: Told, declared: &Declared
                 &["--endpoint", endpoint],
             );
             let tables = fs::read_to_string(&path).unwrap();
-            let beside = if told == Told::MirrorsBesideConfigPath {
+            let beside = if configured_by == ConfiguredBy::MirrorsBesideConfigPath {
                 format!(
                     "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{certs}\"\n"
                 )

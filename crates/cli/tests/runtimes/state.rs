@@ -3,22 +3,22 @@
 use image_swap_lab::LabHost;
 use image_swap_testbed::Containerd;
 
-/// How containerd is configured.
+/// The configuration of containerd before `apply`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// There is no config.toml.
+    /// The host has no config.toml.
     Fresh,
     /// The file is the output of `containerd config default`, as many guides have it.
     Default,
-    /// As kubeadm's users have it: nothing about registries.
+    /// The file of kubeadm's users, without settings of registries.
     Plain,
-    /// One directory is named.
+    /// `config_path` contains one directory.
     ConfigPath,
     /// Two are, as some distributions ship it.
     ColonList,
-    /// Mirrors of somebody else, as it was done before.
+    /// Mirrors of another tool in the deprecated table.
     MirrorsTable,
-    /// Another file is imported.
+    /// config.toml imports another file.
     DropIn,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn newest_version(containerd: &Containerd) -> u8 {
     }
 }
 
-/// True if this containerd can be in this state with a file of this version.
+/// Returns true if this containerd can be in this state with a file of this version.
 pub(crate) fn possible(state: State, version: u8, containerd: &Containerd) -> bool {
     let newest = newest_version(containerd);
     match state {

@@ -1,8 +1,8 @@
-//! What strace(1) prints, as far as it tells of writing and restarting.
+//! The output of strace(1), reduced to calls that write or restart.
 
 use std::{collections::BTreeMap, fmt};
 
-/// The calls that are looked at.
+/// The traced calls, as a flag of strace.
 pub(crate) const CALLS: &str = "--trace=openat,write,rename,renameat,renameat2,unlink,unlinkat,\
     mkdir,mkdirat,rmdir,fsync,fdatasync,chmod,fchmod,fchmodat,chown,fchown,fchownat,ftruncate,\
     link,linkat,symlink,symlinkat,fork,vfork,clone,clone3,kill,exit_group";
@@ -11,13 +11,13 @@ pub(crate) const CALLS: &str = "--trace=openat,write,rename,renameat,renameat2,u
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     name: String,
-    /// The how many-th of its name, from 1 on: so strace counts.
+    /// The number of the call among those of its name, from 1 on, as strace counts.
     ordinal: usize,
     shown: String,
 }
 
 impl Event {
-    /// The flags that send `signal` before this call.
+    /// Returns strace's flags that send `signal` before this call.
     pub(crate) fn flags(&self, signal: &str) -> [String; 2] {
         let Self { name, ordinal, .. } = self;
         [format!("--trace={name}"), format!("--inject={name}:signal={signal}:when={ordinal}")]
@@ -30,8 +30,8 @@ impl fmt::Display for Event {
     }
 }
 
-/// The calls in the output of `strace -y` that change a file, of which `is_own`
-/// says which are looked at, or start, end or speak to a process.
+/// Parses the output of `strace -y`. Returns the calls that change a file accepted by `is_own`, or
+/// that start, end or signal a process.
 pub(crate) fn events(output: &str, is_own: impl Fn(&str) -> bool) -> Vec<Event> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut events = Vec::new();
@@ -45,7 +45,7 @@ pub(crate) fn events(output: &str, is_own: impl Fn(&str) -> bool) -> Vec<Event> 
         *ordinal += 1;
         let changes = match name {
             "openat" => rest.contains("O_CREAT"),
-            // The first thing between angle brackets is what is written to.
+            // The first text in angle brackets is the path of the written file.
             "write" => {
                 let to = rest.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
                 to.is_some_and(|(path, _)| is_own(path))
@@ -61,7 +61,7 @@ pub(crate) fn events(output: &str, is_own: impl Fn(&str) -> bool) -> Vec<Event> 
 }
 
 #[test]
-fn calls_are_counted_by_name_and_those_that_change_nothing_are_left_out() {
+fn calls_are_filtered_and_counted_by_name() {
     let output = "openat(AT_FDCWD, \"/etc/hosts\", O_RDONLY) = 3</etc/hosts>\n\
                   openat(AT_FDCWD, \"/etc/own/a\", O_WRONLY|O_CREAT, 0600) = 3</etc/own/a>\n\
                   write(2</dev/null>, \"x\", 1) = 1\n\

@@ -13,8 +13,8 @@ const MS_A_TICK: f64 = 10.0;
 
 const SECRET: &str = include_str!("../../../../examples/registry-secret.yaml");
 
-/// Milliseconds of CPU of one `node plan` where nothing is to be done, by the
-/// binary that `IMAGE_SWAP` names; `None` without it.
+/// Returns the CPU milliseconds of one `node plan` without changes, by the binary that `IMAGE_SWAP`
+/// names. `None` if the variable is unset.
 pub(crate) fn plan_unchanged(config: &str) -> Result<Option<f64>, Box<dyn Error>> {
     let Some(binary) = env::var_os("IMAGE_SWAP") else { return Ok(None) };
     let root = tempfile::tempdir()?;
@@ -39,10 +39,11 @@ pub(crate) fn plan_unchanged(config: &str) -> Result<Option<f64>, Box<dyn Error>
     Ok(Some((ticks_of_children()? - before) * MS_A_TICK / f64::from(RUNS)))
 }
 
-/// CPU of processes that we waited for: `cutime` and `cstime` of proc(5).
+/// Returns the clock ticks of CPU that awaited child processes used (`cutime` and `cstime` of
+/// proc(5)).
 fn ticks_of_children() -> Result<f64, Box<dyn Error>> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name of the program stands in parentheses and may hold anything.
+    // The name of the program is in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(") ").ok_or("expected a name in /proc/self/stat")?;
     let ticks = fields.split(' ').skip(13).take(2).map(str::parse::<f64>);
     Ok(ticks.sum::<Result<f64, _>>()?)

@@ -1,4 +1,4 @@
-//! What a plan for a host costs, and rendering for many registries.
+//! Benchmarks of a plan for one host, and of rendering for many registries.
 #![expect(clippy::print_stdout, reason = "what a benchmark is for")]
 
 mod command;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Milliseconds of one run, which has to do what it should.
+/// Returns the median milliseconds of one run. Fails if a run returns false.
 fn median(run: impl Fn() -> bool) -> Result<f64, &'static str> {
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
@@ -69,7 +69,7 @@ fn median(run: impl Fn() -> bool) -> Result<f64, &'static str> {
     Ok(times[ROUNDS / 2])
 }
 
-/// Everything that a plan has to know of `disk`.
+/// Returns `disk` as observed: with every file that the plan requires.
 fn look(desired: &DesiredConfig<'_>, disk: &HostFiles) -> ObservedHost {
     let mut observed =
         ObservedHost::new(ContainerRuntime::Containerd, Some(Version::new(1, 7, 24)));
@@ -88,7 +88,7 @@ const fn desired(declaration: &Declaration) -> DesiredConfig<'_> {
     }
 }
 
-/// A Secret with credentials and so many registries.
+/// Returns a declaration with credentials and `registries` rules.
 fn declared(registries: usize) -> Result<Declaration, String> {
     let rules: Vec<String> = (0..registries)
         .map(|n| format!("r{n}.example.com::harbor.example.org/airgap-images/r{n}"))

@@ -17,14 +17,14 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tokio::net::UnixStream;
 
-/// Before each message: whether it is compressed, and its length.
+/// Bytes before each message: one that is 1 if it is compressed, and four with its length.
 const PREFIX: usize = 5;
 
-/// A connection.
+/// A connection to a runtime.
 #[derive(Debug)]
 pub(super) struct Channel {
     sender: SendRequest<Full<Bytes>>,
-    /// The process at the other end, if it can be seen from here.
+    /// The id of the runtime's process; `None` if it is invisible, as in another namespace.
     pub(super) peer: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ impl Channel {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|source| Error::Broken { method: "connect", source })?;
-        // Why it ends, the calls in flight are told.
+        // Calls in flight receive the error that ends the connection.
         tokio::spawn(async move { drop(connection.await) });
         Ok(Self { sender, peer })
     }
@@ -84,7 +84,7 @@ fn frame(message: &impl Message) -> Bytes {
     bytes.into()
 }
 
-/// Code and message, which is percent-encoded.
+/// Returns the gRPC code and the percent-decoded message; `None` without a valid code.
 fn status(headers: &HeaderMap) -> Option<(u32, String)> {
     let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
     let message = headers.get("grpc-message").map_or(&b""[..], HeaderValue::as_bytes);

@@ -29,7 +29,7 @@ pub struct CriClient {
 /// The name and version that a runtime reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeVersion {
-    /// `containerd`, `cri-o`.
+    /// The name of the runtime, such as `containerd` or `cri-o`.
     pub name: String,
     /// The version in the words of the runtime: `v1.7.24`, `1.6.20~ds1`.
     pub version: String,

@@ -8,10 +8,10 @@ const UNIMPLEMENTED: u32 = 12;
 /// The reason why a call to a runtime failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No process listens.
+    /// No process listens at the socket.
     #[error("cannot connect to the container runtime at {}: {source}", socket.display())]
     Unreachable {
-        /// The socket.
+        /// The path of the socket.
         socket: PathBuf,
         /// The error of the kernel.
         source: io::Error,
@@ -19,7 +19,7 @@ pub enum Error {
     /// The process at the socket does not speak gRPC, or closed the connection.
     #[error("{method}: the runtime did not answer: {source}")]
     Broken {
-        /// The call.
+        /// The method that was called.
         method: &'static str,
         /// The error of the connection.
         source: hyper::Error,
@@ -27,17 +27,17 @@ pub enum Error {
     /// The answer is not a message.
     #[error("{method}: the answer of the runtime is invalid: {found}")]
     Garbled {
-        /// The call.
+        /// The method that was called.
         method: &'static str,
-        /// The answer in words.
+        /// The response that was found, in words.
         found: String,
     },
     /// The runtime refuses the call.
     #[error("{method}: {message}")]
     Refused {
-        /// The call.
+        /// The method that was called.
         method: &'static str,
-        /// gRPC's code.
+        /// The status code of gRPC.
         code: u32,
         /// The message of the runtime.
         message: String,
@@ -45,9 +45,9 @@ pub enum Error {
     /// There was no answer in time.
     #[error("{method}: the runtime did not answer within {} s", after.as_secs())]
     Late {
-        /// The call.
+        /// The method that was called.
         method: &'static str,
-        /// The deadline.
+        /// The deadline of the call.
         after: Duration,
     },
     /// The machine refuses a connection.
@@ -56,8 +56,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if the runtime runs and its CRI does not: containerd answers so if it refuses the
-    /// configuration of the plugin.
+    /// Returns true if the runtime runs and its CRI does not: containerd answers so if it refuses
+    /// the configuration of the plugin.
     pub const fn is_dead_plugin(&self) -> bool {
         matches!(self, Self::Refused { code: UNIMPLEMENTED, .. })
     }

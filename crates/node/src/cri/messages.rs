@@ -76,12 +76,12 @@ pub(super) struct ListContainersResponse {
 pub(super) struct Container {
     #[prost(message, optional, tag = "4")]
     pub(super) image: Option<ImageSpec>,
-    /// `ContainerState`.
+    /// The number of the container's `ContainerState`.
     #[prost(int32, tag = "6")]
     pub(super) state: i32,
 }
 
-/// `CONTAINER_RUNNING`.
+/// The number of the state `CONTAINER_RUNNING`.
 pub(super) const RUNNING: i32 = 1;
 
 impl ImageRequest {

@@ -1,8 +1,8 @@
-//! The Container Runtime Interface: what a kubelet, too, asks of a runtime.
+//! The Container Runtime Interface, by which kubelet controls a runtime.
 //!
-//! Only what is needed: whether it answers, what it is, what it runs, and a
-//! pull. The messages are declared by hand with the fields that are read or
-//! sent; gRPC is one `POST` over HTTP/2 for each call.
+//! It covers only the calls that image-swap needs: version, images of running containers, and pull.
+//! The messages are declared by hand with the fields that are read or sent. A gRPC call is one
+//! `POST` over HTTP/2.
 //!
 //! Source: kubernetes/cri-api v0.37.0, `pkg/apis/runtime/v1/api.proto`.
 

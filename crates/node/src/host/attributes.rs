@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-/// The `SELinux` label.
+/// The extended attribute with the `SELinux` label.
 const LABEL: &[u8] = b"security.selinux";
 /// The POSIX access control list.
 const ACL: &[u8] = b"system.posix_acl_access";
@@ -59,8 +59,8 @@ fn value(path: &Path, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(value))
 }
 
-/// Returns what a call returned; `None` where there is no such file or attribute, or the
-/// file system or a missing permission rules it out.
+/// Returns the result of a call. Returns `None` without such a file or attribute, and if the file
+/// system or a missing permission prevents the call.
 fn usable<T>(called: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match called {
         Ok(value) => Ok(Some(value)),
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_copied_where_the_file_system_has_them() {
+    fn supported_attributes_are_copied() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         let file = File::create(&from).unwrap();

@@ -1,4 +1,4 @@
-//! Programs of the host, run with its `/` as theirs.
+//! Runs programs of the host with the host's `/` as their root directory.
 
 use std::{
     ffi::OsString,
@@ -36,8 +36,8 @@ impl Host {
     }
 }
 
-/// Becomes the program `words`, with `root` as its `/`; returns only if that
-/// cannot be. A `mortal` one is killed when the process that started it ends.
+/// Replaces this process by the program `words`, with `root` as its `/`. Returns only the error
+/// that prevents this. A `mortal` program is killed when its parent ends.
 pub fn enter(root: &Path, mortal: bool, words: &[OsString]) -> io::Error {
     let enter = || {
         if mortal {

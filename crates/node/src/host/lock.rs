@@ -10,8 +10,8 @@ use std::{
 /// The name of the file that is locked.
 pub(super) const NAME: &str = "lock";
 
-/// The right to change a host. Whoever holds a copy of the file holds it too:
-/// so does the process that takes changes back if we die.
+/// The exclusive right to change a host. A process that inherits the file holds the lock too, such
+/// as the watchdog that rolls back if image-swap is killed.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 
@@ -39,7 +39,7 @@ impl Lock {
             }
             // The process that had the lock may have removed the file.
             let same = |other: std::fs::Metadata| {
-                file.metadata().is_ok_and(|ours| ours.ino() == other.ino())
+                file.metadata().is_ok_and(|own| own.ino() == other.ino())
             };
             if path.metadata().is_ok_and(same) {
                 return Ok(Self(file));
@@ -53,7 +53,7 @@ impl Lock {
     }
 }
 
-/// True if a process has the lock.
+/// Returns true if a process has the lock.
 pub(super) fn is_taken(path: &Path) -> bool {
     File::open(path)
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

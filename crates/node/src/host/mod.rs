@@ -1,5 +1,5 @@
-//! The host itself: what lies there, and changing it so that whoever looks sees
-//! the old or the new, never half of it.
+//! Reads and changes the host. Every change of a file is atomic: readers see the old content or the
+//! new one.
 
 mod attributes;
 pub(crate) mod chroot;
@@ -60,13 +60,13 @@ impl Host {
         Lock::take(&state.join(lock::NAME), waits)
     }
 
-    /// True if another run of image-swap has the lock.
+    /// Returns true if another run of image-swap has the lock.
     pub(crate) fn is_locked(&self) -> bool {
         self.at(&Self::state()).is_ok_and(|state| lock::is_taken(&state.join(lock::NAME)))
     }
 
-    /// Takes away what keeping the lock left, where nothing else is kept. The
-    /// lock is still held.
+    /// Removes the lock file and its directories if they contain no other file. The lock is
+    /// still held.
     pub(crate) fn forget(&self, _held: &Lock) {
         let Ok(state) = self.at(&Self::state()) else { return };
         let others = std::fs::read_dir(&state).map_or(0, |names| {

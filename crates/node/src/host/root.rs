@@ -7,11 +7,13 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// As the kernel has it (`path_resolution(7)`, `MAXSYMLINKS`).
+/// The limit of symbolic links in a path, equal to the kernel's (`path_resolution(7)`,
+/// `MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// The root of the host that is looked at: `/`, or where a host's `/` is
-/// mounted. Names that lead elsewhere, by a link or by `..`, stay below it.
+/// The root directory of the observed host: `/`, or the mount point of a host's `/`.
+///
+/// Links and `..` in a path never lead outside the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root(PathBuf);
 
@@ -33,7 +35,7 @@ impl Root {
         &self.0
     }
 
-    /// True if it is the root of the system.
+    /// Returns true if it is the root of the system.
     pub fn is_whole(&self) -> bool {
         self.0 == Path::new("/")
     }
@@ -43,8 +45,8 @@ impl Root {
         Path::new("/").join(path.strip_prefix(&self.0).unwrap_or(path))
     }
 
-    /// Where the host's `path` is, with every link followed. What does not exist
-    /// is where it would be made.
+    /// Returns the location of the host's `path` with every symbolic link followed. A component
+    /// that does not exist is appended as it is.
     ///
     /// # Errors
     /// If the symbolic links form a loop, or a directory cannot be read.
@@ -84,7 +86,7 @@ impl Root {
     }
 }
 
-/// The names in a path, with `..` for the one above.
+/// Returns the names in a path; `..` stands for the parent directory.
 fn names(path: &Path) -> VecDeque<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

@@ -46,15 +46,15 @@ impl Host {
         if !data.is_symlink() {
             return plain(&here, &data);
         }
-        let says = fs::read_link(&here)?.to_string_lossy().into_owned();
+        let target = fs::read_link(&here)?.to_string_lossy().into_owned();
         let behind = self.at(path).and_then(|behind| {
             let data = fs::symlink_metadata(&behind)?;
             plain(&behind, &data)
         });
         Ok(match behind {
             Ok(directory @ HostEntry::Directory(_)) => directory,
-            Ok(HostEntry::File(file)) => HostEntry::Link(says, Some(file)),
-            _ => HostEntry::Link(says, None),
+            Ok(HostEntry::File(file)) => HostEntry::Link(target, Some(file)),
+            _ => HostEntry::Link(target, None),
         })
     }
 }

@@ -10,18 +10,18 @@ use std::{
 
 use crate::host::attributes;
 
-/// Whose a file is, and who may use it.
+/// Owner and permissions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// The permission bits.
+    /// The permission bits of the file.
     pub(crate) mode: u32,
     /// User and group; `None` for those of image-swap.
     pub(crate) owner: Option<(u32, u32)>,
 }
 
 impl Access {
-    /// Ours, with these permissions.
-    pub(crate) const fn ours(mode: u32) -> Self {
+    /// Returns these permissions with the owner of the current process.
+    pub(crate) const fn own(mode: u32) -> Self {
         Self { mode, owner: None }
     }
 
@@ -35,7 +35,7 @@ impl Access {
     }
 }
 
-/// Returns what a call returned; `None` if there is no such file.
+/// Returns the result of a call; `None` if the file does not exist.
 fn found<T>(called: io::Result<T>) -> io::Result<Option<T>> {
     match called {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -48,8 +48,8 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     found(fs::read(path))
 }
 
-/// Makes `path` a file that holds `bytes`: whoever looks sees what was there
-/// before, or all of this. `path` is no link, and its directory exists.
+/// Replaces the file `path` atomically by one with `bytes`. `path` is not a link, and its directory
+/// exists.
 pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     stage(path, bytes, access)?.commit()
 }
@@ -62,21 +62,21 @@ pub(crate) struct Staged {
     path: PathBuf,
 }
 
-/// Writes what is to be at `path` beside it: what is left to do needs no space.
+/// Writes the future content of `path` next to it. The commit then needs no further space.
 pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Staged> {
-    // Made first, so that whatever goes wrong now takes the file away.
+    // Created first: its drop removes the file if a later step fails.
     let staged = Staged { unfinished: unfinished(path)?, path: path.to_owned() };
     fill(&staged.unfinished, bytes, access, path)?;
     Ok(staged)
 }
 
 impl Staged {
-    /// Returns the present path.
+    /// Returns the path of the unfinished file.
     pub(crate) fn beside(&self) -> &Path {
         &self.unfinished
     }
 
-    /// Takes the place.
+    /// Renames the unfinished file to its final path.
     pub(crate) fn commit(self) -> io::Result<()> {
         fs::rename(&self.unfinished, &self.path)?;
         sync(parent(&self.path)?)
@@ -85,7 +85,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // Gone where it took its place.
+        // After a commit the file does not exist any more.
         let _ = fs::remove_file(&self.unfinished);
     }
 }
@@ -106,8 +106,8 @@ pub(crate) fn remove_directory(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// True if a directory that cannot be removed because of `error` may stay: an empty directory
-/// changes no runtime.
+/// Returns true if a directory that cannot be removed because of `error` may stay: an empty
+/// directory changes no runtime.
 const fn may_stay(error: ErrorKind) -> bool {
     matches!(
         error,
@@ -130,7 +130,7 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     sync(above)
 }
 
-/// Removes what a run that was killed may have left beside `path`.
+/// Removes the unfinished file of a killed run next to `path`.
 pub(crate) fn clean(path: &Path) -> io::Result<()> {
     match found(fs::remove_file(unfinished(path)?)) {
         Err(error) if error.kind() != ErrorKind::NotADirectory => Err(error),
@@ -157,8 +157,8 @@ fn fill(path: &Path, bytes: &[u8], access: Access, like: &Path) -> io::Result<()
     file.sync_all()
 }
 
-/// The name under which a file grows. It is always the same, so that what a
-/// killed run left is found; no runtime reads files that are called so.
+/// Returns the name under which a file is written before it is renamed. The name is constant, so
+/// that the file of a killed run is found; no runtime reads such names.
 fn unfinished(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut unfinished = OsString::from(".");
@@ -171,7 +171,7 @@ fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| ErrorKind::InvalidInput.into())
 }
 
-/// A name is on disk when its directory is.
+/// Syncs a directory, so that the names in it are on disk.
 pub(crate) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_and_keeps_its_access() {
+    fn replaced_file_keeps_its_access() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/config.toml");
         make_directory(path.parent().unwrap(), 0o700).unwrap();
         assert_eq!(Access::of(&path).unwrap(), None);
-        // What a killed run left, and a trap.
+        // A leftover of a killed run: a link, which must not be followed.
         std::os::unix::fs::symlink("/dev/null", unfinished(&path).unwrap()).unwrap();
-        replace(&path, b"one", Access::ours(0o640)).unwrap();
+        replace(&path, b"one", Access::own(0o640)).unwrap();
         let access = Access::of(&path).unwrap().unwrap();
         assert_eq!(access.mode, 0o640);
         replace(&path, b"two", access).unwrap();

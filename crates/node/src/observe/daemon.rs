@@ -1,4 +1,4 @@
-//! The runtime's process: where it listens, what it is, what it was started with.
+//! The process of the runtime: its socket, version and command line.
 
 use std::{fs, path::PathBuf, process::Stdio};
 
@@ -12,10 +12,10 @@ use crate::{
     runtime::kind::{ContainerRuntime, Version},
 };
 
-/// The runtime's process.
+/// The process of the runtime, and its response.
 #[derive(Clone, Debug)]
 pub struct Daemon {
-    /// The socket.
+    /// The path of the runtime's socket.
     pub socket: HostPath,
     /// The answer at the socket.
     pub answer: CriStatus,
@@ -37,7 +37,7 @@ pub struct Daemon {
 /// The socket and process of a runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RuntimeEndpoint {
-    /// Socket of the daemon.
+    /// The path of the runtime's socket.
     pub(crate) socket: PathBuf,
     /// True if the socket serves CRI.
     pub(crate) cri: bool,
@@ -48,11 +48,11 @@ pub(crate) struct RuntimeEndpoint {
 /// The answer of a runtime to a CRI request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CriStatus {
-    /// CRI answers: name and version of the runtime.
+    /// CRI responds; contains name and version of the runtime.
     Alive(String),
-    /// The runtime runs without CRI: its message.
+    /// The runtime runs without CRI; contains its message.
     NoCri(String),
-    /// No answer: the reason.
+    /// The runtime does not respond; contains the reason.
     Silent(String),
     /// No request: this runtime has no CRI, or only files of the host are mounted.
     NotAsked,
@@ -84,7 +84,8 @@ impl Daemon {
         }
         daemon.arguments = daemon.pid.map(words).unwrap_or_default();
         daemon.program = program(host, runtime, daemon.pid);
-        daemon.version = daemon.version.or_else(|| said(host, daemon.program.as_deref()?));
+        daemon.version =
+            daemon.version.or_else(|| printed_version(host, daemon.program.as_deref()?));
         daemon
     }
 
@@ -126,7 +127,7 @@ impl Daemon {
         }
     }
 
-    /// True if a process of it can be seen, or answers.
+    /// Returns true if a process of it can be seen, or answers.
     pub(super) fn runs(&self) -> bool {
         self.pid.is_some() || matches!(self.answer, CriStatus::Alive(_) | CriStatus::NoCri(_))
     }
@@ -187,8 +188,8 @@ fn containerd_socket(host: &Host) -> HostPath {
     )
 }
 
-/// Returns the address of the gRPC server in `config`: the plugin's, as in version 4,
-/// which wins over `[grpc]`.
+/// Returns the address of the gRPC server in `config`. The plugin's address, as in version 4,
+/// overrides `[grpc]`.
 fn address(config: &str) -> Option<String> {
     let toml = Toml::parse(config).ok()?;
     let plugin = toml.str(&["plugins", "io.containerd.server.v1.grpc", "address"]);
@@ -240,7 +241,7 @@ fn program(host: &Host, runtime: ContainerRuntime, pid: Option<u32>) -> Option<S
 }
 
 /// Returns the version in the output of `PROGRAM --version`.
-fn said(host: &Host, program: &str) -> Option<Version> {
+fn printed_version(host: &Host, program: &str) -> Option<Version> {
     let output = host.command(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     Version::parse(&String::from_utf8_lossy(&output.stdout))
 }

@@ -37,7 +37,8 @@ const SIGNS: [(ContainerRuntime, &[&str]); 7] = [
     (Podman, &["/usr/bin/podman"]),
 ];
 
-/// The files that tell a kubelet which socket to use (kubeadm, and kubelet's own).
+/// The files that contain kubelet's runtime socket: kubeadm's flags, and kubelet's own
+/// configuration.
 const KUBELET: [&str; 2] = ["/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.yaml"];
 
 /// Returns the runtime of `host`.
@@ -48,7 +49,7 @@ pub(super) fn detect(host: &Host) -> Result<ContainerRuntime, ObserveError> {
         .filter(|(_, paths)| paths.iter().any(|path| there(&path)))
         .map(|(runtime, _)| *runtime)
         .collect();
-    // Of several it is the one that the kubelet uses.
+    // Among several runtimes the kubelet's is chosen.
     if let Some(used) = used_by_kubelet(host).filter(|used| found.contains(used)) {
         return Ok(used);
     }
@@ -75,7 +76,7 @@ fn used_by_kubelet(host: &Host) -> Option<ContainerRuntime> {
     })
 }
 
-/// True if config.toml disables CRI, as in Docker's own packages of containerd.
+/// Returns true if config.toml disables CRI, as in Docker's own packages of containerd.
 fn cri_is_disabled(host: &Host) -> bool {
     let config = text(host, Containerd.config().as_str()).unwrap_or_default();
     Toml::parse(&config).is_ok_and(|toml| {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_is_the_one_that_is_there_and_used() {
+    fn runtime_in_use_is_detected() {
         let containerd = ("etc/containerd/config.toml", "");
         let crio = ("etc/crio/crio.conf", "");
         let docker = ("etc/docker/daemon.json", "{}");

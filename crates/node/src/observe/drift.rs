@@ -21,9 +21,9 @@ pub struct Drift {
 pub enum DriftState {
     /// The content that image-swap wrote.
     AsWritten,
-    /// Changed by another tool.
+    /// Another tool changed the file.
     Changed,
-    /// Removed by another tool.
+    /// Another tool removed the file.
     Gone,
 }
 

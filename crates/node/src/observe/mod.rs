@@ -26,22 +26,23 @@ use crate::{
 pub struct HostObservation {
     /// The state that plans are made of.
     pub observed: ObservedHost,
-    /// The runtime's process.
+    /// The process of the runtime, and its response.
     pub daemon: Daemon,
     /// The start of the runtime, compared with the last change of the files of image-swap that it
-    /// reads on reload: before the change, a reload may be pending. Always unknown where the
+    /// reads on reload: before the change, a reload may be pending. Always unknown if the
     /// process of the runtime is observed.
     pub reload: RuntimeStart,
     /// Notes about facts that are unknown.
     pub notes: Vec<String>,
 }
 
-/// Looks at `host`, whose runtime is `runtime` or the one that is found there.
-/// `desired` is `None` where only a restore is planned. `at_rest` is the version of a runtime
+/// Observes `host`. The runtime is detected if `runtime` is `None`.
+/// `desired` is `None` if only a restore is planned. `at_rest` is the version of a runtime
 /// that does not run, as in the image of a host.
 ///
 /// # Errors
-/// There is no runtime. What cannot be read is in [`ObservedHost::files`] as such.
+/// There is no runtime. An unreadable file is no error: [`ObservedHost::files`] contains the
+/// reason.
 pub fn observe(
     host: &Host,
     runtime: Option<ContainerRuntime>,

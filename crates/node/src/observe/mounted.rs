@@ -42,8 +42,8 @@ const CRIO: &str = "/etc/crio";
 /// The directory of settings of k3s.
 const K3S: &str = "/etc/rancher/k3s";
 
-/// Observes `host` by its files alone: no socket is connected, and no program of the host is run.
-/// `runtime` is corrected if k3s and RKE2 are confused. `desired` is `None` where only a restore
+/// Observes `host` only by its files: no socket is connected, and no program of the host is run.
+/// `runtime` is corrected if k3s and RKE2 are confused. `desired` is `None` if only a restore
 /// is planned.
 pub fn observe_mounted(
     host: &Host,
@@ -138,7 +138,7 @@ pub struct UnmountedDirectory {
     pub directory: HostPath,
     /// The state of the directory below the root of the host, in words.
     pub found: String,
-    /// The remedy.
+    /// The remedy for an administrator.
     pub remedy: &'static str,
 }
 
@@ -202,7 +202,7 @@ fn try_access(place: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns the state of a directory in words, where a file cannot be made because of `error`.
+/// Returns the state of a directory in words, if a file cannot be made in it because of `error`.
 fn state(error: ErrorKind) -> String {
     match error {
         NotFound => "not mounted".to_owned(),

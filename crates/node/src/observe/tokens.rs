@@ -29,9 +29,9 @@ pub(super) fn bearer_only(
     // On other runtimes it makes no difference.
     let declared = declared.filter(|it| observed.drops_headers() && !it.username.is_empty());
     let Some(registry) = declared else { return (false, None) };
-    let told = was_told(observed, registry);
+    let known = has_added_credential(observed, registry);
     if asks == AskRegistry::Skip {
-        return (told, None);
+        return (known, None);
     }
     let contact = contact(&[], &registry.domain);
     let client = client(desired.declaration, contact, desired.header_over_http);
@@ -40,23 +40,23 @@ pub(super) fn bearer_only(
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    let accepted = if told { "tokens alone, as before" } else { "a password" };
+    let accepted = if known { "tokens alone, as before" } else { "a password" };
     let domain = &registry.domain;
     let note =
         format!("cannot request {domain}: {error}; image-swap assumes that it accepts {accepted}");
-    (told, Some(note))
+    (known, Some(note))
 }
 
-/// True if the last edit of config.toml added the credential.
-fn was_told(observed: &ObservedHost, registry: &Registry) -> bool {
+/// Returns true if the last edit of config.toml added the credential.
+fn has_added_credential(observed: &ObservedHost, registry: &Registry) -> bool {
     let ledger = observed.ledger().ok().flatten();
     let Some(written) = ledger.as_ref().and_then(|ledger| ledger.files.get(&observed.config))
     else {
         return false;
     };
     let before = written.before.file().is_some_and(|file| has_credential(&file.bytes, registry));
-    let ours = written.ours.last().is_some_and(|ours| has_credential(&ours.get(), registry));
-    ours && !before
+    let after = written.ours.last().is_some_and(|ours| has_credential(&ours.get(), registry));
+    after && !before
 }
 
 fn has_credential(config: &[u8], registry: &Registry) -> bool {

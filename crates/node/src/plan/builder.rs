@@ -26,13 +26,13 @@ pub(crate) struct PlanBuilder<'a> {
     wanted: Vec<WantedFile>,
     /// The reason for a restart although the main file stays; `None` if there is none.
     pub(crate) unread: Option<String>,
-    /// True if nothing is desired, and all that image-swap wrote is to be removed.
+    /// True if the plan restores the host instead of configuring it.
     restores: bool,
     /// True if files that the runtime reads when it starts keep the edits of image-swap.
     keeps_start: bool,
     /// The plan without its steps.
     pub(crate) plan: HostPlan,
-    /// Notes of files that are to be edited.
+    /// Notes about files that the plan may edit, by path.
     edits: Vec<(HostPath, String)>,
 }
 
@@ -83,13 +83,13 @@ impl<'a> PlanBuilder<'a> {
         })
     }
 
-    /// True if image-swap wrote the bytes at `path`.
+    /// Returns true if image-swap wrote the bytes at `path`.
     pub(crate) fn is_ours(&self, path: &HostPath) -> bool {
         let file = self.observed.files.file(path);
         file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.is_ours(path, &file.bytes))
     }
 
-    /// True if the ledger lists `path`.
+    /// Returns true if the ledger lists `path`.
     pub(crate) fn is_known(&self, path: &HostPath) -> bool {
         self.old.as_ref().is_some_and(|old| old.files.contains_key(path))
     }
@@ -176,8 +176,8 @@ impl<'a> PlanBuilder<'a> {
         self.plan.notes.push(note);
     }
 
-    /// Says that `case` was met in the file at `path`, which is edited for it; once
-    /// that is done there is nothing to say any more.
+    /// Notes that `case` applies to the file at `path`, which is edited for it. The note is dropped
+    /// if the file is already as edited.
     pub(crate) fn note_case_for_edit(
         &mut self,
         path: &HostPath,
@@ -259,7 +259,7 @@ impl<'a> PlanBuilder<'a> {
         Ok(HostPlan { steps, restart, restart_allowed, notes, ..self.plan })
     }
 
-    /// The regular file at `path`.
+    /// Returns the regular file at `path`; `None` if it is absent.
     fn there(&self, path: &HostPath) -> Result<Option<&'a HostFile>, PlanRefusal> {
         match self.observed.files.get(path) {
             None | Some(HostEntry::Absent) => Ok(None),
@@ -360,8 +360,8 @@ pub fn restore(observed: &ObservedHost, restart: RestartPolicy) -> Result<HostPl
     part.finish()
 }
 
-/// True if edits of image-swap in files that the runtime reads when it starts move images, or
-/// have taken settings away from there.
+/// Returns true if edits of image-swap in files that the runtime reads when it starts move images,
+/// or have taken settings away from there.
 fn moves_images(observed: &ObservedHost, ledger: &Ledger) -> bool {
     let leaves = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok()?;
@@ -379,13 +379,13 @@ fn moves_images(observed: &ObservedHost, ledger: &Ledger) -> bool {
             let edited = ledger.files.get(&observed.config);
             ledger.form != ConfigForm::CertsD || !edited.is_none_or(adds_only)
         }
-        // They name a file of credentials.
+        // Files of CRI-O refer to a file of credentials.
         ContainerRuntime::Crio => false,
         _ => true,
     }
 }
 
-/// True if the edits `written` to the file `now` at `path` stay until a restart.
+/// Returns true if the edits `written` to the file `now` at `path` stay until a restart.
 fn is_kept(
     observed: &ObservedHost,
     path: &HostPath,
@@ -393,7 +393,7 @@ fn is_kept(
     now: &HostFile,
 ) -> bool {
     let mode = ReloadMode::of(observed.runtime, &observed.config, path);
-    // One of them names the other.
+    // The drop-in of CRI-O refers to the file of credentials.
     let of_crio = observed.runtime == ContainerRuntime::Crio && path.is_below(&"/etc/crio".into());
     let is_edited = match revert(path, written, now) {
         RestoredFile::Remove => true,
@@ -403,10 +403,10 @@ fn is_kept(
     (mode == ReloadMode::Restart || of_crio) && is_edited
 }
 
-/// The first words of every file that image-swap writes, where its format has comments.
+/// The first words of every file that image-swap writes in a format with comments.
 pub(crate) const MARK: &str = "# Written by image-swap ";
 
-/// True if a file bears the mark of image-swap, though no ledger lists it.
+/// Returns true if a file bears the mark of image-swap, though no ledger lists it.
 pub(crate) fn is_marked(bytes: &[u8]) -> bool {
     bytes.starts_with(MARK.as_bytes())
 }

@@ -58,7 +58,7 @@ impl HostPlan {
     }
 }
 
-/// The permissions, where they are not those of most files, or change.
+/// Returns the permissions as text if they change or are unusual; otherwise an empty text.
 fn mode(old: Option<&HostFile>, new: &HostFile) -> String {
     match old {
         Some(old) if old.mode != new.mode => {

@@ -24,7 +24,7 @@ use crate::{
 
 /// The changes of a host, in order; a plan without steps changes nothing.
 ///
-/// The steps hold credentials; what [`HostPlan::diff`] prints does not.
+/// The steps contain credentials; the output of [`HostPlan::diff`] does not.
 #[derive(Clone, Default)]
 pub struct HostPlan {
     /// The steps. The ledger is written first and last, as a step like any other.
@@ -35,9 +35,9 @@ pub struct HostPlan {
     pub restart_allowed: bool,
     /// The present state for each registry host.
     pub rows: Vec<MirrorRow>,
-    /// Notes for people.
+    /// Notes for the administrator.
     pub notes: Vec<String>,
-    /// The rows of docs/nodes.md that were met.
+    /// The conditions of docs/nodes.md that apply to the host.
     pub cases: Vec<&'static HostCondition>,
     /// The rules that the runtime cannot express.
     pub inexpressible: Vec<UnsupportedRule>,
@@ -59,13 +59,13 @@ pub struct HostPlan {
 /// The outcome of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanOutcome {
-    /// Everything is as it should be.
+    /// The host is as desired.
     InPlace,
-    /// There is something to do, and nothing has to be restarted.
+    /// The plan has steps, and needs no restart.
     Change,
-    /// There is something to do, with a restart, which is allowed.
+    /// The plan has steps and a restart, which is allowed.
     ChangeAndRestart,
-    /// There is something to do that needs a restart, which is not allowed: do nothing.
+    /// The plan needs a restart, which is not allowed: no step is applied.
     NeedsRestart,
 }
 
@@ -87,13 +87,13 @@ pub struct MirrorRow {
 pub enum FileState {
     /// The desired content, which the runtime reads.
     InPlace,
-    /// Absent.
+    /// The file does not exist.
     Missing,
     /// Written by image-swap for another declaration.
     Outdated,
     /// Changed by another tool since image-swap wrote it.
     Changed,
-    /// Written by another tool.
+    /// Another tool wrote the file.
     Foreign,
     /// The desired content, which the runtime does not read yet.
     Unread,
@@ -110,9 +110,9 @@ impl HostPlan {
         }
     }
 
-    /// The steps that take back what [`Self::steps`] did to `observed`, which is
-    /// the host before them; also where only some of them were carried out. The
-    /// ledger, which is written first, is taken back when no file of ours is left.
+    /// Returns the steps that roll back [`Self::steps`] on `observed`, the host before them. They
+    /// also fit if only some steps were applied. The ledger, which is written first, is rolled back
+    /// when no file of image-swap is left.
     pub fn undo(&self, observed: &ObservedHost) -> Vec<PlannedStep> {
         let mut undo: Vec<PlannedStep> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -140,7 +140,7 @@ impl HostPlan {
         undo
     }
 
-    /// The file that is to replace the one at `path`, if one is.
+    /// Returns the file that the plan writes at `path`; `None` if it writes none.
     pub fn written(&self, path: &HostPath) -> Option<&HostFile> {
         self.steps.iter().rev().find_map(|step| match step {
             PlannedStep::Write { path: found, file } if found == path => Some(file),
@@ -149,7 +149,7 @@ impl HostPlan {
     }
 }
 
-/// Not the steps: they hold credentials.
+/// Omits the steps, which contain credentials.
 impl fmt::Debug for HostPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paths: Vec<String> =
@@ -161,47 +161,47 @@ impl fmt::Debug for HostPlan {
     }
 }
 
-/// One thing to do on a host. Doing it twice is doing it once.
+/// One change of a host. A step is idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlannedStep {
-    /// Make a directory, unless it is there; its parent is.
+    /// Create a directory unless it exists. Its parent exists.
     MakeDirectory {
-        /// The path.
+        /// The path of the directory.
         path: HostPath,
-        /// The permissions.
+        /// The permissions of the directory, such as `0o755`.
         mode: u32,
     },
-    /// Put a file in place of what is there, in one move; its directory is there.
+    /// Create or replace a file atomically. Its directory exists.
     Write {
-        /// The path.
+        /// The path of the file.
         path: HostPath,
-        /// The bytes and permissions.
+        /// Content, permissions and owner of the file.
         file: HostFile,
     },
-    /// Remove a file, if it is there.
+    /// Remove a file if it exists.
     Remove {
-        /// The path.
+        /// The path of the file.
         path: HostPath,
     },
-    /// Remove a directory, if it is there and empty; else leave it.
+    /// Remove a directory if it exists and is empty; keep it otherwise.
     RemoveDirectory {
-        /// The path.
+        /// The path of the directory.
         path: HostPath,
     },
-    /// Restart the runtime: the files before this are what it is to read.
+    /// Restart the runtime, which then reads the files of earlier steps.
     Restart {
-        /// The runtime.
+        /// The runtime to restart.
         runtime: ContainerRuntime,
     },
-    /// Have the runtime read its files again, which stops nothing.
+    /// Reload the runtime, which stops no container.
     Reload {
-        /// The runtime.
+        /// The runtime to reload.
         runtime: ContainerRuntime,
     },
 }
 
 impl PlannedStep {
-    /// The path that is changed, if one is.
+    /// Returns the path that the step changes; `None` for a step without one.
     pub const fn path(&self) -> Option<&HostPath> {
         match self {
             Self::MakeDirectory { path, .. }
@@ -214,7 +214,7 @@ impl PlannedStep {
 }
 
 impl HostFiles {
-    /// Does in memory what `step` does on a host.
+    /// Applies `step` in memory, as it would be on a host.
     pub fn apply(&mut self, step: &PlannedStep) {
         match step {
             PlannedStep::MakeDirectory { path, .. } => {
@@ -253,7 +253,7 @@ impl HostFiles {
     }
 }
 
-/// Settings for one target host that files of the host hold: they add to what is declared.
+/// Settings for one target host in files of the host, in addition to the declaration.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Contact {
     /// Host, with a port if the rules name one.
@@ -270,7 +270,7 @@ pub struct Contact {
     pub users_log_in: bool,
 }
 
-/// Without keys and headers: they may be credentials.
+/// Omits keys and headers, which may be credentials.
 impl fmt::Debug for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contact")

@@ -23,8 +23,8 @@ const KEYS: [&str; 10] = [
 pub(super) struct Redacted(Vec<String>);
 
 impl Redacted {
-    /// The lines of `text` without credentials, and without `secrets` wherever
-    /// they stand; `None` where that cannot be told line by line.
+    /// Splits `text` into lines without credentials and without any occurrence of `secrets`.
+    /// Returns `None` if credentials cannot be located line by line.
     pub(super) fn new(text: &str, secrets: &[String]) -> Option<Self> {
         if text.contains("PRIVATE KEY") {
             return None;
@@ -49,7 +49,7 @@ impl Redacted {
         lines.collect::<Option<Vec<String>>>().map(Self)
     }
 
-    /// One line, counted from 0.
+    /// Returns the line with this index, counted from 0; empty if there is none.
     pub(super) fn line(&self, line: usize) -> &str {
         self.0.get(line).map_or("", String::as_str)
     }
@@ -61,13 +61,13 @@ fn table(line: &str) -> Option<&str> {
     Some(inner.rsplit_once(']').map_or(inner, |(name, _)| name))
 }
 
-/// True if `keys`, with dots between them, lead into the headers of requests. Their names may be
-/// any, and their values credentials.
+/// Returns true if `keys`, with dots between them, lead into the headers of requests. Their names
+/// may be any, and their values credentials.
 fn is_header(keys: &str) -> bool {
     keys.split('.').any(|key| key.trim().trim_matches(['"', '\'']) == "header")
 }
 
-/// Returns `line` without its value; `None` if that goes on in the next line.
+/// Returns `line` without its value; `None` if the value continues in the next line.
 fn without_value(line: &str) -> Option<String> {
     let Some((key, value)) = line.split_once('=') else { return Some(line.to_owned()) };
     let value = value.trim();
@@ -78,7 +78,7 @@ fn without_value(line: &str) -> Option<String> {
     ends.then(|| [key.trim_end(), " = ", REDACTED].concat())
 }
 
-/// `line` without the values of [`KEYS`]; `None` if one goes on in the next line.
+/// Redacts the values of [`KEYS`] in `line`; returns `None` if one continues in the next line.
 fn without_values(line: &str) -> Option<String> {
     let lower = line.to_ascii_lowercase();
     let mut shown = String::new();
@@ -106,7 +106,7 @@ fn without_values(line: &str) -> Option<String> {
     Some(shown)
 }
 
-/// The next of [`KEYS`] in `line` as a word of its own, at or behind `from`.
+/// Finds the next of [`KEYS`] in `line` as a whole word, starting at byte `from`.
 fn next_key(line: &str, from: usize) -> Option<(usize, usize)> {
     let is_word = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
     let bytes = line.as_bytes();
@@ -121,8 +121,8 @@ fn next_key(line: &str, from: usize) -> Option<(usize, usize)> {
     found.min()
 }
 
-/// How many bytes of `text` are a value; none of a table or mapping, whose own
-/// keys are looked at.
+/// Returns the length in bytes of the value at the start of `text`; `None` if it continues in the
+/// next line. A table or mapping has length 0, because its own keys are redacted.
 fn value_length(text: &str) -> Option<usize> {
     if ["\"\"\"", "'''", "|", ">"].iter().any(|start| text.starts_with(start)) {
         return None;
@@ -138,7 +138,7 @@ fn value_length(text: &str) -> Option<usize> {
                 ends
             });
             let end = end.map_or(text.len(), |at| at + 2);
-            // YAML doubles a quote within quotes: it goes on behind it.
+            // YAML doubles a quote within quotes: the value continues after it.
             if text[end..].starts_with(quote) { end + value_length(&text[end..])? } else { end }
         }
         Some(_) => text.find([',', '}', '#']).unwrap_or(text.len()),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_credential_is_shown() {
+    fn other_values_are_shown() {
         for line in
             ["[plugins.cri.registry.configs.\"h\".auth]", "oauth = 1", "auth:", "ca = \"ca.crt\""]
         {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_in_the_next_line_is_not_shown_at_all() {
+    fn multi_line_values_hide_the_whole_text() {
         for text in [
             "password = \"\"\"\na\"\"\"",
             "password: |\n  a",

@@ -1,4 +1,4 @@
-//! Commands for what a plan leaves to an administrator.
+//! Commands that an administrator has to run after a plan.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,13 @@ use crate::{
     runtime::kind::ContainerRuntime,
 };
 
-/// The name of a declaration's file in commands, where the real one is unknown.
+/// The name of a declaration's file in commands, if the real name is unknown.
 const FILE: &str = "registry-secret.yaml";
 
 impl HostPlan {
     /// Returns the command that an administrator runs on the host to complete the plan with a
     /// restart of `runtime`: for `desired`, or to restore the host if that is `None`. Returns
-    /// `None` if the plan needs no restart and leaves nothing. The command contains no credential.
+    /// `None` if the plan needs no restart and keeps no edit. The command contains no credential.
     pub fn remaining_command(
         &self,
         runtime: ContainerRuntime,

@@ -13,12 +13,12 @@ pub(crate) enum RestoredFile {
     Remove,
     /// The file had other content before.
     Write {
-        /// The restored file.
+        /// The file without the edits.
         file: HostFile,
         /// Values of image-swap that another tool changed, and that stay.
         left: Vec<String>,
     },
-    /// The edits cannot be told from other content: the reason.
+    /// The edits cannot be separated from other content; contains the reason.
     Stays(String),
 }
 

@@ -10,24 +10,24 @@ use crate::{
     runtime::{kind::ContainerRuntime, reload::ReloadMode},
 };
 
-/// Steps by what they are for.
+/// Steps by their purpose.
 #[derive(Default)]
 pub(super) struct StepSequence {
-    /// Files that are read whenever something is pulled.
+    /// Files that the runtime reads at every pull.
     files: Vec<PlannedStep>,
     /// Files that are removed or restored.
     gone: Vec<PlannedStep>,
     /// Files after which the runtime has to reload or restart.
-    told: Vec<PlannedStep>,
-    /// Directories that are empty when all else is gone.
+    loaded: Vec<PlannedStep>,
+    /// Directories that are empty after all other steps.
     directories: Vec<PlannedStep>,
 }
 
-/// The need for a restart, beside that of files.
+/// The need for a restart, besides that of written files.
 pub(super) enum RestartNeed {
-    /// The reason for one although the main file stays; `None` if there is none.
+    /// The reason for a restart although the main file stays; `None` without one.
     Of(Option<String>),
-    /// Nothing that is changed needs one, and an earlier need stays as it is.
+    /// No change needs a restart, and an earlier need is kept.
     Ignored,
 }
 
@@ -53,17 +53,17 @@ impl StepSequence {
                 self.files.push(PlannedStep::MakeDirectory { path, mode: 0o755 });
             }
         }
-        match telling(observed, &path) {
+        match reload_mode(observed, &path) {
             ReloadMode::OnPull => self.files.push(PlannedStep::Write { path, file }),
-            _ => self.told.push(PlannedStep::Write { path, file }),
+            _ => self.loaded.push(PlannedStep::Write { path, file }),
         }
     }
 
     /// Adds a step that removes or restores a file.
     pub(super) fn back(&mut self, observed: &ObservedHost, step: PlannedStep) {
-        match step.path().map(|path| telling(observed, path)) {
+        match step.path().map(|path| reload_mode(observed, path)) {
             None | Some(ReloadMode::OnPull) => self.gone.push(step),
-            Some(_) => self.told.push(step),
+            Some(_) => self.loaded.push(step),
         }
     }
 
@@ -82,8 +82,8 @@ impl StepSequence {
     ) -> HostPlan {
         let runtime = observed.runtime;
         let pending = old.is_some_and(|old| old.restart);
-        let mut told = self.told.iter().filter_map(PlannedStep::path);
-        let read_at_start = told.find(|path| telling(observed, path) == ReloadMode::Restart);
+        let mut loaded = self.loaded.iter().filter_map(PlannedStep::path);
+        let read_at_start = loaded.find(|path| reload_mode(observed, path) == ReloadMode::Restart);
         let restart = read_at_start.map(|path| format!("{runtime} reads {path} when it starts"));
         let restart = match needed {
             RestartNeed::Ignored => None,
@@ -93,14 +93,14 @@ impl StepSequence {
         };
         // A runtime that does not run reads all files when it starts.
         let restart = restart.filter(|_| !observed.at_rest);
-        let told = match (&restart, self.told.is_empty()) {
+        let activation = match (&restart, self.loaded.is_empty()) {
             _ if observed.at_rest => None,
             (Some(_), _) => Some(PlannedStep::Restart { runtime }),
             (None, false) => Some(PlannedStep::Reload { runtime }),
             (None, true) => None,
         };
-        let changes = told.is_some()
-            || !self.told.is_empty()
+        let changes = activation.is_some()
+            || !self.loaded.is_empty()
             || [&self.files, &self.gone, &self.directories].iter().any(|steps| !steps.is_empty());
         let settled = (!ledger.files.is_empty()).then_some(ledger);
         let mut plan = HostPlan { restart, ..HostPlan::default() };
@@ -118,9 +118,9 @@ impl StepSequence {
             plan.steps.extend(missing.map(|path| PlannedStep::MakeDirectory { path, mode: 0o700 }));
             plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: intent.file() });
         }
-        let Self { files, gone, told: main, directories } = self;
+        let Self { files, gone, loaded: main, directories } = self;
         plan.steps.extend([files, gone, main].into_iter().flatten());
-        plan.steps.extend(told);
+        plan.steps.extend(activation);
         plan.steps.extend(directories);
         if settled.is_some() {
             plan.steps.push(PlannedStep::Write { path: Ledger::path(), file: ledger.file() });
@@ -138,6 +138,6 @@ pub(super) fn not_restarted(runtime: ContainerRuntime) -> String {
     format!("{runtime} has not been restarted since its configuration changed")
 }
 
-fn telling(observed: &ObservedHost, path: &HostPath) -> ReloadMode {
+fn reload_mode(observed: &ObservedHost, path: &HostPath) -> ReloadMode {
     ReloadMode::of(observed.runtime, &observed.config, path)
 }

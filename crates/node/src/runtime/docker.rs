@@ -19,7 +19,7 @@ use crate::{
 };
 
 const ETC: &str = "/etc/docker";
-/// What dockerd takes from daemon.json or as flags: with both it does not start.
+/// Lists of daemon.json and their flags. dockerd refuses to start if a list is set in both places.
 const FLAGS: [(&str, &str); 2] =
     [("registry-mirrors", "--registry-mirror"), ("insecure-registries", "--insecure-registry")];
 /// The units of systemd that start dockerd with flags.
@@ -30,7 +30,7 @@ const STARTS: [&str; 5] = [
     "/usr/lib/systemd/system/docker.service.d/*.conf",
     "/lib/systemd/system/docker.service",
 ];
-/// The signs of a dockerd that a snap brings along, with a `daemon.json` of its own.
+/// Paths that exist if dockerd comes from a snap, which has a `daemon.json` of its own.
 const SNAP: [&str; 3] =
     ["/var/snap/docker", "/snap/docker", "/etc/systemd/system/snap.docker.dockerd.service"];
 /// The options that name another `daemon.json`.
@@ -112,7 +112,7 @@ pub(crate) fn plan(
     changes.plan_of(rendered, rows)
 }
 
-/// The lists of `rendered`, in a file of their own or in front of what is there.
+/// Writes the lists of `rendered` to a new file, or in front of the entries of an existing one.
 fn daemon_json(
     observed: &ObservedHost,
     changes: &mut PlanBuilder<'_>,
@@ -146,13 +146,13 @@ fn daemon_json(
         }
         None => HostFile::public(rendered),
     };
-    // It may say so already, however somebody else has written it.
+    // The file may have the same content in another format: keep it.
     let now = observed.files.file(path).filter(|now| edit::same(&now.bytes, &file.bytes));
     changes.edited(path.clone(), now.cloned().unwrap_or(file), base);
     Ok(())
 }
 
-/// A flag of dockerd for one of the lists, and the file that gives it.
+/// Returns a flag of dockerd that sets one of the lists, and the file that contains it.
 fn flag(observed: &ObservedHost, lists: &edit::Lists) -> Option<(HostPath, &'static str)> {
     let flags = FLAGS.iter().filter(|(key, _)| lists.iter().any(|(list, _)| list == key));
     let flags: Vec<&str> = flags.map(|(_, flag)| *flag).collect();
@@ -164,13 +164,13 @@ fn flag(observed: &ObservedHost, lists: &edit::Lists) -> Option<(HostPath, &'sta
     })
 }
 
-/// The files that say how dockerd is started.
+/// Returns the files that contain dockerd's command line.
 fn starts(observed: &ObservedHost, unseen: &mut Vec<HostPath>) -> Vec<HostPath> {
     let files = STARTS.iter().chain(&DEFAULTS);
     files.flat_map(|pattern| glob::expand(pattern, &observed.files, unseen)).collect()
 }
 
-/// What has to be looked at.
+/// Returns the paths that have to be read.
 pub(crate) fn unread_paths(
     desired: Option<&DesiredConfig<'_>>,
     observed: &ObservedHost,

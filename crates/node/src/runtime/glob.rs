@@ -2,8 +2,8 @@
 
 use crate::files::{HostEntry, HostFiles, HostPath};
 
-/// The files that `pattern` names, sorted; what has to be looked at first is
-/// added to `unseen`.
+/// Returns the files that match `pattern`, sorted. Adds to `unseen` the paths that have to be read
+/// first.
 pub(crate) fn expand(
     pattern: &str,
     files: &HostFiles,
@@ -34,7 +34,7 @@ pub(crate) fn expand(
     found
 }
 
-/// Whether `pattern` (`*`, `?`, `[a-z]`, `[^a-z]`) is all of `name`.
+/// Returns true if `pattern` (`*`, `?`, `[a-z]`, `[^a-z]`) matches the whole of `name`.
 fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_asked_for_before_what_is_in_them() {
+    fn directories_are_required_before_their_entries() {
         let mut files = HostFiles::default();
         let mut unseen = Vec::new();
         assert!(expand("/etc/*/x.toml", &files, &mut unseen).is_empty());

@@ -19,7 +19,7 @@ use crate::{
     runtime::{kind::ContainerRuntime, systemd},
 };
 
-/// What ends the fallback; on the command line too, where nobody sees it from here.
+/// The option that disables the fallback. On the command line it is invisible to image-swap.
 const FLAG: &str = "disable-default-registry-endpoint";
 /// The name of the file of registries.
 const NAME: &str = "registries.yaml";
@@ -29,7 +29,7 @@ const PRIVATE_REGISTRY: [&str; 2] = ["--private-registry", "-private-registry"];
 const CONFIG: [&str; 3] = ["--config", "-config", "-c"];
 /// The keys of another tool that one message names.
 const KEYS: usize = 5;
-/// Where the rendered file looks for the CA, whichever of the two reads it.
+/// The directory of the CA in the rendered file, for k3s and RKE2 alike.
 const CA: &str = "/etc/rancher/k3s";
 
 pub(crate) fn plan(
@@ -64,7 +64,7 @@ fn render(desired: &DesiredConfig<'_>) -> Rendered {
     K3S.render(desired.declaration, options)
 }
 
-/// What has to be looked at.
+/// Returns the paths that have to be read.
 pub(crate) fn unread_paths(
     desired: Option<&DesiredConfig<'_>>,
     observed: &ObservedHost,

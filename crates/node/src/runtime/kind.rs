@@ -22,7 +22,7 @@ pub enum ContainerRuntime {
     Podman,
 }
 
-/// All runtimes.
+/// All supported runtimes.
 pub const RUNTIMES: [ContainerRuntime; 6] = [
     ContainerRuntime::Containerd,
     ContainerRuntime::Crio,
@@ -45,8 +45,8 @@ impl ContainerRuntime {
         }
     }
 
-    /// The one file of its configuration that plans may edit or add, where the
-    /// host has it unless its service says otherwise.
+    /// Returns the default path of the one configuration file that plans may edit or add. The
+    /// service of a host may name another.
     pub fn config(self) -> HostPath {
         HostPath::new(match self {
             Self::Containerd => "/etc/containerd/config.toml",
@@ -73,27 +73,26 @@ impl fmt::Display for ContainerRuntime {
     }
 }
 
-/// `major.minor.patch`; what stands behind that (`~ds1`, `-rc.1`, `+k3s1`) says
-/// nothing about how mirrors are read.
+/// `major.minor.patch` of a runtime. A suffix (`~ds1`, `-rc.1`, `+k3s1`) is ignored: it does not
+/// affect how mirrors are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The first number.
+    /// The major version.
     pub major: u32,
-    /// The second number.
+    /// The minor version.
     pub minor: u32,
-    /// The third number.
+    /// The patch version.
     pub patch: u32,
 }
 
 impl Version {
-    /// The version of these three numbers.
+    /// Returns the version of these three numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
         Self { major, minor, patch }
     }
 
-    /// The first version in what a runtime says of itself, such as `containerd
-    /// github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1` or
-    /// `v2.1.9`.
+    /// Parses the first version in the output of a runtime, such as `containerd
+    /// github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u1` or `v2.1.9`.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(|c: char| c.is_whitespace() || c == ',').find_map(Self::of_word)
     }
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_found_in_what_runtimes_say() {
+    fn version_is_found_in_output_of_runtimes() {
         for (text, version) in [
             ("containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+b1", "1.6.20"),
             ("containerd github.com/containerd/containerd/v2 v2.1.9 abcdef", "2.1.9"),

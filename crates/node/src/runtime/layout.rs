@@ -32,7 +32,7 @@ pub(crate) fn name_of_ca(
     if other.is_some_and(|other| other.bytes != bytes) { OTHER_CA } else { CA }
 }
 
-/// Returns how `host` is reached with the certificates in `directory`.
+/// Returns the settings by which `host` is reached with the certificates in `directory`.
 pub(crate) fn contact(
     changes: &PlanBuilder<'_>,
     observed: &ObservedHost,

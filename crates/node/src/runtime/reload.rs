@@ -5,11 +5,11 @@ use crate::{files::HostPath, runtime::kind::ContainerRuntime};
 /// The way in which a runtime picks up a changed file, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ReloadMode {
-    /// At the next pull.
+    /// The runtime reads the file at the next pull.
     OnPull,
-    /// On reload, which stops nothing.
+    /// The runtime reads the file on reload, which stops no container.
     Reload,
-    /// On restart.
+    /// The runtime reads the file only when it starts.
     Restart,
 }
 

@@ -7,7 +7,7 @@ use crate::{
     runtime::glob,
 };
 
-/// The directories of units, the one that wins first.
+/// The directories of units, in descending precedence.
 const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -16,8 +16,8 @@ const DIRECTORIES: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
-/// Returns the words of the command line of the service `name`; empty if there is none. Paths
-/// that have to be looked at first are added to `unseen`.
+/// Returns the words of the command line of the service `name`; empty if there is none. Adds
+/// to `unseen` the paths that have to be read first.
 pub(crate) fn command_line(
     name: &str,
     files: &HostFiles,
@@ -111,7 +111,7 @@ mod tests {
     use crate::files::{HostEntry, HostFile};
 
     #[test]
-    fn last_command_line_of_drop_ins_is_in_force() {
+    fn last_command_line_is_in_force() {
         let mut files = HostFiles::default();
         let mut add = |path: &str, text: &str| {
             files.insert(path, HostEntry::File(HostFile::public(text)));

@@ -37,9 +37,9 @@ pub enum ApplyOutcome {
     Nothing,
     /// The plan was applied, and the runtime needs nothing else.
     Changed,
-    /// The plan was applied, and the runtime was restarted: facts about the restart.
+    /// The plan was applied, and the runtime was restarted; contains facts about the restart.
     Restarted(String),
-    /// The plan was applied, and a note names what is left to do. With
+    /// The plan was applied; contains a note with the remaining work. With
     /// [`HostSession::take_live`] it is the command that reloads the runtime.
     Changing(String),
 }
@@ -149,7 +149,7 @@ impl HostChange<'_> {
         guarded: &mut Option<SupervisedRestart<'_>>,
     ) -> Result<ApplyOutcome, ApplyError> {
         let mut applied = ApplyOutcome::Changed;
-        let mut carrier = StepExecutor::new(self.host);
+        let mut executor = StepExecutor::new(self.host);
         for (number, step) in self.plan.steps.iter().enumerate() {
             match (step, &mut *guarded) {
                 (PlannedStep::Restart { runtime }, Some(guarded)) => {
@@ -165,12 +165,12 @@ impl HostChange<'_> {
                     if let Some(line) = line(step) {
                         (self.progress)(&line);
                     }
-                    carrier.execute(step, number)?;
+                    executor.execute(step, number)?;
                 }
             }
             // Further files are put on disk once the ledger lists them.
             if matches!(step, PlannedStep::Write { path, .. } if *path == Ledger::path()) {
-                carrier.stage(&self.plan.steps, number + 1)?;
+                executor.stage(&self.plan.steps, number + 1)?;
             }
         }
         Ok(applied)
@@ -194,8 +194,8 @@ impl HostChange<'_> {
         let _ = self.host.at(&watchdog::report()).and_then(|path| remove(&path));
     }
 
-    /// Reloads the runtime. Returns a note of what is left to do if the command fails; the command
-    /// itself if none is run on the host.
+    /// Reloads the runtime. Returns a note with the remaining work if the command fails, and the
+    /// command itself if no command is run on the host.
     fn reload(&self, runtime: ContainerRuntime) -> Option<String> {
         let command = format!("systemctl reload {runtime}");
         if self.restarting.is_none() {

@@ -53,7 +53,7 @@ pub(crate) fn run(host: &Host, command: &str) -> Result<(), RestartError> {
 
 fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
     let io = || RestartError::io(format!("run `{command}`"));
-    // Not a pipe: what the command leaves running may hold on to it.
+    // Not a pipe: processes that the command leaves running may keep it open.
     let memory = memfd_create("image-swap", MemfdFlags::CLOEXEC).map_err(|e| io()(e.into()))?;
     let mut said = File::from(memory);
     let mut child = shell

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[error("{why}\n{left}")]
 pub struct ApplyFailure {
-    /// The reason.
+    /// The reason for the failure.
     pub why: ApplyError,
     /// The state of the host.
     pub left: FinalState,
@@ -58,11 +58,11 @@ pub struct StepError {
 /// The state of a host after a plan was given up.
 #[derive(Debug)]
 pub enum FinalState {
-    /// The state of before.
+    /// The host is in the state before the change.
     AsItWas,
-    /// The state of before, except for the steps that could not be undone.
+    /// The host is in the state before the change, except for these steps that could not be undone.
     Differs(Vec<StepError>),
-    /// A step could not be undone, or the runtime not be restarted.
+    /// A step could not be undone, or the runtime could not be restarted; contains the reason.
     Broken(String),
 }
 
@@ -109,7 +109,7 @@ pub enum RestartError {
     /// The files for the trial cannot be written, or a process not be started.
     #[error("cannot {doing}: {source}")]
     Io {
-        /// The operation.
+        /// The operation that failed.
         doing: String,
         /// The error of the kernel.
         source: io::Error,
@@ -128,10 +128,10 @@ pub enum RestartError {
         "the change was good, but the watchdog rolled it back: it received a signal, or the change took too long"
     )]
     RolledBack,
-    /// The command failed.
+    /// The restart command failed.
     #[error("`{command}` failed: {said}")]
     Command {
-        /// The command line.
+        /// The command line that failed.
         command: String,
         /// The output of the command.
         said: String,
@@ -144,7 +144,7 @@ pub enum RestartError {
         "after the restart the runtime cannot pull {image}, which it could pull before: {source}"
     )]
     NoPull {
-        /// The reference.
+        /// The reference that could not be pulled.
         image: String,
         /// The error of the runtime.
         source: cri::Error,
@@ -152,7 +152,7 @@ pub enum RestartError {
 }
 
 impl RestartError {
-    /// Adds what was being done to an I/O error.
+    /// Adds the failed operation to an I/O error.
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

@@ -12,9 +12,8 @@ use crate::{
     transaction::error::StepError,
 };
 
-/// Steps on their way. What a step needs space for is put on disk before the
-/// first file but the ledger is replaced, so that a full disk is met while the
-/// host still is as it was.
+/// An executor of steps. It writes the content of every file to disk before it replaces the
+/// first one, apart from the ledger. A full disk is detected while the host is unchanged.
 pub(crate) struct StepExecutor<'a> {
     host: &'a Host,
     staged: HashMap<usize, Staged>,
@@ -44,12 +43,12 @@ impl<'a> StepExecutor<'a> {
         Ok(())
     }
 
-    /// Carries out one step, which has the number `number`.
+    /// Executes one step; `number` is its number in the plan.
     pub(crate) fn execute(&mut self, step: &PlannedStep, number: usize) -> Result<(), StepError> {
-        self.carried(step, number).map_err(|error| StepError::of(step, error))
+        self.try_step(step, number).map_err(|error| StepError::of(step, error))
     }
 
-    fn carried(&mut self, step: &PlannedStep, number: usize) -> io::Result<()> {
+    fn try_step(&mut self, step: &PlannedStep, number: usize) -> io::Result<()> {
         match step {
             PlannedStep::MakeDirectory { path, mode } => {
                 make_directory(&self.host.at(path)?, *mode)
@@ -79,8 +78,8 @@ impl<'a> StepExecutor<'a> {
     }
 }
 
-/// Removes what a killed run left unfinished beside `paths`: it would keep their
-/// directories there, and no ledger would list it.
+/// Removes unfinished files of a killed run beside `paths`. They are in no ledger, and would
+/// prevent the removal of their directories.
 pub(crate) fn remove_stale_temporaries<'p>(
     host: &Host,
     paths: impl IntoIterator<Item = &'p HostPath>,

@@ -82,7 +82,7 @@ pub(crate) fn path() -> HostPath {
 
 pub(super) fn write(host: &Host, order: &RollbackPlan) -> io::Result<()> {
     let bytes = serde_json::to_vec(order)?;
-    replace(&host.at(&path())?, &bytes, Access::ours(0o600))
+    replace(&host.at(&path())?, &bytes, Access::own(0o600))
 }
 
 /// Removes the journal, which commits the change. Commit and rollback race on it; the first wins.
@@ -104,13 +104,14 @@ pub(super) fn read(host: &Host) -> io::Result<Option<RollbackPlan>> {
 }
 
 impl Host {
-    /// True if there is a journal: of a change that is being made, or that was killed half way.
+    /// Returns true if there is a journal: of a change that is being made, or that was killed half
+    /// way.
     pub(super) fn has_journal(&self) -> bool {
         self.at(&path()).is_ok_and(|path| path.exists())
     }
 
-    /// True if a change was killed half way together with its watchdog, and no image-swap is at
-    /// work: the next change rolls it back first.
+    /// Returns true if a change was killed half way together with its watchdog, and no image-swap
+    /// is at work: the next change rolls it back first.
     pub fn is_interrupted(&self) -> bool {
         self.has_journal() && !self.is_locked()
     }

@@ -1,11 +1,11 @@
 //! Changes to a host that are applied completely or not at all.
 //!
 //! A plan without a restart is undone step by step ([`rollback`]). Before a restart the candidate
-//! configuration has to bring up a throwaway containerd ([`preflight`]). Then a process of its own
-//! starts ([`watchdog`]), which rolls everything back unless the change is committed in time,
-//! also if the process that applies it dies; its plan is on the disk meanwhile ([`journal`]), in
-//! case that both are killed. The change is committed when the runtime's CRI answers, and a
-//! reference that could be pulled before can still be pulled ([`runtime_health`]).
+//! configuration must start a throwaway containerd ([`preflight`]). Then a watchdog process starts
+//! ([`watchdog`]). It rolls everything back unless the change is committed in time, even if the
+//! applying process dies. Its plan is on disk ([`journal`]) in case that both are killed. The
+//! change is committed when the runtime's CRI answers, and a reference that could be pulled before
+//! can still be pulled ([`runtime_health`]).
 
 pub(crate) mod apply;
 mod command;

@@ -2,8 +2,8 @@
 //!
 //! `containerd config dump` accepts configurations whose CRI plugin then does
 //! not load (`mirrors cannot be set when config_path is provided`), so a
-//! containerd is started with it: its own root, state and sockets, and no
-//! container. The kernel kills it if image-swap ends first.
+//! containerd is started with the new configuration. It has its own root, state and sockets,
+//! and no container. The kernel kills it if image-swap ends first.
 
 use std::{
     fs::{self, File},
@@ -55,7 +55,7 @@ pub(super) fn preflight(
     let dump = sandbox.dump(&seen.observed.config, file)?;
     let config = sandbox.config.moved(&dump);
     let config = config.map_err(|error| RestartError::Unreadable(error.to_string()))?;
-    replace(&sandbox.dir.join("config.toml"), config.as_bytes(), Access::ours(0o600))
+    replace(&sandbox.dir.join("config.toml"), config.as_bytes(), Access::own(0o600))
         .map_err(RestartError::io("write the configuration of the trial"))?;
     let mut process = sandbox.start()?;
     process.answers()
@@ -92,7 +92,7 @@ impl<'h> Sandbox<'h> {
         if place.parent().is_none_or(|parent| !parent.is_dir()) {
             place = self.dir.join(config.name());
         }
-        let beside = stage(&place, &file.bytes, Access::ours(0o600))
+        let beside = stage(&place, &file.bytes, Access::own(0o600))
             .map_err(RestartError::io(format!("write a file beside {config}")))?;
         let output = host
             .command(program)
@@ -113,7 +113,7 @@ impl<'h> Sandbox<'h> {
         let log = File::create(dir.join("log")).map_err(RestartError::io("write a log"))?;
         let child = host
             .killed_with_parent(program)
-            // These win over any file.
+            // Flags override every file.
             .args(["--config", &config.path("config.toml")])
             .args(["--root", &config.path("root"), "--state", &config.path("state")])
             .args(["--address", &config.path("c.sock"), "--log-level", "info"])
@@ -151,8 +151,8 @@ impl SandboxProcess<'_> {
         client.images().map(drop)
     }
 
-    /// Why, in containerd's own words where it has some. Its log shows the
-    /// configuration, with credentials, so only its complaints are read.
+    /// Returns the refusal with containerd's own error messages, if its log has any. The log
+    /// contains the configuration with credentials, so only lines with errors are read.
     fn refused(&self, error: &cri::Error) -> RestartError {
         let log = fs::read(self.sandbox.dir.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -168,7 +168,7 @@ impl SandboxProcess<'_> {
 
 impl Drop for SandboxProcess<'_> {
     fn drop(&mut self) {
-        // It has no container.
+        // The trial containerd has no containers.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -33,15 +33,15 @@ pub(super) fn undo(host: &Host, undo: &[PlannedStep]) -> FinalState {
     }
 }
 
-/// Applies steps, each whether or not others fail, and returns the errors.
+/// Applies all steps even if some fail, and returns the errors.
 fn execute(host: &Host, undo: &[PlannedStep]) -> Vec<StepError> {
     remove_stale_temporaries(host, undo.iter().filter_map(PlannedStep::path));
-    let mut carrier = StepExecutor::new(host);
-    undo.iter().filter_map(|step| carrier.execute(step, usize::MAX).err()).collect()
+    let mut executor = StepExecutor::new(host);
+    undo.iter().filter_map(|step| executor.execute(step, usize::MAX).err()).collect()
 }
 
 /// Restores the files, restarts the runtime if it may have read those of the change, and removes
-/// the journal. A run that is killed on the way leaves enough for the next to begin again.
+/// the journal. The next run can repeat it if this one is killed.
 ///
 /// Returns the files that another process has changed since and that stay: the ledger still
 /// lists them.
@@ -82,8 +82,8 @@ fn back(host: &Host, undo: &[UndoStep], stays: &mut Vec<String>) -> Vec<String> 
     execute(host, &steps).iter().map(ToString::to_string).collect()
 }
 
-/// True if the main file of the runtime differs from the one before, or did when the rollback
-/// began.
+/// Returns true if the main file of the runtime differs from the one before, or did when the
+/// rollback began.
 fn was_swapped(host: &Host, order: &RollbackPlan) -> bool {
     let begun = || journal::read(host).is_ok_and(|armed| armed.is_some_and(|armed| armed.restart));
     let now = host.at(&order.config).and_then(|path| read(&path));

@@ -36,7 +36,7 @@ pub(super) fn wait(place: &RuntimeEndpoint) -> Result<(), String> {
     }
 }
 
-/// True if the process that listened at `place` before still does.
+/// Returns true if the process that listened at `place` before still does.
 pub(super) fn is_the_same(place: &RuntimeEndpoint) -> bool {
     let now = || CriClient::connect(&place.socket).ok()?.peer();
     place.cri && place.pid.is_some() && place.pid == now()
@@ -124,7 +124,7 @@ pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<S
     none(why)
 }
 
-/// True if `image` is a reference; the digest of an image configuration is none.
+/// Returns true if `image` is a reference; the digest of an image configuration is none.
 fn is_reference(image: &str) -> bool {
     !image.starts_with("sha256:") && image_swap_core::reference::Reference::parse(image).is_ok()
 }

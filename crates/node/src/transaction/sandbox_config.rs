@@ -1,8 +1,8 @@
 //! A configuration that a second containerd can run with beside the first.
 //!
-//! Its source is the output of `containerd config dump`: all imports
-//! merged, all defaults filled in. Every place in it where two would meet is
-//! moved or turned off; what concerns CRI and registries stays as it is.
+//! Its source is the output of `containerd config dump`, which merges all imports and fills in
+//! all defaults. Every path and address that two processes cannot share is moved or disabled.
+//! Settings of CRI and registries are kept.
 
 use std::path::Path;
 
@@ -96,7 +96,7 @@ impl SandboxConfig {
     fn text(&self, key: &str, text: &str, live: &[String; 2], table: &str) -> Option<String> {
         let is_server = matches!(table, "grpc" | "ttrpc" | "debug" | "metrics" | "cgroup")
             || table.starts_with("io.containerd.server.");
-        // Not `io.containerd.server.v1.grpc-tcp`, which is turned off as other servers are.
+        // Not `io.containerd.server.v1.grpc-tcp`, which is disabled like other servers.
         let grpc = matches!(table, "grpc" | "io.containerd.server.v1.grpc");
         match key {
             "address" if grpc => Some(self.path("c.sock")),
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_two_would_meet_at_is_moved_and_the_rest_stays() {
+    fn shared_places_are_moved_and_the_rest_stays() {
         let dump = r#"
 disabled_plugins = ["a"]
 imports = ["/etc/containerd/config.toml"]

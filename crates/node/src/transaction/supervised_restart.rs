@@ -23,7 +23,7 @@ use crate::{
 
 /// The verb of image-swap that is the watchdog.
 const VERB: [&str; 2] = ["node", "guard"];
-/// The time for which the watchdog waits for a word: longer than everything that is done meanwhile.
+/// The time for which the watchdog waits for an order: longer than restart and checks take.
 const PATIENCE: Duration = Duration::from_mins(6);
 
 /// A change that is not committed yet, and its watchdog.
@@ -70,7 +70,7 @@ impl<'a> SupervisedRestart<'a> {
         journal::write(host, &order)
             .map_err(RestartError::io(format!("write {}", journal::path())))?;
         let armed = arm(&order, lock).inspect_err(|_| {
-            // Nothing was changed yet.
+            // The host is not changed yet.
             let _ = journal::remove(host);
         });
         let (guard, stream) = armed?;

@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl UndoStep {
-    /// `step`, which takes back something of `plan`, if it is one that changes files.
+    /// Returns the undo step of `step`, which rolls back a part of `plan`; `None` if it changes no
+    /// file.
     pub(super) fn of(step: &PlannedStep, plan: &HostPlan) -> Option<Self> {
         let file = |path: &HostPath, before: Option<&HostFile>| {
             let written = plan.steps.iter().filter_map(|step| match step {

@@ -1,11 +1,11 @@
 //! The process that rolls a change back unless the change is committed in time.
 //!
-//! It is image-swap itself in a session of its own, so that neither Ctrl-C nor the end of the
-//! terminal reaches it. Its standard input is a socket to the process that makes the change. It
-//! reads the rollback plan there, answers `ready`, and waits for a word. `commit` ends it.
-//! `rollback` starts the rollback, and so do the end of the other process, silence, and SIGTERM,
-//! by which a service manager ends all processes of a unit. Its standard output is the lock of
-//! the host, which so stays taken until it has finished.
+//! The process is image-swap itself in a separate session, so that neither Ctrl-C nor the end of
+//! the terminal reaches it. Its standard input is a socket to the process that makes the change. It
+//! reads the rollback plan there, answers `ready`, and waits for an order. `commit` ends it.
+//! `rollback` starts the rollback, and so do the end of the other process and silence. SIGTERM
+//! starts it too, since a service manager ends all processes of a unit by it. Its standard output
+//! is the lock of the host, which is held until it has finished.
 
 use std::{
     io,
@@ -35,13 +35,13 @@ use crate::{
     },
 };
 
-/// The answer of the watchdog once it waits.
+/// The response of the watchdog once it waits.
 pub(super) const READY: &str = "ready";
-/// The word that ends the watchdog: the change is good.
+/// The order that ends the watchdog: the change is committed.
 pub(super) const COMMIT: &str = "commit";
-/// The answer to [`COMMIT`].
+/// The response of the watchdog to [`COMMIT`].
 pub(super) const COMMITTED: &str = "committed";
-/// The word for a rollback.
+/// The order that starts a rollback.
 pub(super) const ROLLBACK: &str = "rollback";
 /// The answer after a rollback that restored everything.
 pub(super) const ROLLED_BACK: &str = "rolled-back";
@@ -80,7 +80,7 @@ pub fn run() -> io::Result<()> {
         let why = why.unwrap_or("image-swap ordered it");
         let text = format!("Everything was rolled back, since {why}: {words}\n");
         let path = host.at(&report())?;
-        replace(&path, text.as_bytes(), Access::ours(0o600))?;
+        replace(&path, text.as_bytes(), Access::own(0o600))?;
     }
     Ok(())
 }

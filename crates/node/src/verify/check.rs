@@ -24,7 +24,7 @@ pub enum CheckError {
     Fails {
         /// Host, with a port if the rules name one.
         host: String,
-        /// The reason.
+        /// The error of the registry's client.
         source: Error,
     },
     /// The host requires a credential, or refuses the declared one.
@@ -43,7 +43,7 @@ pub enum CheckError {
     Io {
         /// Host, with a port if the rules name one.
         host: String,
-        /// The reason.
+        /// The error of the kernel.
         source: std::io::Error,
     },
 }
@@ -59,7 +59,7 @@ pub fn check(
     seen: &HostObservation,
 ) -> Result<Vec<String>, CheckError> {
     let mut notes = Vec::new();
-    let declaration = held_by(desired, seen);
+    let declaration = expressible_part(desired, seen);
     let mirrors = declaration.mirrors();
     for host in mirrors.targets() {
         let contact = contact(&plan.contacts, host);
@@ -99,8 +99,8 @@ pub fn check(
     Ok(notes)
 }
 
-/// Returns the declaration without what the form cannot hold.
-fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
+/// Returns the declaration without the parts that the form cannot express.
+fn expressible_part(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     let mut declaration = desired.declaration.clone();
     let tables =
         seen.observed.runtime == ContainerRuntime::Containerd && desired.form != ConfigForm::CertsD;
@@ -115,7 +115,7 @@ fn held_by(desired: &DesiredConfig<'_>, seen: &HostObservation) -> Declaration {
     declaration
 }
 
-/// True if the process of the runtime has a proxy in its environment.
+/// Returns true if the process of the runtime has a proxy in its environment.
 fn uses_proxy(seen: &HostObservation) -> bool {
     let environment = seen.daemon.pid.and_then(|pid| fs::read(format!("/proc/{pid}/environ")).ok());
     let environment = environment.unwrap_or_default().to_ascii_lowercase();

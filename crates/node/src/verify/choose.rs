@@ -5,17 +5,17 @@ use image_swap_core::{declaration::Declaration, mirror::Endpoint, reference::Ref
 /// A registry, and a reference to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The registry.
+    /// The host of the registry.
     pub host: String,
-    /// Its mirrors, in the order in which they are asked.
+    /// Mirrors of the host, in the order of requests.
     pub endpoints: Vec<Endpoint>,
-    /// The reference; `None`: none is known.
+    /// The reference to pull; `None` if none is known.
     pub reference: Option<String>,
 }
 
-/// For each registry with a mirror a reference: one of `wanted`; else one that
-/// the host has of that registry, under the name of the mirror, as swapped pods
-/// name it, or under its own. `known` is what the host has.
+/// Chooses one reference for each registry with a mirror, first among `wanted`, then among `known`,
+/// the images of the host. An image is recognised under the mirror's name, as swapped pods name it,
+/// and under its own.
 pub fn candidates(
     declaration: &Declaration,
     wanted: &[String],
@@ -27,7 +27,7 @@ pub fn candidates(
             .iter()
             .find(|image| is_of(image, host))
             .cloned()
-            // What is known to be in the mirror proves more than what may not be.
+            // An image known under the mirror's name is preferred, since the mirror has it.
             .or_else(|| known.iter().find_map(|image| unswapped(image, host, endpoints, &all)))
             .or_else(|| known.iter().find(|image| is_of(image, host)).cloned());
         Candidate { host: host.clone(), endpoints: endpoints.clone(), reference }
@@ -35,7 +35,7 @@ pub fn candidates(
     all.iter().map(of_host).collect()
 }
 
-/// The mirrors of each registry that has one.
+/// Returns the mirrors of each registry that has at least one.
 fn mirrored(declaration: &Declaration) -> Vec<(String, Vec<Endpoint>)> {
     let mirrors = declaration.mirrors();
     let hosts = mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty());
@@ -46,8 +46,8 @@ fn is_of(image: &str, host: &str) -> bool {
     Reference::parse(image).is_ok_and(|reference| reference.domain() == host)
 }
 
-/// The reference of `host` that the mirror has as `image`. An image below the
-/// longer path of another registry's mirror is that one's.
+/// Returns the reference of `host` that the mirror serves as `image`; `None` if a longer path of
+/// another registry's mirror matches.
 fn unswapped(
     image: &str,
     host: &str,
@@ -61,7 +61,7 @@ fn unswapped(
     (rest.len() == longest && is_of(&found, host)).then_some(found)
 }
 
-/// What of `image` is below `endpoint`.
+/// Returns the part of `image` below `endpoint`; `None` if it is elsewhere.
 fn below<'a>(image: &'a str, endpoint: &Endpoint) -> Option<&'a str> {
     let rest = image.strip_prefix(&endpoint.host)?.strip_prefix('/')?;
     if endpoint.path.is_empty() {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_what_was_asked_for_or_what_the_host_has() {
+    fn reference_is_wanted_or_known() {
         let rules = "docker.io::h.io/d,gcr.io::h.io/g,quay.io::h.io,ghcr.io::h.io/x";
         let declaration = Declaration::read(DeclarationSource::Mirrors, rules, 0).unwrap();
         let known = ["h.io/d/library/nginx:1", "gcr.io/team/app:2", "h.io/q/a:1"].map(String::from);

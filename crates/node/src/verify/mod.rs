@@ -45,21 +45,21 @@ pub struct PullVerdict {
 /// The origin of a pulled image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullOrigin {
-    /// A mirror.
+    /// The image came from a mirror.
     Mirror,
-    /// Not a mirror.
+    /// The image did not come from a mirror.
     NotMirror,
     /// An origin that cannot be determined.
     Unknown,
-    /// None: the pull failed.
+    /// The pull failed, so there is no origin.
     Failed,
-    /// None: no reference is known to pull.
+    /// No reference to pull is known, so there is no origin.
     Skipped,
 }
 
 /// The settings of a verification.
 pub struct Verifier<'a> {
-    /// The declaration.
+    /// The declaration whose mirrors are verified.
     pub declaration: &'a Declaration,
     /// The requests to the public registry after the mirrors.
     pub fallback: Fallback,

@@ -13,7 +13,7 @@ use crate::host::{CONFIG, HUB, Mounted, declare, desired};
 const DROP_IN: &str = "/etc/containers/registries.conf.d/50-image-swap.conf";
 
 #[test]
-fn files_that_are_read_at_each_pull_are_applied() {
+fn files_read_at_each_pull_are_applied() {
     let declaration = declare("docker.io::h.io/d", "robot");
     let host = Mounted::containerd();
     assert_eq!(host.configure(&desired(&declaration)), ApplyOutcome::Changed);
@@ -29,7 +29,7 @@ fn files_that_are_read_at_each_pull_are_applied() {
 }
 
 #[test]
-fn reload_of_cri_o_is_left_to_the_administrator() {
+fn administrator_reloads_cri_o() {
     let declaration = declare("docker.io::h.io/d", "");
     let host = Mounted::new(ContainerRuntime::Crio, "1.30.0")
         .mount("/etc/containers/registries.conf.d")
@@ -41,7 +41,7 @@ fn reload_of_cri_o_is_left_to_the_administrator() {
     let plan = host.plan(&desired(&declaration));
     assert_eq!(plan.outcome(), PlanOutcome::InPlace);
     assert_eq!(plan.mirror_directory, Some("/etc/containers/registries.conf.d".into()));
-    // The plan has forgotten the reload, and the time of the file tells.
+    // The plan does not contain the reload any more; the time of the file shows it.
     host.touch(DROP_IN, true);
     assert_eq!(host.observe(None).reload, RuntimeStart::BeforeChange);
     host.touch(DROP_IN, false);
@@ -65,7 +65,7 @@ fn plan_with_a_restart_is_not_applied() {
 }
 
 #[test]
-fn command_for_the_administrator_has_the_flags_and_no_credential() {
+fn command_for_administrator_has_flags_without_credential() {
     let declaration = declare("docker.io::h.io/d", "robot");
     let host = Mounted::new(ContainerRuntime::Containerd, "1.7.24").with(CONFIG, "version = 2\n");
     let command = |desired: DesiredConfig<'_>| {
@@ -82,7 +82,7 @@ fn command_for_the_administrator_has_the_flags_and_no_credential() {
 }
 
 #[test]
-fn change_that_was_killed_during_a_restart_is_not_rolled_back_without_one() {
+fn interrupted_restart_is_not_rolled_back_without_restart() {
     let journal = "/var/lib/image-swap/node/armed.json";
     let host = Mounted::containerd().with(journal, "{}");
     let failed = HostSession::take_live(&host.host(), &|_| {}).err().unwrap();

@@ -23,7 +23,7 @@ pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 /// The mirrors of Docker Hub.
 pub(crate) const HUB: &str = "/etc/containerd/certs.d/docker.io/hosts.toml";
 
-/// A mounted host.
+/// A host whose directories are mounted, as in the pod of an agent.
 pub(crate) struct Mounted {
     directory: TempDir,
     runtime: ContainerRuntime,
@@ -31,14 +31,14 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// A host with the directories that are mounted for every runtime.
+    /// Creates a host with the directories that are mounted for every runtime.
     pub(crate) fn new(runtime: ContainerRuntime, version: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let host = Self { directory, runtime, version: Version::parse(version) };
         host.mount("/var/lib/image-swap").mount("/run/systemd/units")
     }
 
-    /// A host with a containerd 1.7 that reads the mounted directory of mirrors.
+    /// Creates a host with a containerd 1.7 that reads the mounted directory of mirrors.
     pub(crate) fn containerd() -> Self {
         Self::new(ContainerRuntime::Containerd, "1.7.24")
             .mount("/etc/containerd/certs.d")
@@ -61,7 +61,7 @@ impl Mounted {
         self
     }
 
-    /// The same, after systemd has started `unit`.
+    /// Records that systemd has started `unit`.
     pub(crate) fn started(self, unit: &str) -> Self {
         let link = self.place("/run/systemd/units").join(["invocation:", unit].concat());
         symlink("0123456789abcdef0123456789abcdef", link).unwrap();
@@ -115,7 +115,7 @@ impl Mounted {
     }
 }
 
-/// A declaration with these rules, and with a credential if `user` is not empty.
+/// Returns a declaration with `rules`, and with a credential if `user` is not empty.
 pub(crate) fn declare(rules: &str, user: &str) -> Declaration {
     let text = registry_info(&[
         ("DOMAIN", "h.io"),
@@ -128,7 +128,7 @@ pub(crate) fn declare(rules: &str, user: &str) -> Declaration {
     Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
-/// The desired configuration of an agent.
+/// Returns the desired configuration of an agent.
 pub(crate) fn desired(declaration: &Declaration) -> DesiredConfig<'_> {
     DesiredConfig {
         declaration,

@@ -36,7 +36,7 @@ fn mounted_host_is_restored_and_mount_points_stay() {
 }
 
 #[test]
-fn edit_of_the_main_file_stays_until_a_restart_and_moves_no_image() {
+fn main_file_edit_stays_until_a_restart() {
     let declaration = declare("docker.io::h.io/d", "");
     let config = "version = 2\n";
     let host = Mounted::new(ContainerRuntime::Containerd, "1.7.24")
@@ -64,7 +64,7 @@ fn edit_of_the_main_file_stays_until_a_restart_and_moves_no_image() {
 }
 
 #[test]
-fn mirrors_that_left_the_main_file_are_not_taken_away() {
+fn mirrors_moved_from_main_file_are_kept() {
     let declaration = declare("docker.io::h.io/d", "");
     let table = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]\n\
                  endpoint = [\"https://m.io\"]\n";
@@ -79,7 +79,7 @@ fn mirrors_that_left_the_main_file_are_not_taken_away() {
 }
 
 #[test]
-fn credentials_of_cri_o_stay_with_the_file_that_names_them() {
+fn credentials_of_cri_o_stay_with_their_file() {
     let declaration = declare("docker.io::h.io/d", "robot");
     let host = Mounted::new(ContainerRuntime::Crio, "1.30.0")
         .mount("/etc/containers/registries.conf.d")
@@ -95,7 +95,7 @@ fn credentials_of_cri_o_stay_with_the_file_that_names_them() {
 }
 
 #[test]
-fn registries_of_k3s_are_restored_with_a_restart_alone() {
+fn registries_of_k3s_are_restored_only_by_restart() {
     let declaration = declare("docker.io::h.io/d", "");
     let host = Mounted::new(ContainerRuntime::K3s, "1.7.24").mount("/etc/rancher/k3s");
     host.configure_at_rest(&desired(&declaration));
@@ -104,7 +104,7 @@ fn registries_of_k3s_are_restored_with_a_restart_alone() {
 }
 
 #[test]
-fn file_in_a_directory_that_is_not_mounted_is_not_forgotten() {
+fn file_in_unmounted_directory_is_remembered() {
     let declaration = declare("docker.io::h.io/d", "");
     let host = Mounted::containerd()
         .mount("/etc/my/certs.d")

@@ -23,7 +23,7 @@ fn no_process_of_a_mounted_host_is_seen() {
 }
 
 #[test]
-fn configuration_that_containerd_has_not_read_needs_a_restart() {
+fn unread_configuration_of_containerd_needs_a_restart() {
     let declaration = declare("docker.io::h.io/d", "");
     let desired = desired(&declaration);
     let host = Mounted::containerd();
@@ -98,7 +98,7 @@ fn rancher_reads_registries_when_it_starts() {
 }
 
 #[test]
-fn credentials_of_cri_o_are_read_when_it_starts_and_mirrors_are_not() {
+fn cri_o_reads_only_credentials_at_start() {
     let (open, secret) = (declare("docker.io::h.io/d", ""), declare("docker.io::h.io/d", "robot"));
     let host = Mounted::new(ContainerRuntime::Crio, "1.30.0")
         .mount("/etc/containers/registries.conf.d")

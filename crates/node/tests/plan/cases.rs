@@ -15,9 +15,9 @@ const IMAGES: &str = "plugins.\"io.containerd.cri.v1.images\"";
 const CERTS_D: &str = "/etc/containerd/certs.d";
 const DROP_IN: &str = "/etc/containerd/conf.d/99-nvidia.toml";
 
-/// A host, and what is desired there.
+/// A host, and its desired configuration.
 struct Fixture {
-    /// The row that is met.
+    /// The name of the condition that applies.
     case: &'static str,
     host: Host,
     form: ConfigForm,
@@ -27,7 +27,7 @@ struct Fixture {
     more: &'static str,
 }
 
-/// A host with this containerd and config.toml on which this row is met.
+/// Returns a host with this containerd and config.toml, to which `case` applies.
 fn on(case: &'static str, version: &str, config: &str) -> Fixture {
     let host = Host::containerd(version).with(CONFIG, config);
     let (form, fallback) = (ConfigForm::CertsD, Fallback::Upstream);
@@ -42,7 +42,7 @@ fn on(case: &'static str, version: &str, config: &str) -> Fixture {
     }
 }
 
-/// config.toml of an image with these lines in the registry table.
+/// Returns the config.toml of an image with `lines` in the registry table.
 fn registry(lines: &str) -> String {
     format!("{IMAGE_BUILDER}\n[{CRI}.registry]\n{lines}\n")
 }
@@ -218,7 +218,7 @@ fn containerd() -> Vec<Fixture> {
     ]
 }
 
-/// A host with another runtime on which this row is met.
+/// Returns a host with another runtime, to which `case` applies.
 fn with(case: &'static str, runtime: ContainerRuntime) -> Fixture {
     Fixture { host: Host::of(runtime, "1.30.0"), ..on(case, "1.7.24", "") }
 }
@@ -290,7 +290,7 @@ fn others() -> Vec<Fixture> {
 }
 
 #[test]
-fn every_row_of_the_table_is_planned_as_it_says() {
+fn rows_of_the_table_are_planned_as_documented() {
     let mut met = BTreeSet::new();
     for Fixture { case, mut host, form, fallback, bearer_only, rules, more } in
         containerd().into_iter().chain(others())
@@ -319,7 +319,7 @@ fn every_row_of_the_table_is_planned_as_it_says() {
                 assert!(note(&plan), "{case}: {:?}", plan.notes);
                 after.apply(&desired);
                 let again = after.plan(&desired).unwrap();
-                // What was edited is no news any more.
+                // An edited file causes no further note.
                 assert_eq!(
                     note(&again),
                     row.action == ConditionAction::Keep,
@@ -331,7 +331,7 @@ fn every_row_of_the_table_is_planned_as_it_says() {
                     (PlanOutcome::InPlace, Vec::new()),
                     "{case}"
                 );
-                // Nothing is half done without leave to restart.
+                // Without a permitted restart no step is applied.
                 let never = DesiredConfig { restart: RestartPolicy::Never, ..desired };
                 let outcome = host.plan(&never).unwrap().outcome();
                 let expected =
@@ -350,7 +350,7 @@ fn every_row_of_the_table_is_planned_as_it_says() {
 }
 
 #[test]
-fn the_table_in_the_documentation_is_that_of_the_code() {
+fn documented_table_equals_the_code() {
     let text = include_str!("../../../../docs/nodes.md");
     let (_, table) =
         text.split_once("| case | found | planned | |\n| --- | --- | --- | --- |\n").unwrap();

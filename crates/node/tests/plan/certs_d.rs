@@ -1,4 +1,4 @@
-//! containerd, told by files below `certs.d`.
+//! containerd, configured by files below `certs.d`.
 
 use image_swap_node::{
     DesiredConfig, FileState, HostEntry, PlanOutcome, PlannedStep, RestartPolicy,
@@ -9,7 +9,7 @@ use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 const RULES: &str = "docker.io::h.io/d/docker.io,quay.io::h.io/q";
 
 #[test]
-fn a_fresh_host_gets_files_and_one_edit() {
+fn fresh_host_gets_files_and_one_edit() {
     let declaration = declared(RULES);
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = before.clone();
@@ -30,13 +30,13 @@ fn a_fresh_host_gets_files_and_one_edit() {
 }
 
 #[test]
-fn without_leave_to_restart_nothing_is_to_be_done() {
+fn plan_without_permitted_restart_is_empty() {
     let declaration = declared(RULES);
     let host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let desired = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let plan = host.plan(&desired).unwrap();
     assert_eq!(plan.outcome(), PlanOutcome::NeedsRestart);
-    // Where the directory is set already, nothing has to be restarted.
+    // No restart is needed if the directory is configured already.
     let set = format!(
         "{IMAGE_BUILDER}[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n"
     );
@@ -45,13 +45,13 @@ fn without_leave_to_restart_nothing_is_to_be_done() {
 }
 
 #[test]
-fn only_our_edits_leave_what_others_edited_since() {
+fn foreign_edits_survive_restore() {
     let declaration = declared(RULES);
     let mut host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     host.apply(&desired(&declaration));
     let theirs = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
     let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), theirs].concat());
-    // It still says what it should: nothing is restarted.
+    // The file still contains the wanted values, so nothing is restarted.
     assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);
     let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
     host = host
@@ -64,7 +64,7 @@ fn only_our_edits_leave_what_others_edited_since() {
 }
 
 #[test]
-fn a_link_in_place_of_the_configuration_is_not_replaced() {
+fn linked_configuration_is_not_replaced() {
     let declaration = declared(RULES);
     let link = HostEntry::Link("/nix/store/config.toml".to_owned(), None);
     let host = Host::containerd("1.7.24").with_entry(CONFIG, link);
@@ -72,7 +72,7 @@ fn a_link_in_place_of_the_configuration_is_not_replaced() {
 }
 
 #[test]
-fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
+fn credentials_for_token_registries_go_to_config_toml() {
     let declaration = declared("docker.io::h.io/d");
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let mut host = Host { bearer_only: true, ..before.clone() };
@@ -85,7 +85,7 @@ fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
                 username = \"robot\"\npassword = \"pass\\\"word\"\n";
     assert!(text.contains(auth), "{text}");
     assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
-    // From 2.1 on the header is sent to where tokens are given, too.
+    // From 2.1 on containerd also sends the header to the token service.
     let mut host =
         Host { bearer_only: true, ..Host::containerd("2.1.9").with(CONFIG, IMAGE_BUILDER) };
     host.apply(&desired(&declaration));
@@ -94,7 +94,7 @@ fn where_tokens_are_all_that_is_taken_credentials_go_to_the_configuration() {
 }
 
 #[test]
-fn credentials_in_the_configuration_are_for_every_declared_host() {
+fn credentials_in_config_toml_cover_declared_hosts() {
     let more = "INSECURE: \"false\"\n  CREDENTIAL_HOSTS: 'h.io:5001,*.h.io,h.io:5002'";
     let rules = "docker.io::h.io:5001/d,gcr.io::a.h.io,quay.io::k.io,ghcr.io::http://h.io:5002";
     let declaration = declare(rules, more);
@@ -115,7 +115,7 @@ fn credentials_in_the_configuration_are_for_every_declared_host() {
 }
 
 #[test]
-fn a_file_that_says_it_is_ours_is_ours_without_a_ledger() {
+fn marked_file_is_recognised_without_a_ledger() {
     let declaration = declared(RULES);
     let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
     let rendered = "# Written by image-swap from the declared registry; changes are overwritten.\n";

@@ -29,7 +29,7 @@ imports = [\"/etc/containerd/conf.d/*.toml\"]
     SystemdCgroup = true
 ";
 
-/// The main file.
+/// The main configuration file of containerd.
 pub(crate) const CONFIG: &str = "/etc/containerd/config.toml";
 
 /// A whole host, all of whose files are known.
@@ -40,18 +40,18 @@ pub(crate) struct Host {
     pub(crate) bearer_only: bool,
     /// True for the image of a host.
     pub(crate) at_rest: bool,
-    /// The main file, if its service says so.
+    /// The main file that the service names; `None` for the default.
     pub(crate) config: Option<&'static str>,
     pub(crate) disk: HostFiles,
 }
 
 impl Host {
-    /// A host with containerd and the files of an image.
+    /// Creates a host with containerd and the files of an image.
     pub(crate) fn containerd(version: &str) -> Self {
         Self::of(ContainerRuntime::Containerd, version)
     }
 
-    /// A host with nothing but a runtime.
+    /// Creates a host with only a runtime.
     pub(crate) fn of(runtime: ContainerRuntime, version: &str) -> Self {
         let mut disk = HostFiles::default();
         disk.insert("/", HostEntry::Directory(Vec::new()));
@@ -61,14 +61,14 @@ impl Host {
             .with("/var/lib/x", "")
     }
 
-    /// The same with a file.
+    /// Adds a file with `text`.
     #[must_use]
     pub(crate) fn with(mut self, path: &str, text: &str) -> Self {
         self.write(path, HostFile::public(text));
         self
     }
 
-    /// The same with something else at `path`.
+    /// Adds the entry `entry` at `path`.
     #[must_use]
     pub(crate) fn with_entry(mut self, path: &str, entry: HostEntry) -> Self {
         self.write(path, HostFile::public(""));
@@ -91,7 +91,7 @@ impl Host {
         self.disk.text(&path.into())
     }
 
-    /// Looks at all that a plan needs, as a shell does.
+    /// Observes every path that a plan requires, as the shell does.
     pub(crate) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> ObservedHost {
         let mut observed = ObservedHost::new(self.runtime, self.version);
         observed.bearer_only = self.bearer_only;
@@ -107,41 +107,41 @@ impl Host {
         plan(desired, &self.observe(Some(desired)))
     }
 
-    /// Plans and does it.
+    /// Plans for `desired`, applies the plan in memory and returns it.
     #[track_caller]
     pub(crate) fn apply(&mut self, desired: &DesiredConfig<'_>) -> HostPlan {
         let plan = self.plan(desired).unwrap();
-        self.carry_out(&plan);
+        self.apply_steps(&plan);
         plan
     }
 
     #[track_caller]
     pub(crate) fn restore(&mut self) -> HostPlan {
         let plan = restore(&self.observe(None), RestartPolicy::Allow).unwrap();
-        self.carry_out(&plan);
+        self.apply_steps(&plan);
         plan
     }
 
     #[track_caller]
-    fn carry_out(&mut self, plan: &HostPlan) {
+    fn apply_steps(&mut self, plan: &HostPlan) {
         assert_ne!(plan.outcome(), PlanOutcome::NeedsRestart);
         for step in &plan.steps {
             self.disk.apply(step);
         }
     }
 
-    /// All files and directories that there are.
+    /// Returns all files and directories that exist.
     pub(crate) fn existing(&self) -> Vec<(&HostPath, &HostEntry)> {
         self.disk.iter().filter(|(_, entry)| **entry != HostEntry::Absent).collect()
     }
 }
 
-/// Palette's Secret with credentials and these rules.
+/// Returns Palette's Secret with credentials and `rules`.
 pub(crate) fn declared(rules: &str) -> Declaration {
     declare(rules, "")
 }
 
-/// The same with further lines.
+/// Returns Palette's Secret with credentials, `rules` and the lines `more`.
 pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
     let mut text = registry_info(&[
         ("DOMAIN", "h.io"),
@@ -155,7 +155,7 @@ pub(crate) fn declare(rules: &str, more: &str) -> Declaration {
     Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 
-/// What the command's defaults desire, with a restart.
+/// Returns the desired configuration of the command's defaults, with a restart allowed.
 pub(crate) fn desired(declaration: &Declaration) -> DesiredConfig<'_> {
     DesiredConfig {
         declaration,

@@ -1,4 +1,4 @@
-//! containerd, told by the mirrors table of config.toml.
+//! containerd, configured by the mirrors table of config.toml.
 
 use image_swap_node::{ConfigForm, DesiredConfig, PlanOutcome};
 
@@ -26,7 +26,7 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_page_form_leaves_exactly_the_lines_of_the_page() {
+fn palette_form_writes_the_documented_lines() {
     let declaration = declared(&page_rules());
     let desired = DesiredConfig { form: ConfigForm::Palette, ..desired(&declaration) };
     let before = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
@@ -39,9 +39,9 @@ fn the_page_form_leaves_exactly_the_lines_of_the_page() {
 }
 
 #[test]
-fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
+fn palette_tables_become_files_of_certs_d() {
     let declaration = declared("docker.io::h.io/d");
-    // As it looks to whoever copies it from there.
+    // A text that an administrator has copied from the page.
     let printed = lines(PAGE).join("\n") + "\n";
     let before = Host::containerd("1.7.24").with(CONFIG, &printed);
     let mut host = before.clone();
@@ -53,7 +53,7 @@ fn what_the_page_wrote_becomes_files_when_the_form_is_certs_d() {
 }
 
 #[test]
-fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
+fn table_with_credentials_is_private() {
     let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");
     let desired = DesiredConfig { form: ConfigForm::Mirrors, ..desired(&declaration) };
     let theirs = format!(
@@ -66,7 +66,7 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
     insta::assert_snapshot!(plan.diff(&before.observe(None)));
     assert_eq!(host.disk.file(&CONFIG.into()).unwrap().mode, 0o600);
     assert_eq!(host.plan(&desired).unwrap().steps, []);
-    // Another rule: what was ours leaves, what was theirs stays.
+    // With fewer rules the edits of image-swap go, and other edits stay.
     let fewer = declare("quay.io::h.io/q", "INSECURE: \"true\"");
     host.apply(&DesiredConfig { declaration: &fewer, ..desired });
     let text = host.text(CONFIG).unwrap();
@@ -79,7 +79,7 @@ fn a_table_gets_urls_and_credentials_and_nobody_else_may_read_it() {
 }
 
 #[test]
-fn what_the_table_does_not_say_is_named() {
+fn keys_that_the_table_lacks_are_named() {
     let declaration = declare("docker.io::h.io/d", "INSECURE: \"true\"");
     for (version, form, lost) in [
         ("1.7.24", ConfigForm::Palette, Some("cannot express INSECURE, USERNAME and PASSWORD")),

@@ -1,4 +1,4 @@
-//! Runtimes beside a containerd of its own.
+//! Plans for runtimes other than a plain containerd.
 
 use image_swap_core::mirror::Fallback;
 use image_swap_node::{
@@ -21,7 +21,7 @@ fn there_and_back(before: &Host, desired: &DesiredConfig<'_>) -> String {
 }
 
 #[test]
-fn every_runtime_is_told_in_its_own_files() {
+fn runtimes_are_configured_in_their_own_files() {
     let declaration = declare(RULES, "INSECURE: \"true\"");
     for runtime in [
         ContainerRuntime::Crio,
@@ -36,7 +36,7 @@ fn every_runtime_is_told_in_its_own_files() {
 }
 
 #[test]
-fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
+fn cri_o_reloads_mirrors_and_restarts_for_credentials() {
     let declaration = declare(RULES, "");
     let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let mut host = Host::of(ContainerRuntime::Crio, "1.30.0");
@@ -50,7 +50,7 @@ fn cri_o_reads_mirrors_again_and_credentials_when_it_starts() {
 }
 
 #[test]
-fn fallback_never_is_taken_from_the_configuration_of_k3s() {
+fn flag_in_k3s_configuration_permits_fallback_never() {
     let declaration = declare(RULES, "");
     let desired = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let flag = "disable-default-registry-endpoint: true\n";
@@ -62,7 +62,7 @@ fn fallback_never_is_taken_from_the_configuration_of_k3s() {
 }
 
 #[test]
-fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
+fn docker_gets_expressible_rules_and_lists_others() {
     let declaration = declare(RULES, "");
     let plan = Host::of(ContainerRuntime::Docker, "28.5.2").plan(&desired(&declaration)).unwrap();
     assert_eq!(plan.inexpressible.len(), 1);
@@ -70,7 +70,7 @@ fn docker_is_told_what_it_can_do_and_the_rest_is_listed() {
 }
 
 #[test]
-fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
+fn entries_in_existing_daemon_json_are_removed_again() {
     const DAEMON: &str = "/etc/docker/daemon.json";
     let theirs = "{\n    \"log-driver\": \"journald\",\n    \
                   \"registry-mirrors\": [\"https://user:hunter2@m.io\"]\n}\n";
@@ -81,13 +81,13 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
     assert!(!diff.contains("hunter2"), "{diff}");
     insta::assert_snapshot!(diff);
 
-    // Somebody writes on, with their own blanks; ours are still there.
+    // After an administrator's edit with other blanks, the edits of image-swap are still found.
     let mut host = before;
     host.apply(&desired);
     let more = host.text(DAEMON).unwrap().replacen('{', "{ \"debug\" : true,", 1);
     let mut host = host.clone().with(DAEMON, &more);
     assert_eq!(host.plan(&desired).unwrap().outcome(), PlanOutcome::InPlace);
-    // What is declared no more leaves.
+    // Entries of removed rules are deleted.
     let other = declare("docker.io::k.io", "");
     let mut moved = host.clone();
     moved.apply(&DesiredConfig { declaration: &other, ..desired });
@@ -102,7 +102,7 @@ fn a_daemon_json_of_somebody_else_gets_entries_and_loses_them_again() {
 }
 
 #[test]
-fn registries_yaml_of_another_tool_is_refused_by_key() {
+fn registries_yaml_of_other_tools_is_refused() {
     let declaration = declare(RULES, "");
     for runtime in [ContainerRuntime::K3s, ContainerRuntime::Rke2] {
         for (text, found) in [

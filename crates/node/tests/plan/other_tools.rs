@@ -21,7 +21,7 @@ fn containerd() -> Host {
     with_directories("/etc/containerd/certs.d")
 }
 
-/// The declared authority, as a line of the Secret.
+/// Returns the declared authority as a line of the Secret.
 fn authority() -> String {
     format!("INSECURE: \"false\"\n  CA_CERT: {}", serde_json::Value::from(AUTHORITY))
 }
@@ -54,7 +54,7 @@ fn has(host: &Host, path: &str, lines: &[&str]) {
 }
 
 #[test]
-fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
+fn hosts_toml_keeps_verification_and_headers() {
     let written = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
                   [host.\"https://h.io/v2/m\".header]\n    x-team = \"dTpw\"\n";
     let before = containerd().with(HUB, written);
@@ -75,7 +75,7 @@ fn hosts_toml_keeps_verification_and_headers_of_a_mirror() {
 }
 
 #[test]
-fn certificates_of_a_target_are_used_for_its_mirrors() {
+fn certificates_of_targets_are_used_for_mirrors() {
     let declaration = declared("docker.io::h.io/d");
     let before = containerd()
         .with(&format!("{TARGET}/ca.crt"), AUTHORITY)
@@ -101,7 +101,7 @@ fn certificates_of_a_target_are_used_for_its_mirrors() {
 }
 
 #[test]
-fn tls_tables_of_config_toml_go_to_every_mirror() {
+fn tls_tables_of_config_toml_reach_mirrors() {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\".registry.configs";
     let config = format!(
         "{IMAGE_BUILDER}[{cri}.\"h.io\".tls]\nca_file = \"/ca\"\ncert_file = \"/c\"\nkey_file = \"/k\"\n\
@@ -130,7 +130,7 @@ fn settings_of_the_registry_itself_are_kept() {
     let plan = before.plan(&desired(&declaration)).unwrap();
     let row = plan.rows.iter().find(|row| row.host == "quay.io").unwrap();
     assert_eq!(row.urls.last().unwrap(), "https://h.io/v2/q");
-    // What no one requests needs no settings.
+    // A host without requests needs no settings.
     let never = DesiredConfig { fallback: Fallback::Never, ..desired(&declaration) };
     let host = applied(&before, &never);
     assert!(!host.text(HUB).unwrap().contains("dTpw"));
@@ -182,7 +182,7 @@ fn registries_conf_keeps_policies_of_other_files() {
 }
 
 #[test]
-fn certificates_of_podman_stay_where_they_are_read() {
+fn certificates_of_podman_stay_in_place() {
     let declaration = declare("docker.io::h.io/d", &authority());
     let docker = "/etc/docker/certs.d/h.io";
     let before = Host::of(ContainerRuntime::Podman, "5.0.0")
@@ -202,7 +202,7 @@ fn certificates_of_podman_stay_where_they_are_read() {
 }
 
 #[test]
-fn daemon_json_is_the_one_that_dockerd_is_started_with() {
+fn daemon_json_of_the_command_line_is_edited() {
     let declaration = declared("docker.io::h.io");
     let drop_in = "/etc/systemd/system/docker.service.d/override.conf";
     let start =
@@ -221,7 +221,7 @@ fn daemon_json_is_the_one_that_dockerd_is_started_with() {
 }
 
 #[test]
-fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
+fn daemon_json_in_supported_encodings_is_edited() {
     let declaration = declared("docker.io::h.io");
     let utf16 = |text: &str| -> Vec<u8> {
         [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
@@ -240,7 +240,7 @@ fn daemon_json_in_every_encoding_of_dockerd_is_edited() {
 }
 
 #[test]
-fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
+fn registries_yaml_of_k3s_configuration_is_edited() {
     let declaration = declared("docker.io::h.io/d");
     let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--private-registry' \\\n\t'/opt/r.yaml' \\\n";
     for (path, text) in [
@@ -256,7 +256,7 @@ fn registries_yaml_is_the_one_that_k3s_is_configured_to_read() {
 }
 
 #[test]
-fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
+fn registries_yaml_keeps_names_of_embedded_registry() {
     let declaration = declared("docker.io::h.io/d");
     let path = "/etc/rancher/k3s/registries.yaml";
     let written = "mirrors:\n  \"*\":\n  docker.io:\n  ghcr.io: {}\n";
@@ -267,7 +267,7 @@ fn registries_yaml_keeps_the_names_of_the_embedded_registry() {
 }
 
 #[test]
-fn containerd_of_k0s_and_microk8s_gets_files_below_its_directory() {
+fn k0s_and_microk8s_get_files_below_their_directory() {
     let declaration = declared("docker.io::h.io/d");
     let managed = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
     let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n";
@@ -303,7 +303,7 @@ fn image_of_a_host_needs_no_restart() {
 }
 
 #[test]
-fn file_with_a_credential_belongs_to_root_and_restore_brings_the_owner_back() {
+fn restore_returns_a_credential_file_to_its_owner() {
     let declaration = declared("docker.io::h.io/d");
     let mut before = containerd();
     before.write(HUB, HostFile { owner: Some((1000, 1000)), ..HostFile::public("[host]\n") });
@@ -320,7 +320,7 @@ fn file_of(host: &Host, path: &str) -> HostFile {
     host.disk.file(&path.into()).unwrap().clone()
 }
 
-/// containerd reads the directory for a host that has none of its own.
+/// Covers a directory that containerd reads for every host without one of its own.
 #[test]
 fn settings_for_all_hosts_are_kept_for_each() {
     let toml = "ca = \"/etc/proxy.pem\"\n[header]\nx-a = \"b\"\n[host.\"https://old.io\"]\nskip_verify = true\n";
@@ -362,9 +362,9 @@ fn settings_for_all_hosts_are_kept_for_each() {
     assert_eq!(text.matches(ca).count(), 2, "{text}");
 }
 
-/// nodeadm of Amazon EKS sets a list of two directories.
+/// Covers nodeadm of Amazon EKS, which sets a list of two directories.
 #[test]
-fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
+fn files_of_eks_go_to_its_first_directory() {
     let declaration = declared("docker.io::h.io/d");
     let never = DesiredConfig { restart: RestartPolicy::Never, ..desired(&declaration) };
     let before = with_directories("/etc/containerd/certs.d:/etc/docker/certs.d")
@@ -382,9 +382,9 @@ fn list_of_eks_gets_files_below_its_first_directory_and_no_edit() {
     assert_eq!(host.plan(&never).unwrap_err().case, "owner-nodeadm");
 }
 
-/// Azure keeps a file for its own registry.
+/// Covers Azure's nodes, which have a file for Azure's own registry.
 #[test]
-fn file_of_aks_that_a_rule_replaces_is_noted() {
+fn replaced_file_of_aks_is_noted() {
     let mcr = "/etc/containerd/certs.d/mcr.microsoft.com/hosts.toml";
     let written = "[host.\"https://mcr.azure.cn\"]\ncapabilities = [\"pull\", \"resolve\"]\n";
     let before = containerd().with(mcr, written);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{EVERYTHING, Rendered, agents, argument, chart, charts, deployment, file};
 
-/// Host path and access of each mount of an agent. Every one is below `/host`.
+/// Returns host path and access of each mount of an agent. Every one is below `/host`.
 fn mounts(agent: &Value) -> Vec<(&str, &str)> {
     let pod = &agent["spec"]["template"]["spec"];
     let volumes = pod["volumes"].as_array().unwrap();
@@ -25,7 +25,7 @@ fn mounts(agent: &Value) -> Vec<(&str, &str)> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn agent_mounts_the_directories_of_its_runtime_alone() {
+fn agent_mounts_only_directories_of_its_runtime() {
     for chart in charts() {
         let rendered = chart.with("");
         let common = [("/var/lib/image-swap", "rw"), ("/run/systemd/units", "ro")];
@@ -46,7 +46,7 @@ fn agent_mounts_the_directories_of_its_runtime_alone() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn mounts_are_where_the_values_say() {
+fn mounts_follow_the_values() {
     let values = "agent: {hostPaths: {containerdConfig: /opt/c, certsD: /srv/m, state: /opt/s}}";
     let rendered = chart().with(values);
     let [(_, containerd), ..] = agents(&rendered);
@@ -118,7 +118,7 @@ fn agent_starts_before_other_pods() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn agent_is_placed_by_the_label_of_the_controller() {
+fn agent_selects_nodes_labelled_by_the_controller() {
     let rendered = chart().with("{architectures: [arm64], nodeSelector: {pool: tools}}");
     for (runtime, agent) in agents(&rendered) {
         let pod = &agent["spec"]["template"]["spec"];
@@ -227,7 +227,7 @@ fn namespaces_have_their_pod_security_level() {
     }
 }
 
-/// Paths of all templates that a release without agents does not have.
+/// Returns the paths of all templates that a release without agents does not have.
 fn of_agents(rendered: &Rendered) -> Vec<&String> {
     let is_of_agents = |path: &&String| path.starts_with("agent/") || path.starts_with("trial/");
     rendered.objects.keys().filter(is_of_agents).collect()
@@ -245,8 +245,8 @@ fn disabled_agents_leave_nothing() {
     }
 }
 
-/// `helm template` prints hooks too. As an object of `kubectl apply` a request to restore
-/// would reach every node.
+/// Forbids a request to restore among printed manifests. `helm template` prints hooks too, and
+/// `kubectl apply` would send the request to every node.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn printed_manifests_request_no_restore() {

@@ -53,12 +53,12 @@ agent:
   openshift: {scc: true}
 "#;
 
-/// Where the chart is.
+/// Returns the directory of the chart.
 pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap").canonicalize().unwrap()
 }
 
-/// A file of the chart.
+/// Reads a file of the chart.
 pub(crate) fn file(path: &str) -> String {
     fs::read_to_string(directory().join(path)).unwrap()
 }
@@ -153,42 +153,42 @@ fn release<'a>(chart: &'a Path, name: &'a str, values: &'a [&str]) -> HelmReleas
     HelmRelease { chart, name, namespace: "somewhere", values }
 }
 
-/// The objects of a kind.
+/// Returns the objects of a kind.
 pub(crate) fn of_kind<'r>(rendered: &'r Rendered, kind: &str) -> Vec<&'r Value> {
     rendered.objects.values().filter(|object| object["kind"] == kind).collect()
 }
 
-/// Everything that makes pods.
+/// Returns every object with a pod template.
 pub(crate) fn workloads(rendered: &Rendered) -> Vec<&Value> {
     rendered.objects.values().filter(|object| object["spec"]["template"].is_object()).collect()
 }
 
-/// The Deployment of a component.
+/// Returns the Deployment of a component.
 pub(crate) fn deployment<'r>(rendered: &'r Rendered, component: &str) -> &'r Value {
     &rendered.objects[&format!("{component}/deployment.yaml")]
 }
 
-/// The `DaemonSet`s by the runtime of their nodes.
+/// Returns the `DaemonSet`s, each with the runtime of its nodes.
 pub(crate) fn agents(rendered: &Rendered) -> [(&'static str, &Value); 3] {
     let of = |runtime| (runtime, &rendered.objects[&format!("agent/{runtime}.yaml")]);
     ["containerd", "crio", "k3s"].map(of)
 }
 
-/// The arguments of its one container.
+/// Returns the arguments of the only container.
 pub(crate) fn arguments(workload: &Value) -> Vec<&str> {
     let containers = workload["spec"]["template"]["spec"]["containers"].as_array().unwrap();
     assert_eq!(containers.len(), 1, "one container a pod");
     strings(&containers[0]["args"])
 }
 
-/// The value of the argument `--name=value`.
+/// Returns the value of the argument `--name=value`; `None` without one.
 pub(crate) fn argument<'w>(workload: &'w Value, name: &str) -> Option<&'w str> {
     let find =
         |argument: &'w str| argument.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('=');
     arguments(workload).into_iter().find_map(find)
 }
 
-/// A list of strings; absent: none.
+/// Returns a list of strings; empty if the list is absent.
 pub(crate) fn strings(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap()).collect()
 }

@@ -18,7 +18,7 @@ fn read(rendered: &Rendered) -> Declaration {
     Declaration::read(DeclarationSource::RegistryInfo, &secret.to_string(), 0).unwrap()
 }
 
-/// All of a registry but the name for people, which has no key in the Secret.
+/// Returns the registry without its display name, which has no key in the Secret.
 fn without_name(declaration: &Declaration) -> Registry {
     Registry { name: None, ..declaration.registry.clone().unwrap() }
 }
@@ -57,7 +57,7 @@ fn rendered_secret_equals_that_of_palette() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_certificate_and_a_password_survive_byte_for_byte() {
+fn certificate_and_password_survive_byte_for_byte() {
     let chart = chart();
     let pem = include_str!("../../../../crates/core/tests/data/ca-two.pem");
     let password = "p'a\"s:s # {{ .Values }} ü$1";

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::chart::{EVERYTHING, PAGE, Rendered, chart, of_kind, workloads};
 
-/// The one image of all containers.
+/// Returns the one image of all containers.
 fn image(rendered: &Rendered) -> String {
     let mut images: Vec<&str> = workloads(rendered)
         .iter()
@@ -25,7 +25,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn in_an_air_gap_our_image_is_looked_for_where_the_mirrors_are() {
+fn image_of_the_chart_comes_from_declared_registry() {
     let chart = chart();
     let expected = format!("harbor.example.org/airgap-images/image-swap:{VERSION}");
     assert_eq!(image(&chart.with(PAGE)), expected);
@@ -37,7 +37,7 @@ fn in_an_air_gap_our_image_is_looked_for_where_the_mirrors_are() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_empty_base_path_leaves_no_empty_component() {
+fn empty_base_path_leaves_no_empty_component() {
     let chart = chart();
     let values = PAGE.replace("\"airgap-images\"", "\"\"");
     assert_ne!(values, PAGE);
@@ -60,7 +60,7 @@ fn values_name_any_other_image() {
     ] {
         assert_eq!(image(&chart.with(&format!("image: {values}"))), expected);
     }
-    // A registry that is named wins over the declared one.
+    // A named registry overrides the declared one.
     let named = chart.named("image-swap", &[PAGE, "image: {registry: r.io}"]);
     assert_eq!(image(&named), format!("r.io/image-swap:{VERSION}"));
 }
@@ -75,7 +75,7 @@ fn notes_warn_of_an_image_without_registry() {
     assert!(!says("image: {registry: r.io}"));
 }
 
-/// The most common failure of a first installation.
+/// Covers the most common failure of a first installation.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn notes_name_image_and_remedy_of_pull_failures() {
@@ -94,7 +94,7 @@ fn notes_name_image_and_remedy_of_pull_failures() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn our_own_pods_get_the_declared_credentials_only_for_the_declared_registry() {
+fn credentials_are_only_for_the_declared_registry() {
     let chart = chart();
     let secrets = |rendered: &Rendered| {
         let mut all: Vec<_> = workloads(rendered)

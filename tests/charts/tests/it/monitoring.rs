@@ -16,7 +16,7 @@ fn monitoring_is_off_by_default() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_service_monitor_finds_its_service() {
+fn service_monitor_selects_its_service() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let service = &rendered.objects["monitoring/service.yaml"];
@@ -94,7 +94,7 @@ fn alerts_depend_on_the_policy() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_dashboard_is_one_that_grafana_reads() {
+fn grafana_reads_the_dashboard() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let map = &rendered.objects["monitoring/dashboard.yaml"];
@@ -110,7 +110,7 @@ fn the_dashboard_is_one_that_grafana_reads() {
             assert!(target["expr"].as_str().unwrap().contains("image_swap_"), "{target}");
         }
     }
-    // Panels stand beside and below each other.
+    // Panels are placed beside and below each other.
     let place = |panel: &Value, key: &str| panel["gridPos"][key].as_u64().unwrap();
     for (at, one) in panels.iter().enumerate() {
         for other in &panels[at + 1..] {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
 
-/// Kinds that stand in no namespace.
+/// Kinds of objects outside namespaces.
 const CLUSTER_SCOPED: [&str; 9] = [
     "ClusterRole",
     "ClusterRoleBinding",
@@ -66,7 +66,7 @@ fn release_name_prefixes_every_name() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_longest_release_name_still_gives_names_that_are_allowed() {
+fn longest_release_name_results_in_valid_names() {
     let chart = chart();
     let release = "a".repeat(53);
     for (path, object) in &chart.named(&release, &[EVERYTHING]).objects {
@@ -92,7 +92,7 @@ fn nothing_collides_with_imageswap() {
         let name = object["metadata"]["name"].as_str().unwrap();
         assert!(!UPSTREAM.contains(&name) && !name.starts_with("imageswap"), "{name}");
     }
-    // Its Service and Deployment select `app: imageswap`.
+    // The Service and the Deployment of imageswap select `app: imageswap`.
     for workload in workloads(&rendered) {
         assert!(workload["spec"]["template"]["metadata"]["labels"].get("app").is_none());
     }
@@ -110,7 +110,7 @@ fn labels(object: &Value) -> Labels {
     object.as_object().unwrap().iter().map(pair).collect()
 }
 
-/// Every selector of pods, whatever has it.
+/// Returns every selector of pods, in objects of any kind.
 fn selectors(rendered: &Rendered) -> Vec<Labels> {
     let of = |object: &Value| -> Option<Labels> {
         let spec = &object["spec"];
@@ -131,7 +131,7 @@ fn selectors(rendered: &Rendered) -> Vec<Labels> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_selector_finds_the_pods_of_its_own_component_alone() {
+fn selectors_match_only_their_own_component() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     // The agents of one runtime are a component too.
@@ -161,10 +161,10 @@ fn a_selector_finds_the_pods_of_its_own_component_alone() {
     }
 }
 
-/// A selector of a workload can never change: an upgrade would be refused.
+/// Pins the selectors of workloads: they are immutable, and a changed one would break upgrades.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn selectors_stay_as_they_were_released() {
+fn selectors_equal_the_released_ones() {
     let chart = chart();
     let rendered = chart.named("tools", &[EVERYTHING]);
     for component in ["admission", "controller"] {
@@ -193,7 +193,7 @@ fn selectors_stay_as_they_were_released() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_object_has_the_labels_and_a_namespace_of_the_release() {
+fn objects_have_labels_and_namespace_of_the_release() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     for (path, object) in rendered.objects.iter().filter(|(path, _)| *path != NAMESPACE) {
@@ -218,7 +218,7 @@ fn every_object_has_the_labels_and_a_namespace_of_the_release() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_template_holds_one_object() {
+fn template_holds_one_object() {
     let chart = chart();
     for (path, text) in &chart.with(EVERYTHING).texts {
         let documents = text.lines().filter(|line| line.starts_with("kind: ")).count();

@@ -36,7 +36,7 @@ fn namespace_has_the_labels_of_the_values() {
     assert!(message.contains("/registryInfoNamespace/labels/cost-center"), "{message}");
 }
 
-/// `helm install --namespace jet-system --create-namespace` makes it.
+/// Covers `helm install --namespace jet-system --create-namespace`, which creates the namespace.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn namespace_of_the_release_is_left_to_helm() {

@@ -1,4 +1,4 @@
-//! Who reaches whom.
+//! Network policies: permitted connections.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::chart::{EVERYTHING, chart, deployment};
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_service_leads_from_443_to_the_container_s_port() {
+fn service_maps_443_to_the_container_port() {
     let chart = chart();
     let rendered = chart.with("admission: {port: 9443}");
     let service = &rendered.objects["admission/service.yaml"];
@@ -21,7 +21,7 @@ fn the_service_leads_from_443_to_the_container_s_port() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_webhook_s_port_is_10250_which_control_planes_may_reach() {
+fn webhook_listens_on_port_10250() {
     let chart = chart();
     let rendered = chart.with("");
     let admission = deployment(&rendered, "admission");
@@ -31,7 +31,7 @@ fn the_webhook_s_port_is_10250_which_control_planes_may_reach() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_network_policy_admits_the_webhook_s_port_from_anywhere() {
+fn network_policy_admits_every_client_of_the_webhook() {
     let chart = chart();
     for (values, port) in [("", 10250), (EVERYTHING, 10260)] {
         let rendered = chart.with(values);
@@ -43,7 +43,7 @@ fn a_network_policy_admits_the_webhook_s_port_from_anywhere() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn metrics_may_be_limited_to_those_who_read_them() {
+fn metrics_can_be_limited_to_their_readers() {
     let chart = chart();
     let anybody = json!({"ports": [{"port": 8080, "protocol": "TCP"}]});
     let from = json!([{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}]);
@@ -53,8 +53,7 @@ fn metrics_may_be_limited_to_those_who_read_them() {
         for (component, rule) in [("admission", 1), ("controller", 0)] {
             let policy = &rendered.objects[&format!("{component}/networkpolicy.yaml")];
             assert_eq!(policy["spec"]["ingress"][rule], expected, "{component}");
-            // Nothing is said about where we may connect to: the API server and
-            // the registry have no label either.
+            // Egress is not limited: the API server and the registry have no label to select.
             assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
         }
     }

@@ -61,7 +61,7 @@ fn columns_show_every_condition() {
     }
 }
 
-/// Its deletion would delete the reports of all nodes.
+/// Keeps the custom resource: its deletion would delete the reports of all nodes.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn custom_resource_outlives_the_release() {

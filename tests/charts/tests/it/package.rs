@@ -29,7 +29,7 @@ fn lint_refuses_values_that_the_schema_refuses() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_archive_renders_as_the_directory_does() {
+fn archive_renders_as_the_directory() {
     let expected = chart().with(PAGE);
     for packing in charts() {
         let folder = tempfile::tempdir().unwrap();

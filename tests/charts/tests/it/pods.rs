@@ -1,10 +1,10 @@
-//! What every pod of the release is like, but for those of agents.
+//! Properties of every pod of the release, except those of agents.
 
 use serde_json::{Value, json};
 
 use crate::chart::{EVERYTHING, PAGE, Rendered, argument, chart, charts, deployment, of_kind};
 
-/// The pod templates of both Deployments.
+/// Returns the pod templates of both Deployments.
 fn templates(rendered: &Rendered) -> Vec<&Value> {
     let templates: Vec<&Value> = of_kind(rendered, "Deployment")
         .into_iter()
@@ -16,7 +16,7 @@ fn templates(rendered: &Rendered) -> Vec<&Value> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_pod_is_exempt_by_label_whatever_values_say() {
+fn pods_are_exempt_by_label_with_any_values() {
     let chart = chart();
     let opposite = "podLabels: {image-swap.io/exempt: 'false', k8s.twr.io/imageswap: enabled, \
                     app.kubernetes.io/component: none, team: platform}";
@@ -33,7 +33,7 @@ fn every_pod_is_exempt_by_label_whatever_values_say() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_pod_is_as_restricted_as_pod_security_knows() {
+fn pods_meet_the_restricted_pod_security_level() {
     let chart = chart();
     for template in templates(&chart.with(PAGE)) {
         let pod = &template["spec"];
@@ -63,7 +63,7 @@ fn every_pod_is_as_restricted_as_pod_security_knows() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_pod_selects_linux_and_the_image_s_architectures() {
+fn pods_select_linux_and_architectures_of_the_image() {
     let chart = chart();
     let architectures = |template: &Value| {
         let affinity = &template["spec"]["affinity"]["nodeAffinity"];
@@ -86,12 +86,12 @@ fn every_pod_selects_linux_and_the_image_s_architectures() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_priority_class_of_our_own_needs_no_quota() {
+fn own_priority_class_needs_no_quota() {
     let chart = chart();
     let ours = chart.with("");
     let class = &ours.objects["priorityclass.yaml"];
     assert_eq!(class["metadata"]["name"], "image-swap");
-    // The highest that users may give: above it is the system's.
+    // The highest priority for users; higher ones are reserved for the system.
     assert_eq!(class["value"], 1_000_000_000);
     assert!(class.get("globalDefault").is_none());
     let other = chart.with("priorityClassName: system-cluster-critical");
@@ -105,7 +105,7 @@ fn a_priority_class_of_our_own_needs_no_quota() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn no_old_replica_goes_before_a_new_one_answers() {
+fn rollout_replaces_replicas_after_new_ones_are_ready() {
     let chart = chart();
     let rendered = chart.with("");
     let admission = &deployment(&rendered, "admission")["spec"];
@@ -119,7 +119,7 @@ fn no_old_replica_goes_before_a_new_one_answers() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn replicas_are_spread_if_they_can_be() {
+fn replicas_are_spread_if_possible() {
     let chart = chart();
     let rendered = chart.with("");
     let admission = &deployment(&rendered, "admission")["spec"];
@@ -157,7 +157,7 @@ fn both_deployments_are_probed_on_the_admin_port() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_replica_is_given_the_time_it_takes_to_stop() {
+fn replica_has_time_to_stop() {
     let chart = chart();
     let rendered = chart.with("");
     let admission = deployment(&rendered, "admission");
@@ -169,7 +169,7 @@ fn a_replica_is_given_the_time_it_takes_to_stop() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn on_the_hosts_network_a_rollout_may_free_a_port() {
+fn rollout_on_host_network_frees_a_port() {
     let chart = chart();
     let rendered = chart.with(EVERYTHING);
     let admission = deployment(&rendered, "admission");
@@ -182,7 +182,7 @@ fn on_the_hosts_network_a_rollout_may_free_a_port() {
     assert!(controller["spec"]["template"]["spec"].get("hostNetwork").is_none());
 }
 
-/// No hook has a pod, which an image that cannot be pulled would keep from its end.
+/// Forbids hooks with pods: an image that cannot be pulled would block uninstallation.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn uninstallation_begins_without_the_registration() {

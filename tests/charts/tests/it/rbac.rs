@@ -1,4 +1,4 @@
-//! What the service accounts may do.
+//! Permissions of the service accounts.
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn nothing_is_granted_by_wildcard() {
                 rule.role
             );
             assert!(rule.verbs.iter().all(|verb| known.contains(verb)), "{:?}", rule.verbs);
-            // Who may write these may do anything.
+            // The right to write these would imply every other right.
             for never in ["roles", "rolebindings", "clusterrolebindings", "serviceaccounts"] {
                 assert!(!rule.resources.contains(&never), "{never}");
             }
@@ -70,7 +70,7 @@ fn nothing_is_granted_by_wildcard() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn no_secret_is_read_or_written_but_by_name() {
+fn secrets_are_accessed_only_by_name() {
     let chart = chart();
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
@@ -84,9 +84,9 @@ fn no_secret_is_read_or_written_but_by_name() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn whatever_is_written_is_named_but_events_and_objects_of_nodes() {
+fn writes_are_limited_to_named_objects() {
     let chart = chart();
-    // Their names depend on Nodes. A policy limits each of them.
+    // The names of these objects depend on Nodes. A policy limits each right.
     let of_nodes = [
         ("image-swap", "nodes"),
         ("image-swap", "nodemirrors"),
@@ -107,10 +107,10 @@ fn whatever_is_written_is_named_but_events_and_objects_of_nodes() {
     }
 }
 
-/// What can be read without a name, everywhere, is no secret.
+/// Lists the objects that may be read everywhere without a name. None is secret.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn what_is_read_without_a_name_is_listed_here() {
+fn reads_without_a_name_are_listed() {
     let chart = chart();
     let unnamed = |values| {
         let rendered = chart.with(values);
@@ -128,7 +128,7 @@ fn what_is_read_without_a_name_is_listed_here() {
         "mutatingwebhookconfigurations: get list watch",
     ];
     let (namespaces, pods) = ("namespaces: list watch", "pods: list watch");
-    // Of the Service of another image swapper: its type.
+    // The type of the Service of another image swapper.
     let services = "services: get";
     let nodes = [
         "nodemirrors/status: patch",
@@ -149,7 +149,7 @@ fn what_is_read_without_a_name_is_listed_here() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_admission_replicas_read_two_secrets_and_nothing_else() {
+fn admission_replicas_read_only_two_secrets() {
     let chart = chart();
     for (values, certificate) in
         [(PAGE, "image-swap-tls"), ("tls: {existingSecret: serving}", "serving")]
@@ -182,7 +182,7 @@ fn the_admission_replicas_read_two_secrets_and_nothing_else() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_authority_s_key_and_the_whole_declaration_are_the_controller_s_alone() {
+fn only_the_controller_reads_key_and_declaration() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     for secret in ["image-swap-ca", "image-swap-last-good", "image-swap-declaration"] {
@@ -216,7 +216,7 @@ fn values_take_permissions_away() {
         rules(&rendered).into_iter().filter(is_pull).flat_map(verbs).collect()
     };
     assert_eq!(pull(""), ["list", "watch", "create", "patch", "delete"]);
-    // What was made is removed: no more than that.
+    // Pull Secrets of an earlier setting are still removed, and none is created.
     assert_eq!(pull("managePullSecrets: false"), ["list", "watch", "patch", "delete"]);
     assert!(has("", "secrets", "image-swap-nodes"));
     assert!(!has("agent: {enabled: false}", "secrets", "image-swap-nodes"));
@@ -234,7 +234,7 @@ fn values_take_permissions_away() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn registration_policy_names_the_release_and_can_be_off() {
+fn registration_policy_names_the_release_or_is_off() {
     let chart = chart();
     let paths = ["registrationpolicy.yaml", "registrationpolicybinding.yaml"];
     let rendered = chart.named("tools", &[""]);
@@ -286,9 +286,9 @@ fn agents_read_one_secret_and_report() {
     assert_eq!(may, expected);
 }
 
-/// What a role lets a subject do, it does in the template's own words.
+/// Requires a comment of the template above every rule of a role.
 #[test]
-fn every_rule_has_its_reason_above_it() {
+fn rules_have_a_comment_above() {
     for path in [
         "clusterrole.yaml",
         "controller/role.yaml",

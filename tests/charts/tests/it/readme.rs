@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chart::{chart, file};
 
-/// Every value that is no mapping of further values, by its path, as JSON.
+/// Returns every value that is not a mapping of further values, by its path, as JSON.
 fn leaves(values: &Value, schema: &Value) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     walk(values, schema, "", &mut found);
@@ -28,7 +28,7 @@ fn walk(value: &Value, schema: &Value, path: &str, found: &mut BTreeMap<String, 
     }
 }
 
-/// The rows of the table under «All values».
+/// Returns the rows of the table under «All values».
 fn table() -> BTreeMap<String, String> {
     let readme = file("README.md");
     let (_, section) = readme.split_once("\n## All values\n").unwrap();
@@ -46,7 +46,7 @@ fn table() -> BTreeMap<String, String> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_table_has_every_value_with_its_default() {
+fn table_has_every_value_and_default() {
     let chart = chart();
     let values = chart.defaults();
     let schema: Value = serde_json::from_str(&file("values.schema.json")).unwrap();
@@ -85,7 +85,7 @@ fn every_value_has_a_comment_for_helm_docs() {
     assert_eq!(commented, table().into_keys().collect::<Vec<_>>());
 }
 
-/// Users could not find a key that only the schema contains.
+/// Requires every key in values.yaml: users cannot find one that only the schema contains.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn values_contain_every_key_of_the_schema() {

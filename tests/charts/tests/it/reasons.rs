@@ -1,4 +1,4 @@
-//! The tables of `docs/security.md`: what each permission is for.
+//! The reasons for permissions in the tables of `docs/security.md`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::chart::{Rendered, chart, strings, top_level_block};
 
-/// Whose, where, what, which, and the verb.
+/// Account, namespace, resource, name and verb of a permission.
 type Right = [String; 5];
 
 const CONTROLLER: &str = "### The controller";
 const REPLICAS: &str = "### The replicas";
 const AGENTS: &str = "### The agents";
 
-/// Every right that a row of the tables gives a reason for.
+/// Returns every right that a row of the tables gives a reason for.
 fn reasons() -> BTreeSet<Right> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
     let text = fs::read_to_string(path).unwrap();
@@ -42,7 +42,7 @@ fn reasons() -> BTreeSet<Right> {
     rights
 }
 
-/// Every right that the roles grant, in the tables' words.
+/// Returns every right that the roles grant, in the tables' words.
 fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right> {
     let mut rights = BTreeSet::new();
     for (path, heading) in [
@@ -98,7 +98,7 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn every_verb_has_its_reason_in_the_documentation() {
+fn documentation_gives_a_reason_for_every_verb() {
     let chart = chart();
     let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
     let words = BTreeMap::from([

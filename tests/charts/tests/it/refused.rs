@@ -4,7 +4,7 @@ use crate::chart::{PAGE, chart, top_level_block};
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_registry_in_two_places_is_refused() {
+fn registry_in_two_places_is_rejected() {
     let chart = chart();
     let both = format!("{PAGE}\n{}", top_level_block());
     let message = chart.refuses(&both);
@@ -21,7 +21,7 @@ fn a_registry_in_two_places_is_refused() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_required_key_that_is_missing_is_named() {
+fn missing_required_key_is_named() {
     let chart = chart();
     for key in ["endpoint", "name", "baseContentPath", "insecureSkipVerify", "mirrorRegistries"] {
         let found = |line: &&str| line.trim_start().starts_with(&format!("{key}:"));
@@ -77,7 +77,7 @@ fn top_level_with(key: &str, value: &str) -> String {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_empty_value_that_must_not_be_is_named() {
+fn empty_required_value_is_named() {
     let chart = chart();
     for key in ["endpoint", "mirrorRegistries"] {
         let message = chart.refuses(&top_level_with(key, "' '"));
@@ -88,7 +88,7 @@ fn an_empty_value_that_must_not_be_is_named() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_endpoint_with_more_than_a_host_is_refused_without_repeating_it() {
+fn endpoint_with_path_is_rejected_without_repeating_it() {
     let chart = chart();
     for endpoint in ["robot:hunter2@harbor.example.org", "https://harbor.example.org/hunter2"] {
         let message = chart.refuses(&top_level_with("endpoint", endpoint));
@@ -99,7 +99,7 @@ fn an_endpoint_with_more_than_a_host_is_refused_without_repeating_it() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_ca_that_is_no_pem_is_refused_without_repeating_it() {
+fn invalid_ca_is_rejected_without_repeating_it() {
     let chart = chart();
     let message = chart.refuses(&top_level_with("caCert", "LS0tLS1CRUdJTi"));
     assert!(message.contains("ociImageRegistry.caCert: expected PEM"), "{message}");
@@ -108,7 +108,7 @@ fn a_ca_that_is_no_pem_is_refused_without_repeating_it() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_password_that_yaml_takes_for_a_number_is_refused_without_repeating_it() {
+fn numeric_password_is_rejected_without_repeating_it() {
     let chart = chart();
     let message = chart.refuses(&top_level_with("password", "0123456"));
     assert!(
@@ -122,7 +122,7 @@ fn a_password_that_yaml_takes_for_a_number_is_refused_without_repeating_it() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_boolean_that_is_none_is_refused() {
+fn invalid_boolean_is_rejected() {
     let chart = chart();
     let message = chart.refuses(&top_level_with("insecureSkipVerify", "maybe"));
     let expected = "/insecureSkipVerify': value must be one of true, false";
@@ -131,7 +131,7 @@ fn a_boolean_that_is_none_is_refused() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_misspelt_key_of_ours_is_named() {
+fn misspelt_key_is_named() {
     let chart = chart();
     for (values, expected) in [
         ("imgae: {}", "at '': additional properties 'imgae' not allowed"),
@@ -154,7 +154,7 @@ fn a_misspelt_key_of_ours_is_named() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_value_of_the_wrong_kind_is_named() {
+fn value_of_wrong_type_is_named() {
     let chart = chart();
     for (values, expected) in [
         ("policy: Fail", "at '/policy': value must be one of 'fail', 'ignore', 'audit'"),
@@ -178,7 +178,7 @@ fn a_value_of_the_wrong_kind_is_named() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_port_that_is_taken_is_refused() {
+fn conflicting_ports_are_rejected() {
     let chart = chart();
     let message = chart.refuses("admission: {hostNetwork: true}");
     assert!(message.contains("expected another port than 10250 with hostNetwork"), "{message}");
@@ -189,7 +189,7 @@ fn a_port_that_is_taken_is_refused() {
     );
 }
 
-/// Helm deletes these namespaces with the release.
+/// Covers namespaces that Helm would delete with the release.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn namespace_of_other_objects_is_refused() {

@@ -10,7 +10,7 @@ fn budget(rendered: &Rendered) -> &Value {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_drain_never_waits_for_a_broken_replica() {
+fn drain_never_waits_for_a_broken_replica() {
     let chart = chart();
     for values in ["", "admission: {replicas: 1}", "admission: {replicas: 5}"] {
         let rendered = chart.with(values);
@@ -52,7 +52,7 @@ fn switched_off_match_conditions_are_refused() {
 }
 
 #[test]
-fn the_oldest_supported_version_is_stated_everywhere() {
+fn oldest_supported_version_is_stated_everywhere() {
     assert!(file("Chart.yaml").contains("\nkubeVersion: \">=1.30.0-0\"\n"));
     assert!(file("README.md").contains("1.30 to 1.32 are expected to work"));
 }

@@ -1,4 +1,4 @@
-//! Values that are taken, and what becomes of them.
+//! Accepted values, and their effect on the objects.
 
 use image_swap_core::declaration::{Declaration, DeclarationSource};
 
@@ -22,7 +22,7 @@ fn values_of_palette_render_unchanged() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_block_at_top_level_means_the_same() {
+fn block_at_top_level_is_equivalent() {
     let chart = chart();
     assert_eq!(chart.with(&top_level_block()).objects, chart.with(PAGE).objects);
 }
@@ -37,14 +37,14 @@ fn is_eks_cluster_changes_nothing() {
     assert_eq!(chart.notes(&[&other]), chart.notes(&[PAGE]));
 }
 
-/// True if a Secret has data. That of Helm's hook for the Secret of the agents has none.
+/// Returns true if a Secret has data. That of Helm's hook for the Secret of the agents has none.
 fn has_secrets(rendered: &Rendered) -> bool {
     of_kind(rendered, "Secret").iter().any(|secret| secret.get("data").is_some())
 }
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
+fn installation_needs_no_values_besides_the_secret() {
     let chart = chart();
     for values in ["", "ociImageRegistry: {}", "config: {ociImageRegistry: {}}", "config:"] {
         let rendered = chart.with(values);
@@ -54,10 +54,10 @@ fn no_values_at_all_install_what_the_secret_alone_suffices_for() {
     }
 }
 
-/// A step of Palette's documentation: open `values.yaml` and fill in the block.
+/// Follows a step of Palette's documentation: open `values.yaml` and fill in the block.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_chart_s_own_values_file_can_be_filled_in_place() {
+fn values_file_can_be_filled_in_place() {
     let chart = chart();
     let empty = file("values.yaml");
     let filled = empty.replace("  #  ", "    ");
@@ -72,7 +72,7 @@ fn the_chart_s_own_values_file_can_be_filled_in_place() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn an_existing_secret_keeps_passwords_out_of_values() {
+fn existing_secret_keeps_passwords_out_of_values() {
     let chart = chart();
     let rendered = chart.with("existingSecret: my-registry");
     assert!(!has_secrets(&rendered));
@@ -85,7 +85,7 @@ fn an_existing_secret_keeps_passwords_out_of_values() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn what_palette_has_besides_is_let_through() {
+fn further_keys_of_palette_are_accepted() {
     let chart = chart();
     let palette = "\
 global: {imagePullSecret: {dockerConfigJson: abc}}
@@ -107,7 +107,7 @@ config:
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn unknown_key_of_the_registry_is_in_the_notes() {
+fn notes_list_unknown_registry_keys() {
     let chart = chart();
     let misspelt = "config: {ociImageRegistry: {userName: robot}}";
     let notes = chart.notes(&[PAGE, misspelt]);
@@ -204,7 +204,7 @@ fn values_reach_the_webhook() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn a_certificate_from_elsewhere_reaches_both() {
+fn certificate_from_elsewhere_reaches_both() {
     let chart = chart();
     let rendered = chart.with("tls: {existingSecret: serving}");
     let given = |component, name| argument(deployment(&rendered, component), name);

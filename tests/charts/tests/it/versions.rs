@@ -23,14 +23,14 @@ fn both_majors_render_the_same_objects() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn programs_are_of_the_major_they_name() {
+fn helm_programs_have_the_named_major_version() {
     for (chart, version) in charts().into_iter().zip(["v4.", "v3."]) {
-        let said = chart.helm.run(&mut chart.helm.command(&["version", "--short"])).unwrap();
-        assert!(said.starts_with(version), "{said}");
+        let printed = chart.helm.run(&mut chart.helm.command(&["version", "--short"])).unwrap();
+        assert!(printed.starts_with(version), "{printed}");
     }
 }
 
-/// A Helm that is built without its linker flags renders for Kubernetes 1.20.
+/// Covers a Helm built without its linker flags, which renders for Kubernetes 1.20.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn without_a_cluster_kubernetes_is_current() {

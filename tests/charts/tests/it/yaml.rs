@@ -46,7 +46,7 @@ fn plain(text: &str) -> Value {
     }
 }
 
-/// True if some version of YAML reads a boolean, null or number where another one
+/// Returns true if some version of YAML reads a boolean, null or number where another one
 /// reads a string: `yes`, `0123`, `1_000`, `12:30`.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
@@ -85,6 +85,6 @@ fn scalars_of_two_meanings_are_refused() {
 
 #[test]
 #[should_panic(expected = "line 1: a second a")]
-fn a_second_key_is_refused() {
+fn second_key_is_refused() {
     one("{a: 1, a: 2}");
 }

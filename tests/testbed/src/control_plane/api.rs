@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl ControlPlane {
-    /// One request to the API server as the administrator, with a JSON body; a
-    /// `PATCH` is a merge patch.
+    /// Sends one request to the API server as the administrator, with a JSON body. A `PATCH` is a
+    /// merge patch.
     ///
     /// # Errors
-    /// There was no answer. Any answer is one, whatever its status.
+    /// There was no response. A response with any status is returned.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.url);
         let Some(body) = body else { return self.client.request(method, &url, None) };
@@ -27,7 +27,7 @@ impl ControlPlane {
         self.client.request(method, &url, Some((kind, file.path())))
     }
 
-    /// Creates an object by `POST` to `path`, and gives what was stored.
+    /// Creates an object by `POST` to `path`, and returns the stored object.
     ///
     /// # Errors
     /// The API server refused it.
@@ -36,7 +36,7 @@ impl ControlPlane {
         json_of(&answer.expect(201, &format!("POST {path}"))?, path)
     }
 
-    /// Reads `path`; nothing if there is no such object.
+    /// Reads the object at `path`; returns `None` if it does not exist.
     ///
     /// # Errors
     /// Any other answer.
@@ -48,8 +48,8 @@ impl ControlPlane {
         json_of(&answer.expect(200, &format!("GET {path}"))?, path).map(Some)
     }
 
-    /// Creates a namespace in which pods can be created at once: its service
-    /// account is there, whoever had to make it.
+    /// Creates a namespace in which pods can be created at once. Returns when its service account
+    /// exists, and creates that if no controller manager runs.
     ///
     /// # Errors
     /// The API server refused it.
@@ -64,7 +64,7 @@ impl ControlPlane {
         self.create(&accounts, &object("ServiceAccount", "default")).map(drop)
     }
 
-    /// The API server makes its first namespaces a moment after it is ready.
+    /// Waits for a namespace that the API server creates shortly after it is ready.
     pub(super) fn wait_for_namespace(&self, name: &str) -> Result<(), Error> {
         let path = format!("/api/v1/namespaces/{name}");
         until(&format!("the namespace {name}"), DEADLINE, || match self.get(&path)? {

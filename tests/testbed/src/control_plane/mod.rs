@@ -22,11 +22,11 @@ use crate::{
     process::Process,
 };
 
-/// How long a server may take until it does what it should. It takes seconds; a
-/// machine that builds something meanwhile takes longer.
+/// The deadline for a server to do its work. Normally it takes seconds; a machine that compiles
+/// meanwhile takes longer.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 
-/// What a control plane consists of.
+/// The parts of a control plane.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Run kube-controller-manager: service accounts and their tokens,
@@ -42,13 +42,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Everything.
+    /// Returns the options of a control plane with all parts.
     pub fn complete() -> Self {
         Self { controller_manager: true, scheduler: true, ..Self::default() }
     }
 }
 
-/// A running control plane. It listens on 127.0.0.1 alone, on random ports.
+/// A running control plane. It listens only on 127.0.0.1, on random ports.
 ///
 /// The API server finds the endpoints of a Service by itself
 /// (`--enable-aggregator-routing`), so it reaches webhooks by
@@ -58,7 +58,7 @@ impl Options {
 /// [`Node::address`](crate::Node::address).
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped in this order: servers before what they use.
+    // Dropped in this order: servers before the parts that they use.
     controllers: Vec<Server>,
     api_server: Server,
     second: Option<(Server, u16)>,
@@ -78,8 +78,7 @@ impl ControlPlane {
     /// Starts it, and returns when it answers.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if a part is missing; what the servers said if
-    /// they do not come up.
+    /// [`Error::Unavailable`] if a part is missing; the output of the servers if they do not start.
     pub fn start(parts: &Parts, options: &Options) -> Result<Self, Error> {
         let servers = parts.servers()?;
         let mut plan = Plan::new(servers)?;
@@ -120,11 +119,11 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
-    /// Starts what was stopped, and returns when all servers answer: what a
-    /// test calls after it has hurt them.
+    /// Starts the servers that do not run, and returns when all answer. A test calls it after it
+    /// has stopped servers.
     ///
     /// # Errors
-    /// One of them ended by itself, or does not answer in time.
+    /// A server ended unexpectedly, or does not answer in time.
     pub fn wait_ready(&mut self) -> Result<(), Error> {
         self.etcd.start()?;
         self.api_server.start()?;
@@ -134,11 +133,11 @@ impl ControlPlane {
         if self.manages_accounts() { self.wait_for_account("default") } else { Ok(()) }
     }
 
-    /// Cuts its power: every server is gone without warning, what is stored stays.
-    /// [`wait_ready`](Self::wait_ready) switches it on again.
+    /// Simulates a power loss: kills every server, and keeps the stored data.
+    /// [`wait_ready`](Self::wait_ready) starts the servers again.
     ///
     /// # Errors
-    /// One of them still runs.
+    /// A server still runs.
     pub fn power_off(&mut self) -> Result<(), Error> {
         let first = [&mut self.etcd, &mut self.api_server];
         let second = self.second.iter_mut().map(|(server, _)| server);
@@ -149,17 +148,17 @@ impl ControlPlane {
             .try_for_each(|server| server.process.kill())
     }
 
-    /// The administrator's kubeconfig: complete in itself, it can be copied.
+    /// Returns the administrator's kubeconfig. It refers to no other file, and can be copied.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The API server's URL.
+    /// Returns the API server's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The API server's port on 127.0.0.1.
+    /// Returns the API server's port on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -174,31 +173,31 @@ impl ControlPlane {
         self.second.as_mut().map(|(server, _)| &mut server.process)
     }
 
-    /// The authority that signed the API server's certificate, and whose client
-    /// certificates it believes: a test can make itself any user.
+    /// Returns the authority that signed the API server's certificate. The API server accepts its
+    /// client certificates, so a test can become any user.
     pub const fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// `kubectl` as the administrator.
+    /// Returns the command `kubectl` of the administrator.
     pub fn kubectl(&self) -> Command {
         let mut command = Command::new(&self.kubectl);
-        // It keeps what it discovers under the home directory.
+        // kubectl caches discovered APIs under the home directory.
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
         command
     }
 
-    /// etcd, for tests that hurt it.
+    /// Returns the process of etcd, for tests that stop or kill it.
     pub const fn etcd(&mut self) -> &mut Process {
         &mut self.etcd.process
     }
 
-    /// The API server, for tests that hurt it.
+    /// Returns the process of the API server, for tests that stop or kill it.
     pub const fn api_server(&mut self) -> &mut Process {
         &mut self.api_server.process
     }
 
-    /// All processes.
+    /// Returns all processes.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let first = [&self.etcd, &self.api_server];
         let second = self.second.iter().map(|(server, _)| server);

@@ -2,8 +2,8 @@
 
 use crate::port::random;
 
-/// A network of its own for every control plane, so that the rules for one
-/// never meet another's on the same machine.
+/// The network of one control plane. It is random, so that the rules of two control planes on a
+/// machine do not conflict.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServiceNetwork {
     second: u8,
@@ -11,7 +11,7 @@ pub(crate) struct ServiceNetwork {
 }
 
 impl ServiceNetwork {
-    /// One of 8,192.
+    /// Picks one of 8,192 networks at random.
     pub(super) fn random() -> Self {
         let [second, third, ..] = random().to_le_bytes();
         Self { second: 96 + second % 32, third }
@@ -22,7 +22,7 @@ impl ServiceNetwork {
         format!("{}/24", self.address(0))
     }
 
-    /// The address of the Service `kubernetes`: always the first.
+    /// Returns the address of the Service `kubernetes`: always the first.
     pub(super) fn api_server(self) -> String {
         self.address(1)
     }

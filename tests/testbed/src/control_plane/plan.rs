@@ -18,7 +18,7 @@ use crate::{
 
 /// The process that makes service accounts.
 pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-/// The group that may do everything (`system:masters`, by the API server's own bootstrap policy).
+/// The group with all rights (`system:masters`, by the API server's own bootstrap policy).
 const ADMINISTRATORS: &str = "system:masters";
 
 /// A control plane before its processes run.
@@ -81,7 +81,7 @@ impl<'a> Plan<'a> {
         format!("https://127.0.0.1:{}", self.api_server)
     }
 
-    /// The administrator as `curl` needs it.
+    /// Returns a `curl` client that authenticates as the administrator.
     pub(super) fn client(&self) -> Result<Client, Error> {
         let identity = self.authority.client("testbed", Some(ADMINISTRATORS))?;
         Ok(Client {
@@ -91,7 +91,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The administrator's kubeconfig.
+    /// Writes the administrator's kubeconfig, and returns its path.
     pub(super) fn administrator(&self) -> Result<PathBuf, Error> {
         self.kubeconfig("kubeconfig", "administrator", Some(ADMINISTRATORS))
     }
@@ -189,7 +189,7 @@ impl<'a> Plan<'a> {
         self.controller(&parts.kube_scheduler, &kubeconfig, &[])
     }
 
-    /// What both controllers have in common.
+    /// Starts a controller with the flags that both controllers have in common.
     fn controller(
         &mut self,
         program: &Path,

@@ -1,4 +1,4 @@
-//! A server and the question whether it is ready.
+//! A server and its readiness check.
 
 use super::DEADLINE;
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts it if it does not run, and waits until it is ready.
+    /// Starts the server if it does not run, and waits until it is ready.
     pub(super) fn start(&mut self) -> Result<(), Error> {
         self.process.start()?;
         let Self { process, ready, client } = self;

@@ -17,7 +17,7 @@ pub enum HelmError {
     Unexpected {
         /// Expected part of the output.
         expected: &'static str,
-        /// Output instead.
+        /// The output that was found instead.
         found: String,
     },
     /// Helm could not be started, or its files not be written.
@@ -31,7 +31,7 @@ impl HelmError {
     }
 }
 
-/// Parses what `--output=json` printed.
+/// Parses the output of `--output=json`.
 pub(super) fn json(text: &str) -> Result<Value, HelmError> {
     serde_json::from_str(text).map_err(|_| HelmError::unexpected("JSON", &text))
 }

@@ -117,7 +117,7 @@ impl Live {
     /// is empty if there is no such release.
     ///
     /// # Errors
-    /// The API server gives no answer.
+    /// The API server does not respond.
     pub fn history(&self, namespace: &str, release: &str) -> Result<Vec<HelmRevision>, HelmError> {
         let arguments = ["history", release, "--namespace", namespace, "--output=json"];
         let mut command = self.helm.command(&arguments);

@@ -1,8 +1,7 @@
 //! Helm 4 and Helm 3, the real programs.
 //!
-//! Every call has private folders and a cleared environment: no setting of the
-//! machine reaches Helm. A proxy that does not exist stands for all hosts outside
-//! this machine, so that a call that leaves it fails.
+//! Every call has private folders and a cleared environment: no setting of the machine reaches
+//! Helm. The proxy for all hosts outside this machine does not exist, so a call to them fails.
 
 mod error;
 mod live;
@@ -37,7 +36,7 @@ pub enum HelmMajor {
 }
 
 impl HelmMajor {
-    /// Both major versions.
+    /// Both major versions, the current one first.
     pub const ALL: [Self; 2] = [Self::Four, Self::Three];
 }
 
@@ -50,7 +49,7 @@ impl fmt::Display for HelmMajor {
     }
 }
 
-/// A Helm program with folders of its own.
+/// A Helm program with private folders.
 #[derive(Debug)]
 pub struct Helm {
     program: PathBuf,
@@ -134,8 +133,8 @@ impl Helm {
         Ok(manifest::split(&self.run(&mut command)?))
     }
 
-    /// Runs `helm install --dry-run=client` and returns the notes. Helm 3 asks for a
-    /// cluster even then.
+    /// Runs `helm install --dry-run=client` and returns the notes. Helm 3 requires a cluster even
+    /// then.
     ///
     /// # Errors
     /// Helm reports an error.

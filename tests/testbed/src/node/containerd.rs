@@ -111,7 +111,7 @@ state = "/run/containerd"
         SystemdCgroup = false
 "#;
 
-/// The same with the names of containerd 1, which later versions read, too.
+/// The configuration with the names of containerd 1, which later versions also read.
 const OLD_CONFIG: &str = r#"version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"

@@ -49,10 +49,10 @@ pub struct NodeOptions {
 /// Pods reach each other, Services (by kube-proxy), and the names in
 /// [`NodeOptions::hosts`] (by a name server on the link). The API server reaches pods
 /// and Services through the first node. Nodes of a cluster have a link of their own to each
-/// other. Nothing is routed outside.
+/// other. No packet is routed outside.
 #[derive(Debug)]
 pub struct Node {
-    // Dropped in this order: processes before what they use.
+    // Dropped in this order: processes before the parts that they use.
     kubelet: Process,
     proxy: Process,
     containerd: Process,
@@ -134,10 +134,10 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts what was stopped, and waits until the node is `Ready`.
+    /// Starts the processes that do not run, and waits until the node is `Ready`.
     ///
     /// # Errors
-    /// containerd or the kubelet ended by itself, or does not do its work in time.
+    /// containerd or the kubelet ended unexpectedly, or is not ready in time.
     pub fn wait_ready(&mut self, control_plane: &ControlPlane) -> Result<(), Error> {
         self.wait_containerd()?;
         self.proxy.start()?;
@@ -194,14 +194,14 @@ impl Node {
         made.map_err(Error::io(format!("make {}", link.display())))
     }
 
-    /// Pods need the pause image; it comes from a file, so that no registry is
-    /// asked for what no test is about.
+    /// Imports the pause image, which every pod needs, from a file. No registry receives a request
+    /// that a test does not cause.
     fn import_pause(&self, busybox: &std::path::Path) -> Result<(), Error> {
         let image = crate::image::Image::pause_from(busybox)?;
         self.import(&image.archive(containerd::PAUSE)?)
     }
 
-    /// Loads the image of the program as `reference`, so that no registry is asked for it.
+    /// Loads the image of the program as `reference`, so that no registry is contacted for it.
     ///
     /// # Errors
     /// A file of the image cannot be read, or containerd refuses the image.

@@ -18,7 +18,7 @@ pub(super) const STATE: &str = "var-lib-image-swap";
 /// The directory that the node sees as `/run/systemd/units`. The node runs without systemd.
 pub(super) const UNITS: &str = "run-systemd-units";
 
-/// Directories of the node's own, and where it sees them. containerd, kubelet
+/// The node's own directories, and their paths inside the node. containerd, kubelet
 /// and the CNI library have most of these paths built in. The last four are for agents of
 /// nodes, whose pods mount them by these paths.
 const OWN: [(&str, &str); 12] = [
@@ -36,10 +36,11 @@ const OWN: [(&str, &str); 12] = [
     (UNITS, "/run/systemd/units"),
 ];
 
-/// The first process of the namespaces. It notes its pid as the machine sees it
-/// (the old `/proc` still shows that), goes into a group of its own in each
-/// cgroup hierarchy (v1 has several, v2 one) and makes that the node's root, below which
-/// the kubelet makes a group for each pod.
+/// The script of the first process in the namespaces.
+///
+/// It records its pid on the machine, which the old `/proc` still shows. Then it enters a new
+/// group in each cgroup hierarchy (v1 has several, v2 one). That group becomes the node's root,
+/// below which the kubelet makes a group for each pod.
 const FIRST: &str = r#"
 set -e
 read -r pid rest < /proc/self/stat
@@ -59,8 +60,8 @@ done
 exec unshare --cgroup sh -c "$SECOND" node "$@"
 "#;
 
-/// The same process goes on: it prepares the mounts, and then only reaps. A
-/// mount point that the machine lacks stays behind as an empty directory.
+/// The second script of the first process. It prepares the mounts, and then only reaps. A
+/// mount point that the machine lacks remains as an empty directory.
 const SECOND: &str = r#"
 set -e
 dir=$1; cgroup=$2; shift 2
@@ -84,8 +85,8 @@ mv "$dir/pid.new" "$dir/pid"
 while :; do sleep 3600 || :; done
 "#;
 
-/// What ends without warning when the power does: every process but the first one,
-/// and what lies in memory. Groups of containers go once their processes are gone.
+/// The script of a power loss. It kills every process but the first one, and empties file systems
+/// in memory. Cgroups of containers are removed once their processes are gone.
 const POWER_OFF: &str = r#"
 set -e
 kill -s KILL -- -1
@@ -101,7 +102,7 @@ awk '$2 ~ "^(/run/containerd|/var/lib/kubelet)/" { print $2 }' /proc/self/mounts
 find /run/containerd /run/systemd/units -mindepth 1 -xdev -delete
 "#;
 
-/// What joins the namespaces joins the cgroups too.
+/// The script of a process that joins the namespaces: it joins the cgroups too.
 const JOIN: &str = r#"
 for procs in /sys/fs/cgroup/init/cgroup.procs /sys/fs/cgroup/*/init/cgroup.procs; do
     if [ -f "$procs" ]; then echo 0 > "$procs"; fi
@@ -161,7 +162,7 @@ impl Space {
         run::output(Command::new(&words[0]).args(&words[1..]).args(command)).map(drop)
     }
 
-    /// Ends everything inside and keeps what is on disk.
+    /// Kills every process inside, and keeps the files on disk.
     pub(super) fn power_off(&self) -> Result<(), Error> {
         self.run(&["sh", "-c", POWER_OFF])
     }
@@ -169,7 +170,7 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        // `unshare` takes the first process with it, and that one everything inside.
+        // The first process ends with `unshare`, and every process inside ends with the first.
         let _ = self.first.kill();
         let _ = until("the end of the node's processes", DEADLINE, || {
             if runs(self.pid) { Err(Wait::NotYet("still running".into())) } else { Ok(()) }
@@ -177,12 +178,11 @@ impl Drop for Space {
     }
 }
 
-/// The name of the node's cgroups, whose removal is seen to: nothing else would
-/// remove them.
+/// Creates the name of the node's cgroups, and registers their removal, which is not automatic.
 fn cgroup(dir: &RunDir, id: &str) -> Result<String, Error> {
     let name = format!("image-swap-{id}");
     let all = format!("find /sys/fs/cgroup -depth -type d -path '*/{name}*'");
-    // What is still dying keeps its group.
+    // A process that has not quite ended keeps its group.
     dir.undo(&format!(
         "for _ in $(seq 50); do {all} -exec rmdir {{}} +; [ -z \"$({all})\" ] && break; sleep 0.1; done"
     ))?;

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 pub mod media {
     /// An index of manifests, one for each platform.
     pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-    /// A manifest.
+    /// The media type of a manifest.
     pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-    /// An image's configuration.
+    /// The media type of an image's configuration.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
     /// A layer as it is.
     pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-    /// A compressed layer.
+    /// The media type of a compressed layer.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 }
 
@@ -34,33 +34,33 @@ impl Blob {
         Self { kind, bytes, digest }
     }
 
-    /// A document.
+    /// Creates a blob from a JSON document.
     pub fn json(kind: &'static str, document: &Value) -> Self {
         Self::new(kind, document.to_string().into_bytes())
     }
 
-    /// Its media type.
+    /// Returns the media type.
     pub const fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// `sha256:…`.
+    /// Returns the digest, `sha256:…`.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// What names it in another document.
+    /// Returns the descriptor, by which another document refers to the blob.
     pub fn descriptor(&self) -> Value {
         json!({ "mediaType": self.kind, "digest": self.digest, "size": self.bytes.len() })
     }
 }
 
-/// `sha256:…` of some bytes.
+/// Returns the digest of `bytes`, `sha256:…`.
 pub fn digest_of(bytes: &[u8]) -> String {
     let mut name = "sha256:".to_owned();
     for byte in digest(&SHA256, bytes).as_ref() {

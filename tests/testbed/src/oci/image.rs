@@ -10,11 +10,11 @@ use super::{
     platform::Platform,
 };
 
-/// The byte of a gzip header that would tell where it was made: unknown (RFC 1952).
+/// The system in a gzip header: unknown (RFC 1952), so that the build machine does not matter.
 const SYSTEM: u8 = 255;
 
-/// What a container of the image runs: the `config` of its configuration
-/// (`Entrypoint`, `Cmd`, `Env`, `User`, `Labels`, …).
+/// The process of a container of the image: the `config` of its configuration (`Entrypoint`, `Cmd`,
+/// `Env`, `User`, `Labels`, …).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runs(pub Value);
 
@@ -29,14 +29,14 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image whose layer is the archive `tar` as it is.
+    /// Creates an image whose layer is the archive `tar`, uncompressed.
     pub fn plain(platform: Platform, tar: Vec<u8>, runs: Runs) -> Self {
         let (diff, unpacked) = (digest_of(&tar), tar.len());
         Self::of(platform, Blob::new(media::LAYER, tar), (&diff, unpacked), runs, &BTreeMap::new())
     }
 
-    /// An image whose layer is the archive `tar`, compressed as well as gzip can;
-    /// the manifest bears `annotations`.
+    /// Creates an image whose layer is the archive `tar`, compressed by gzip at the best level. The
+    /// manifest has `annotations`.
     pub fn compressed(
         platform: Platform,
         tar: &[u8],
@@ -74,37 +74,37 @@ impl Image {
         Self { platform, layer, config, manifest, unpacked }
     }
 
-    /// What it runs on.
+    /// Returns the operating system and processor of the image.
     pub const fn platform(&self) -> &Platform {
         &self.platform
     }
 
-    /// The one layer.
+    /// Returns the only layer.
     pub const fn layer(&self) -> &Blob {
         &self.layer
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub const fn config(&self) -> &Blob {
         &self.config
     }
 
-    /// The manifest, by whose digest it is pulled.
+    /// Returns the manifest, by whose digest the image is pulled.
     pub const fn manifest(&self) -> &Blob {
         &self.manifest
     }
 
-    /// Bytes of the layer before compression.
+    /// Returns the size of the uncompressed layer in bytes.
     pub const fn unpacked(&self) -> usize {
         self.unpacked
     }
 }
 
-/// Deterministic: no time, no name, no system in the header.
+/// Compresses `bytes` reproducibly: the header contains no time, name or system.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let header = GzBuilder::new().mtime(0).operating_system(SYSTEM);
     let mut packed = header.write(Vec::new(), Compression::best());
-    // A vector takes everything: neither can fail.
+    // Writes to a vector cannot fail.
     let _ = packed.write_all(bytes);
     packed.finish().unwrap_or_default()
 }
@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_digest_and_other_input_another_one() {
+    fn digest_depends_only_on_input() {
         assert_eq!(image(b"one"), image(b"one"));
         assert_ne!(image(b"one").manifest().digest(), image(b"two").manifest().digest());
     }
 
     #[test]
-    fn the_layer_unpacks_to_what_the_configuration_names() {
+    fn unpacked_layer_has_the_configured_digest() {
         let image = image(b"some bytes");
         let mut unpacked = Vec::new();
         GzDecoder::new(image.layer().bytes()).read_to_end(&mut unpacked).unwrap();
@@ -143,9 +143,9 @@ mod tests {
         assert_eq!(manifest["annotations"]["a"], "b");
     }
 
-    /// The header's time is at 4..8, the system at 9 (RFC 1952).
+    /// Checks the header, which has the time at 4..8 and the system at 9 (RFC 1952).
     #[test]
-    fn the_compressed_layer_tells_neither_when_nor_where_it_was_made() {
+    fn compressed_layer_has_neither_time_nor_system() {
         let header = gzip(b"bytes");
         assert_eq!(header[3..8], [0; 5]);
         assert_eq!(header[9], SYSTEM);

@@ -25,8 +25,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// An index over `images`, in the order of their platforms, with
-    /// `annotations`.
+    /// Creates an index over `images`, sorted by platform, with `annotations`.
     pub fn new(mut images: Vec<Image>, annotations: &BTreeMap<&str, String>) -> Self {
         images.sort_by(|one, other| one.platform().cmp(other.platform()));
         let entry = |image: &Image| {
@@ -45,18 +44,18 @@ impl Layout {
         Self { images, index: Blob::json(media::INDEX, &index) }
     }
 
-    /// The images, in the order of their platforms.
+    /// Returns the images, sorted by platform.
     pub fn images(&self) -> &[Image] {
         &self.images
     }
 
-    /// The index, by whose digest all of it is pulled.
+    /// Returns the index, by whose digest the whole layout is pulled.
     pub const fn index(&self) -> &Blob {
         &self.index
     }
 
-    /// The files of a layout by their paths. Whoever imports it finds the index
-    /// as `name` (of a tag, say).
+    /// Returns the files of a layout by their paths. Programs that import it find the index as
+    /// `name`, such as a tag.
     pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         let mut root = self.index.descriptor();
         root["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
@@ -69,23 +68,23 @@ impl Layout {
         files
     }
 
-    /// Writes a layout into the directory `to`, in place of what a layout there
-    /// held; what else is there is left alone.
+    /// Writes a layout into the directory `to`. It replaces the files of an earlier layout, and
+    /// keeps other files.
     ///
     /// # Errors
-    /// What the system says, with the path.
+    /// The error of the system, with the path.
     pub fn write(&self, to: &Path, name: &str) -> io::Result<()> {
-        let told = |path: PathBuf| {
+        let with_path = |path: PathBuf| {
             move |error: io::Error| io::Error::other(format!("{}: {error}", path.display()))
         };
         let blobs = to.join("blobs/sha256");
         if blobs.exists() {
-            fs::remove_dir_all(&blobs).map_err(told(blobs.clone()))?;
+            fs::remove_dir_all(&blobs).map_err(with_path(blobs.clone()))?;
         }
-        fs::create_dir_all(&blobs).map_err(told(blobs))?;
+        fs::create_dir_all(&blobs).map_err(with_path(blobs))?;
         for (path, bytes) in self.files(name) {
             let path = to.join(path);
-            fs::write(&path, bytes).map_err(told(path))?;
+            fs::write(&path, bytes).map_err(with_path(path))?;
         }
         Ok(())
     }
@@ -117,7 +116,7 @@ impl Image {
     }
 }
 
-/// The files that lead to `root`, a descriptor.
+/// Returns the files that lead to `root`, a descriptor.
 fn of_root(root: &Value) -> BTreeMap<String, Vec<u8>> {
     let top = json!({ "schemaVersion": 2, "mediaType": media::INDEX, "manifests": [root] });
     let (marker, content) = MARKER;
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_in_which_images_were_given_does_not_matter() {
+    fn order_of_images_does_not_matter() {
         let mut images = layout().images;
         images.reverse();
         assert_eq!(Layout::new(images, &BTreeMap::new()), layout());
@@ -162,7 +161,7 @@ mod tests {
 
     /// Walks the files as a reader does, from `index.json` to the layers.
     #[test]
-    fn every_descriptor_leads_to_a_file_of_that_digest_and_size() {
+    fn descriptors_match_files_by_digest_and_size() {
         let files = layout().files("1");
         let mut found = vec!["index.json".to_owned(), "oci-layout".to_owned()];
         let mut open: Vec<Value> = vec![serde_json::from_slice(&files["index.json"]).unwrap()];
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_layout_held_before_is_replaced() {
+    fn earlier_layout_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
         fs::write(dir.path().join("blobs/sha256/old"), "").unwrap();

@@ -1,5 +1,5 @@
 //! OCI images as bytes: tar archives, blobs, manifests, an index, a layout on
-//! disk. The same input gives the same digest.
+//! disk. The same input results in the same digest.
 //!
 //! Sources: the OCI image specification (`manifest.md`, `image-index.md`,
 //! `config.md`, `layer.md`, `image-layout.md`, `annotations.md`).

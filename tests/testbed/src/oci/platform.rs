@@ -1,4 +1,4 @@
-//! What a program runs on.
+//! Operating system and processor of a program.
 
 use std::{fmt, str::FromStr};
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 /// An operating system and a processor, in Go's names: `linux/amd64`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Platform {
-    /// `linux`.
+    /// The operating system, such as `linux`.
     pub os: String,
     /// `amd64`, `arm64`, …
     pub architecture: String,
 }
 
 impl Platform {
-    /// Linux on the processor that this program was compiled for.
+    /// Returns Linux with the processor that this program was compiled for.
     pub fn here() -> Self {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -24,7 +24,7 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned() }
     }
 
-    /// As an index names it.
+    /// Returns the platform in the form of an index.
     pub fn document(&self) -> Value {
         json!({ "os": self.os, "architecture": self.architecture })
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::Platform;
 
     #[test]
-    fn a_platform_is_an_operating_system_and_a_processor() {
+    fn platform_has_operating_system_and_processor() {
         let platform: Platform = "linux/arm64".parse().unwrap();
         assert_eq!(platform.to_string(), "linux/arm64");
         for wrong in ["arm64", "linux/", "/arm64", "linux/arm64/v8", "Linux/arm64"] {

@@ -1,4 +1,4 @@
-//! Tar archives (POSIX ustar) that depend on their content alone.
+//! Tar archives (POSIX ustar) that depend only on their content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

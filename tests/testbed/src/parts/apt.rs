@@ -60,8 +60,8 @@ impl Suite {
     }
 }
 
-/// apt with sources, lists, archives and a list of installed packages of its own. It
-/// reads the machine's proxy settings.
+/// apt with private sources, lists, archives and list of installed packages. It uses the
+/// machine's proxy settings.
 #[derive(Debug)]
 pub(super) struct Apt {
     options: Vec<String>,
@@ -172,7 +172,7 @@ mod tests {
     use super::Suite;
 
     #[test]
-    fn every_source_names_the_keys_that_sign_it() {
+    fn sources_name_their_signing_keys() {
         for suite in [Suite::Bookworm, Suite::BookwormArm64, Suite::Trixie] {
             for line in suite.sources().lines() {
                 assert!(line.contains(" [signed-by=/usr/share/keyrings/"), "{line}");

@@ -17,7 +17,7 @@ use crate::{error::Error, run};
 /// The file of a cache entry that holds the version of the Go compiler.
 const COMPILER: &str = "go-version";
 
-/// A stand-in for pkg-config that knows libseccomp alone. The machine needs neither
+/// A replacement for pkg-config that knows only libseccomp. The machine needs neither
 /// the tool nor the library.
 const PKG_CONFIG: &str = r"#!/bin/sh
 for word; do

@@ -20,7 +20,7 @@ pub enum Group {
     ApiServerAndHelm,
     /// A node, a control plane, a registry, Helm.
     Cluster,
-    /// The same, and a second node with an old containerd.
+    /// A cluster with a second node, which has an old containerd.
     TwoNodes,
 }
 

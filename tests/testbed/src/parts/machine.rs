@@ -38,16 +38,16 @@ pub(super) struct Permission<'a> {
     pub(super) install: bool,
 }
 
-/// The machine, its cache, and what may be done to them.
+/// The machine, its cache, and the permissions to change them.
 pub(super) struct Machine<'a> {
     pub(super) cache: Cache,
     permission: Option<Permission<'a>>,
-    /// One for each suite, made at first use.
+    /// One apt for each suite, created at first use.
     apt: [OnceCell<(RunDir, Apt)>; SUITES],
 }
 
 impl<'a> Machine<'a> {
-    /// Opens the cache. Without permission, missing parts are reported and nothing is
+    /// Opens the cache. Without permission, missing parts are reported and not
     /// obtained.
     pub(super) fn open(permission: Option<Permission<'a>>) -> Result<Self, Error> {
         Ok(Self { cache: Cache::open()?, permission, apt: Default::default() })

@@ -59,7 +59,7 @@ mod tests {
     use super::Minor;
 
     #[test]
-    fn minor_is_parsed_as_it_is_printed() {
+    fn printed_minor_is_parsed() {
         for minor in Minor::MATRIX {
             assert_eq!(minor.to_string().parse::<Minor>().unwrap(), minor);
         }

@@ -52,7 +52,7 @@ pub struct Setup<'a> {
     pub kubernetes: Vec<Minor>,
 }
 
-/// All programs, by what needs them. A missing group reports the reason when it is used.
+/// All programs, grouped by their use. A missing group reports the reason when it is used.
 #[derive(Debug)]
 pub struct Parts {
     minor: Minor,
@@ -159,7 +159,7 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Finds the parts in the cache. Builds, downloads and installs nothing.
+    /// Finds the parts in the cache. Does not build, download or install any.
     ///
     /// `IMAGE_SWAP_KUBERNETES` chooses the Kubernetes version.
     ///
@@ -389,7 +389,7 @@ impl Parts {
     }
 }
 
-/// Prints which modules are about to be built, and at what cost.
+/// Prints the modules that will be built, and the expected cost.
 fn announce(
     builder: &Builder<'_, '_>,
     cache: &Cache,

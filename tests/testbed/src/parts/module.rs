@@ -1,7 +1,7 @@
 //! Parts that are built from Go modules: one row for each.
 //!
 //! A row names a folder below `tests/testbed/modules`. Versions are in the folder's module
-//! file alone; `go.sum` pins every byte of what is downloaded.
+//! file alone; `go.sum` pins every downloaded byte.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ pub(super) struct Module {
     /// Linker variables that hold the version. `{v}` is `v1.2.3`, `{n}` is `1.2.3`,
     /// `{minor}` is `2`.
     variables: &'static [&'static str],
-    /// Build tags.
+    /// The build tags of the module; empty without any.
     pub(super) tags: &'static str,
     /// True if the program links C code statically (libseccomp).
     pub(super) links_seccomp: bool,
@@ -41,7 +41,7 @@ pub(super) struct Module {
     pub(super) megabytes: u64,
 }
 
-/// The parts that every Kubernetes version shares.
+/// Returns the parts that every Kubernetes version shares.
 pub(super) fn shared() -> Vec<Module> {
     vec![
         etcd(),
@@ -72,7 +72,7 @@ fn module(name: &'static str, upstream: &'static str) -> Module {
     }
 }
 
-/// The programs of Kubernetes, in one file.
+/// Returns the programs of Kubernetes, which share one module file.
 pub(super) fn kubernetes(minor: Minor) -> Module {
     Module {
         name: format!("kubernetes-{minor}"),
@@ -187,8 +187,8 @@ pub(super) fn helm4() -> Module {
     }
 }
 
-/// Helm 3. Its releases set the Kubernetes version that templates see with linker
-/// variables: without them `helm template` renders for Kubernetes 1.20.
+/// Returns the module of Helm 3. Linker variables set the Kubernetes version that templates see:
+/// without them `helm template` renders for Kubernetes 1.20.
 pub(super) fn helm3() -> Module {
     Module {
         programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn older_minor_is_built_from_its_own_module_file() {
+    fn older_minor_has_its_own_module_file() {
         let flags = kubernetes(Minor::OLDEST).flags().unwrap();
         assert!(flags.contains(&"-modfile=1.33/go.mod".to_owned()), "{flags:?}");
         assert!(flags.last().unwrap().contains("gitMinor=33"), "{flags:?}");

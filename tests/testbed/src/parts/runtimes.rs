@@ -18,7 +18,7 @@ pub struct RuntimeParts {
     pub strace: Program,
 }
 
-/// One containerd.
+/// A containerd of one version.
 #[derive(Clone, Debug)]
 pub struct Containerd {
     /// The program; `ctr` is beside it.
@@ -30,7 +30,7 @@ pub struct Containerd {
 /// A program, and the directories of shared libraries that the machine may lack.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The program.
+    /// The path of the program.
     pub path: PathBuf,
     /// A value for `LD_LIBRARY_PATH`.
     pub libraries: String,

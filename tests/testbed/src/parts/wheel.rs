@@ -14,7 +14,7 @@ use crate::{cache::Cache, error::Error, run};
 pub struct Wheel {
     /// The name of the package.
     pub name: &'static str,
-    /// The version.
+    /// The version of the package.
     pub version: &'static str,
     /// The hashes of the files that may be unpacked, one for each processor:
     /// `sha256:` and 64 digits.
@@ -35,8 +35,7 @@ impl Wheel {
         self.unpack(cache, progress)
     }
 
-    /// Does the work of [`obtain`](Self::obtain) for a caller that holds the cache's
-    /// [`lock`](Cache::lock).
+    /// Performs [`obtain`](Self::obtain) for a caller that holds the cache's [`lock`](Cache::lock).
     ///
     /// # Errors
     /// As for [`obtain`](Self::obtain).
@@ -89,7 +88,7 @@ impl Wheel {
 /// `whole`. Temporary files are made in `work`.
 ///
 /// pip reads the machine's configuration, since a company may serve PyPI at another
-/// address. Settings that change where files are written are overridden.
+/// address. Settings that change the place of written files are overridden.
 fn install(requirement: &Path, whole: &Path, work: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--require-hashes", "--no-deps", "--no-compile"]);

@@ -1,11 +1,11 @@
-//! What was asked of a registry.
+//! The requests that a registry has answered.
 
 /// One answered request, from the registry's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     /// `GET`, `HEAD`, `PUT`, …
     pub method: String,
-    /// Path and query.
+    /// Path and query of the request.
     pub path: String,
     /// The status code of the answer.
     pub status: u16,
@@ -36,7 +36,7 @@ mod tests {
     const LINE: &str = r#"127.0.0.1 - - [22/Nov/2026:10:00:00 +0000] "GET /v2/a/manifests/1 HTTP/1.1" 200 739 "" "containerd/1.6.20""#;
 
     #[test]
-    fn a_line_tells_who_asked_for_what() {
+    fn line_has_user_and_request() {
         let logged = parse(&format!("{LINE}\n"));
         assert_eq!(
             logged,
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_being_written_is_left_out() {
+    fn incomplete_line_is_omitted() {
         assert_eq!(parse(&format!("{LINE}\n{}", &LINE[..60])).len(), 1);
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     wait::{Wait, until},
 };
 
-/// How long the registry may take until it answers.
+/// The longest time until the registry answers.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The options of a registry.
@@ -40,14 +40,13 @@ pub struct RegistryOptions {
     /// The URL of the registry whose images this one pulls through and keeps; `None`
     /// for a registry that takes pushes.
     pub upstream: Option<String>,
-    /// Its certificate; plain HTTP without.
+    /// The certificate of the registry; `None` for plain HTTP.
     pub tls: Option<Identity>,
     /// The certificate of the authority that signed [`tls`](Self::tls), PEM.
     pub authority: Option<String>,
-    /// The name it is called by, if not the address at which it listens: whoever
-    /// calls it must resolve the name so.
+    /// The name in image references, which clients must resolve; `None` for the listening address.
     pub host: Option<String>,
-    /// Who may use it; anyone without.
+    /// The only accepted credentials; `None` admits every client.
     pub credentials: Option<Credentials>,
 }
 
@@ -64,16 +63,16 @@ pub enum RegistryVersion {
 /// A user of a registry.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The name.
+    /// The user name.
     pub username: String,
     /// The password.
     pub password: String,
 }
 
-/// A running registry. It listens on one loopback address alone.
+/// A running registry. It listens on only one loopback address.
 #[derive(Debug)]
 pub struct Registry {
-    // Dropped in this order: the process before what it uses.
+    // Dropped in this order: the process before the parts that it uses.
     process: Process,
     client: Client,
     authority: Option<String>,
@@ -93,16 +92,16 @@ impl Registry {
     /// Starts it on a random port of 127.0.0.1, and returns when it answers.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if a part is missing; what the registry said if it
-    /// does not come up.
+    /// [`Error::Unavailable`] if a part is missing; the output of the registry if it does not
+    /// start.
     pub fn start(parts: &Parts, options: &RegistryOptions) -> Result<Self, Error> {
         let port = Port::reserve()?;
         let listens = (Ipv4Addr::LOCALHOST, port.number()).into();
         Ok(Self { _port: Some(port), ..Self::start_at(parts, options, listens)? })
     }
 
-    /// Starts it at `listens` (a loopback address of the test's own, say, on port
-    /// 443, which names without a port mean), and returns when it answers.
+    /// Starts it at `listens`, and returns when it answers. A loopback address of the test's own
+    /// permits port 443, which names without a port mean.
     ///
     /// # Errors
     /// The program is missing, or the registry does not answer.
@@ -157,7 +156,7 @@ impl Registry {
             client: Client {
                 authority: authority_file,
                 local: Some(format!("{host}:{}:{}", listens.port(), listens.ip())),
-                // Whoever does not say so is shown no index.
+                // Without these types the registry returns no index.
                 headers: vec![("Accept", format!("{}, {}, */*", media::INDEX, media::MANIFEST))],
                 ..Client::default()
             },
@@ -177,7 +176,7 @@ impl Registry {
     /// Starts it if it was stopped, and waits until it answers.
     ///
     /// # Errors
-    /// It ended by itself, or does not answer in time.
+    /// The registry ended unexpectedly, or does not answer in time.
     pub fn wait_ready(&mut self) -> Result<(), Error> {
         self.process.start()?;
         let url = self.url("/v2/");
@@ -208,8 +207,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Host and port, as image references begin; without the port that HTTPS
-    /// means anyway.
+    /// Returns host and port, as at the start of image references. The default port of HTTPS is
+    /// omitted.
     pub fn address(&self) -> String {
         match (self.scheme, self.listens.port()) {
             ("https", 443) => self.host.clone(),
@@ -217,7 +216,7 @@ impl Registry {
         }
     }
 
-    /// Where it listens, whatever it is called.
+    /// Returns the listening address, which may differ from the name.
     pub const fn listens(&self) -> SocketAddr {
         self.listens
     }
@@ -227,20 +226,20 @@ impl Registry {
         self.authority.as_deref()
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub const fn scheme(&self) -> &'static str {
         self.scheme
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address())
     }
 
-    /// One request with someone's name and password.
+    /// Sends one request with these credentials.
     ///
     /// # Errors
-    /// There was no answer. Any answer is one, whatever its status.
+    /// There was no response. A response with any status is returned.
     pub fn request_as(
         &self,
         credentials: &Credentials,
@@ -251,7 +250,7 @@ impl Registry {
         Client { user, ..self.client.clone() }.request(method, &self.url(path), None)
     }
 
-    /// Every request it has answered, in order.
+    /// Returns every request that the registry has answered, in order.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -262,17 +261,17 @@ impl Registry {
         Ok(access_log::parse(&text))
     }
 
-    /// The file with a line for every request, in the combined log format.
+    /// Returns the file with a line for every request, in the combined log format.
     pub fn access_log(&self) -> PathBuf {
         self.dir.path().join(ACCESS)
     }
 
-    /// Its process, for tests that hurt it.
+    /// Returns the process, for tests that stop or kill it.
     pub const fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Its process, to be looked at.
+    /// Returns the process for inspection.
     pub const fn running(&self) -> &Process {
         &self.process
     }
@@ -288,8 +287,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The only hash that the registry takes. The C library knows it, and perl,
-/// which every Debian has, asks the C library. Cheap rounds: it is a test.
+/// Computes the only password hash that the registry accepts. perl, which every Debian has, calls
+/// the C library for it. The cost is the lowest one, because this is a test.
 fn bcrypt(password: &str) -> Result<String, Error> {
     let salt = format!("$2b$04${:022x}", random());
     let program = "local $/; print crypt(<STDIN>, $ARGV[0]) // exit 1";

@@ -9,7 +9,7 @@ use super::Registry;
 use crate::{error::Error, image::Image, product::Product};
 
 impl Registry {
-    /// Pushes an image as `repository:tag` and gives the reference to pull it
+    /// Pushes an image as `repository:tag` and returns the reference to pull it
     /// by: `127.0.0.1:PORT/repository:tag`.
     ///
     /// # Errors

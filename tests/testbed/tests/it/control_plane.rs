@@ -86,7 +86,7 @@ fn api_server_calls_webhook_by_loopback_url() -> Outcome {
 pub(crate) const CONFIGURATIONS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
-/// A webhook for pods in the namespace `hooked`.
+/// Returns a webhook for pods in the namespace `hooked`.
 pub(crate) fn webhook(client: &Value) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",

@@ -16,7 +16,7 @@ use crate::{Outcome, parts, traces};
 /// Marks the process that the test kills.
 const VICTIM: &str = "IMAGE_SWAP_TESTBED_VICTIM";
 
-/// The body of the process that the next test kills. It does nothing by itself.
+/// Starts servers and files, and waits until the next test kills it. Alone it does nothing.
 #[test]
 fn victim() -> Outcome {
     if env::var_os(VICTIM).is_none() {

@@ -22,14 +22,14 @@ fn parts() -> &'static Parts {
 /// Returns the traces of a node on the machine: its link, its rules, one of its cgroups.
 fn traces(node: &str) -> Vec<String> {
     let id = node.trim_start_matches("node-");
-    let said = |program: &str, arguments: &[&str]| {
+    let output_of = |program: &str, arguments: &[&str]| {
         let out = Command::new(program).args(arguments).output().unwrap();
         String::from_utf8(out.stdout).unwrap()
     };
-    let cgroups = said("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}")]);
+    let cgroups = output_of("find", &["/sys/fs/cgroup", "-type", "d", "-name", &format!("*{id}")]);
     let all = [
-        said("ip", &["-oneline", "link", "show", "type", "veth"]),
-        said("iptables-save", &["-t", "nat"]),
+        output_of("ip", &["-oneline", "link", "show", "type", "veth"]),
+        output_of("iptables-save", &["-t", "nat"]),
         cgroups.lines().next().unwrap_or_default().to_owned(),
     ];
     all.iter()
@@ -39,7 +39,7 @@ fn traces(node: &str) -> Vec<String> {
         .collect()
 }
 
-/// Prints a step past the test harness, which shows output of failed tests alone.
+/// Prints a step past the test harness, which shows only the output of failed tests.
 fn announce(step: &str) {
     let _ = writeln!(std::io::stderr(), "{step}");
 }

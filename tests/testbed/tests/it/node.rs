@@ -13,7 +13,7 @@ use crate::{
     parts, traces,
 };
 
-/// How long a pod may take on a busy machine.
+/// The longest time for a pod on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(3);
 
 fn pod(name: &str, node: &str, image: &str) -> Value {
@@ -190,7 +190,7 @@ fn product(root: &Path) -> Result<Product, Box<dyn Error>> {
     Ok(Product::find(root)?)
 }
 
-/// A pod of each node serves; the other node's pod, the machine and a Service reach it.
+/// Connects to a pod of each node: from the other node's pod, from the machine, and by a Service.
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn nodes_of_two_ages_reach_each_other() -> Outcome {

@@ -17,7 +17,7 @@ fn credentials(password: &str) -> Credentials {
 
 #[test]
 #[ignore = "needs the registry: cargo xtask test"]
-fn push_is_logged_and_named_by_host_and_port() -> Outcome {
+fn push_is_logged_with_host_and_port() -> Outcome {
     let (registry, image) = start(&RegistryOptions::default())?;
     let reference = registry.push("library/app", "1.0", &image)?;
     assert_eq!(reference, format!("{}/library/app:1.0", registry.address()));

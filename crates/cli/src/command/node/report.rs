@@ -145,7 +145,7 @@ fn files(plan: &HostPlan) -> String {
     format!("{} to change", counted(count, "file"))
 }
 
-/// The word for an outcome.
+/// Returns the word for an outcome in JSON.
 pub(super) const fn name(outcome: PlanOutcome) -> &'static str {
     match outcome {
         PlanOutcome::InPlace => "in-place",
@@ -155,7 +155,7 @@ pub(super) const fn name(outcome: PlanOutcome) -> &'static str {
     }
 }
 
-/// The word for a state.
+/// Returns the word for a state in JSON.
 pub(super) const fn state(state: FileState) -> &'static str {
     match state {
         FileState::InPlace => "in-place",

@@ -104,9 +104,9 @@ fn doubted(
 
 fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -> String {
     let rules = declaration.rules().rules().len();
-    let told = plan.rows.len();
+    let hosts = plan.rows.len();
     format!(
-        "{}: expected a rule for a registry, found none among {rules}; {} is configured for {told} hosts",
+        "{}: expected a rule for a registry, found none among {rules}; {} is configured for {hosts} hosts",
         styled(BAD, "error"),
         seen.observed.runtime
     )

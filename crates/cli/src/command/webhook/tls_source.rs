@@ -69,7 +69,7 @@ impl ServingCertificate {
         let file = authority.certificate_file();
         shown.push(format!("listening on {}", url(address)));
         shown.push(format!("CA certificate (self-signed): {}", file.display()));
-        // On a line of its own, to be pasted whole.
+        // The command has a whole line, so that it can be pasted.
         shown.push("try it:".to_owned());
         shown.push(curl_example(&file, address));
         let renewals = renew(

@@ -106,8 +106,8 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
 }
 
 impl ForeignFiles<'_, '_> {
-    /// Collects the files of what was `rendered`, with what they keep of other files. Returns
-    /// the `server` of each host that was kept.
+    /// Collects the `rendered` files, with settings that they keep of other tools' files. Returns
+    /// the kept `server` of each host.
     fn files(
         &mut self,
         desired: &DesiredConfig<'_>,
@@ -116,7 +116,7 @@ impl ForeignFiles<'_, '_> {
         let mut servers = BTreeMap::new();
         let Some(below) = self.directories.first() else { return Ok(servers) };
         for file in &rendered.files {
-            if let Some((case, found)) = foreign_files::left_as_it_is(desired, self, file) {
+            if let Some((case, found)) = foreign_files::skip_reason(desired, self, file) {
                 self.changes.note_case(case, &found);
                 continue;
             }
@@ -145,7 +145,7 @@ impl ForeignFiles<'_, '_> {
     }
 }
 
-/// The directories whose hosts matter, and what is in them.
+/// Returns the paths that have to be read: directories with declared hosts, and their entries.
 pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     let files = &observed.files;
     let mut unseen = Vec::new();
@@ -153,7 +153,7 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     if let Ok(sources) = imports::read(observed) {
         let registry = EffectiveRegistry::new(&sources, observed);
         directories.extend(registry.directories());
-        // What the tables of config.toml name becomes part of files below these.
+        // Hosts in tables of config.toml get files below these directories.
         for (host, spot) in &registry.tls {
             let source = sources.iter().find(|source| source.path == spot.path);
             let path = ["plugins", spot.plugin, "registry", "configs", host, "tls"];
@@ -188,7 +188,7 @@ pub(super) fn unread_paths(observed: &ObservedHost) -> Vec<HostPath> {
     unseen
 }
 
-/// The files, without credentials if those go elsewhere.
+/// Renders the files of all hosts; `anonymous` omits credentials, which then go to config.toml.
 fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
     let options = desired.options();
     let mut declaration = Cow::Borrowed(desired.declaration);
@@ -196,7 +196,7 @@ fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
         registry.username = Credential::default();
     }
     let mut rendered = CONTAINERD.render(&declaration, options);
-    // The credential goes elsewhere, and there plain HTTP leaves it out too.
+    // The credential goes to config.toml, which omits it for plain HTTP too.
     if anonymous && CONTAINERD.render(desired.declaration, options).notes.contains(&OVER_HTTP) {
         rendered.notes.push(OVER_HTTP);
     }

@@ -1,4 +1,4 @@
-//! Files of other tools below `certs.d`: what the files of image-swap keep of them.
+//! Files of other tools below `certs.d`, and their settings that image-swap's files keep.
 //!
 //! A `hosts.toml` of image-swap replaces the mirrors of another tool's file. Certificates,
 //! client certificates, `skip_verify`, headers and another `server` are kept, since a host
@@ -25,7 +25,7 @@ use crate::{
 pub(super) const HOSTS: &str = "hosts.toml";
 /// The directory for all hosts without one.
 const DEFAULT: &str = "_default";
-/// Where Docker Hub's registry answers.
+/// The host at which Docker Hub's registry answers.
 const HUB: &str = "registry-1.docker.io";
 /// Names by which files call Docker Hub.
 const HUB_NAMES: [&str; 3] = ["docker.io", "index.docker.io", HUB];
@@ -37,7 +37,7 @@ struct ForeignHosts {
     hosts: Vec<(String, HostSettings)>,
     /// The URL that is requested last; `None` if that is the registry itself.
     server: Option<String>,
-    /// The settings for `server`.
+    /// The settings of the host in `server`.
     root: HostSettings,
     /// Further keys for `server`, as TOML.
     more: Vec<(&'static str, String)>,
@@ -49,13 +49,13 @@ pub(super) struct ForeignFiles<'a, 'o> {
     pub(super) changes: &'a mut PlanBuilder<'o>,
     /// The directories of `config_path`, in the order in which containerd searches them.
     pub(super) directories: &'a [HostPath],
-    /// The `tls` tables of config.toml that leave it, by host.
+    /// The `tls` tables that an edit removes from config.toml, by host.
     pub(super) tls: &'a BTreeMap<String, HostSettings>,
     /// The registry whose declared credentials are in config.toml instead of a header.
     pub(super) authorized: Option<&'a Registry>,
 }
 
-/// A `hosts.toml` of image-swap, with what it keeps.
+/// A `hosts.toml` of image-swap, with the settings that it keeps.
 pub(super) struct KeptHosts {
     pub(super) text: String,
     /// True if a header was kept: it may be a credential.
@@ -65,7 +65,7 @@ pub(super) struct KeptHosts {
 }
 
 impl ForeignFiles<'_, '_> {
-    /// Returns `text`, the `hosts.toml` of `name`, with what it keeps of other files.
+    /// Adds the kept settings of other files to `text`, the `hosts.toml` of `name`.
     ///
     /// # Errors
     /// If other files contradict each other, or name files that are missing.
@@ -111,7 +111,7 @@ impl ForeignFiles<'_, '_> {
         Ok(kept)
     }
 
-    /// Returns how the runtime will reach `host`, whose URL has `scheme`.
+    /// Returns the settings by which the runtime will reach `host`, whose URL has `scheme`.
     pub(super) fn contact(&self, scheme: &str, host: &str) -> Option<Contact> {
         let settings = self.direct(scheme, host).ok()?;
         Some(self.contact_of(host, &settings))
@@ -127,7 +127,7 @@ impl ForeignFiles<'_, '_> {
             .find(|directory| !layout::names(self.changes, self.observed, directory).is_empty())
     }
 
-    /// Keeps what was requested last, and its settings.
+    /// Keeps the registry that was requested last, and its settings.
     fn upstream(&mut self, name: &str, kept: &mut KeptHosts) -> Result<(), PlanRefusal> {
         let host = registry_of(name);
         let foreign = self.foreign(name).filter(|_| !self.tls.contains_key(host));
@@ -140,7 +140,7 @@ impl ForeignFiles<'_, '_> {
             return self.put(kept, name, &[], &["https://", host].concat(), settings);
         }
         let url = foreign.server.clone().unwrap_or_default();
-        // Set in reverse: each key comes to stand before the others.
+        // Set in reverse: each key is inserted before the others.
         for (key, value) in foreign.more.iter().rev() {
             kept.set(name, &[key], value)?;
         }
@@ -224,7 +224,7 @@ impl ForeignFiles<'_, '_> {
         }
     }
 
-    /// Returns the settings for `host` where no `hosts.toml` of `name` is in force: those of
+    /// Returns the settings for `host` without a `hosts.toml` of `name` in force: those of
     /// config.toml, which exclude files below `certs.d`, else the certificates there.
     fn without_file(&self, host: &str, name: &str) -> HostSettings {
         match (self.tls.get(host), self.directory(name)) {
@@ -363,7 +363,7 @@ impl ForeignHosts {
         all.map(|((scheme, _), settings)| (scheme.to_owned(), settings)).collect()
     }
 
-    /// True if the registry of `name` itself is requested last.
+    /// Returns true if the registry of `name` itself is requested last.
     fn is_default(&self, name: &str) -> bool {
         self.server.as_deref().is_none_or(|url| {
             let (scheme, host) = host_of(url);
@@ -447,9 +447,9 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Returns why no file of image-swap goes beside the files of another tool for a target: they
-/// hold what direct requests need, and nothing is declared instead.
-pub(super) fn left_as_it_is(
+/// Returns the reason why image-swap writes no file beside another tool's files for a target.
+/// Those files contain settings for direct requests, and the declaration has none.
+pub(super) fn skip_reason(
     desired: &DesiredConfig<'_>,
     others: &ForeignFiles<'_, '_>,
     file: &render::RenderedFile,

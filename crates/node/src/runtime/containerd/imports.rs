@@ -1,7 +1,7 @@
-//! The files of containerd's configuration: the main one and what it imports.
+//! The files of containerd's configuration: the main one and its imports.
 //!
 //! Source: containerd, `cmd/containerd/server/config/config.go`, `LoadConfig` and
-//! `resolveImports`; what each version makes of them was run.
+//! `resolveImports`. The behaviour of each version was tested with the real program.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub(super) struct PlanInput<'a, 'o> {
     pub(super) changes: PlanBuilder<'o>,
 }
 
-/// One file.
+/// One file of the configuration.
 pub(super) struct ConfigFile<'a> {
     pub(super) path: HostPath,
     pub(super) toml: Toml<'a>,
@@ -53,8 +53,8 @@ pub(super) fn without_us(observed: &ObservedHost, base: Option<&HostFile>) -> Ob
     without_us
 }
 
-/// The main file, if there is one, and all that it imports, in the order in
-/// which containerd reads them.
+/// Returns the main file, if there is one, and everything that it imports, in the order in which
+/// containerd reads them.
 pub(super) fn read(observed: &ObservedHost) -> Result<Vec<ConfigFile<'_>>, PlanRefusal> {
     let mut unseen = Vec::new();
     let mut sources = Vec::new();
@@ -136,7 +136,7 @@ const UNTRIED: Version = Version::new(2, 5, 0);
 /// The first version that migrates each imported file by itself, whatever its version.
 const MIGRATES_IMPORTS: Version = Version::new(2, 4, 0);
 
-/// Refuses what cannot be told at all.
+/// Refuses configurations whose version cannot be determined.
 pub(super) fn version_check(
     observed: &ObservedHost,
     sources: &[ConfigFile<'_>],

@@ -24,17 +24,18 @@ pub(super) struct MainFile<'a> {
     observed: &'a ObservedHost,
     /// Content without edits of image-swap; `None` for an absent file.
     base: Option<HostFile>,
-    /// Content with the edits.
+    /// The text with the edits.
     pub(super) text: String,
-    /// Configuration version.
+    /// The value of `version` in the file.
     pub(super) version: i64,
 }
 
 impl<'a> MainFile<'a> {
-    /// The file without us; one is made, and a version added, where there is none.
+    /// Returns the file without edits of image-swap. Creates an absent file, and adds an absent
+    /// version.
     ///
     /// # Errors
-    /// If it is of version 1 and not the same in version 2.
+    /// The file is of version 1, and would have another meaning in version 2.
     pub(super) fn new(
         observed: &'a ObservedHost,
         version: Version,
@@ -64,7 +65,7 @@ impl<'a> MainFile<'a> {
         Ok(this)
     }
 
-    /// The plugin whose table has the registries.
+    /// Returns the name of the plugin whose table contains the registries.
     pub(super) const fn plugin(&self) -> &'static str {
         if self.version == 2 { CRI } else { IMAGES }
     }
@@ -79,7 +80,7 @@ impl<'a> MainFile<'a> {
         Ok(())
     }
 
-    /// All that it says now.
+    /// Returns every value of the edited text, by its path.
     pub(super) fn leaves(&self) -> Result<Leaves, PlanRefusal> {
         let toml = Toml::parse(&self.text).map_err(|error| self.broken(error))?;
         Ok(toml.leaves())
@@ -94,7 +95,8 @@ impl<'a> MainFile<'a> {
         condition::UNREADABLE.refusal(format!("{}: {error}", self.observed.config))
     }
 
-    /// The file to write; the one that is there, if it says the same already.
+    /// Returns the file to write, and the file without edits. Keeps the present file if it has the
+    /// same values.
     pub(super) fn file(self, secret: bool) -> Result<(HostFile, Option<HostFile>), PlanRefusal> {
         let leaves = self.leaves()?;
         let now = self.observed.files.file(&self.observed.config);
@@ -104,9 +106,9 @@ impl<'a> MainFile<'a> {
             None => 0o644,
         };
         let text = now.and_then(|file| std::str::from_utf8(&file.bytes).ok());
-        let says = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
+        let present = text.and_then(|text| Toml::parse(text).ok()).map(|toml| toml.leaves());
         let bytes = match now {
-            Some(now) if says == Some(leaves) => now.bytes.clone(),
+            Some(now) if present == Some(leaves) => now.bytes.clone(),
             _ => self.text.into_bytes(),
         };
         Ok((HostFile { bytes, mode, owner: None }, self.base))
@@ -140,14 +142,15 @@ pub(super) struct ConfigPathEdit<'a> {
     pub(super) below: &'a HostPath,
     /// Settings that move to other files.
     pub(super) migrated: &'a Migrated,
-    /// Registry whose credentials the file holds; `None` without credentials.
+    /// The registry whose credentials the file contains; `None` without credentials.
     pub(super) credentials: Option<&'a declaration::Registry>,
-    /// The hosts that those are for.
+    /// The hosts that receive the credentials.
     pub(super) hosts: &'a [String],
 }
 
 impl ConfigPathEdit<'_> {
-    /// The edited file, and what it would be without us; `base` is that too.
+    /// Edits the main file, and returns it with its content without edits. `base` is that content
+    /// before.
     pub(super) fn of(
         &self,
         observed: &ObservedHost,
@@ -165,7 +168,7 @@ impl ConfigPathEdit<'_> {
             return Err(condition::RUNTIME_UNKNOWN.refusal(found));
         };
         let registry = EffectiveRegistry::new(sources, observed);
-        // What a later file says is said last; containerd 1 takes it whole.
+        // The last import wins; containerd 1 replaces the whole plugin table instead of merging.
         let whole = registry.drop_in.iter().filter(|_| version.major < 2);
         let set = registry.config_path.iter().map(|(_, spot)| &spot.path);
         let moved = migrated.spots.iter().map(|spot| &spot.path);
@@ -205,7 +208,7 @@ impl ConfigPathEdit<'_> {
     }
 }
 
-/// `path` decides what an edit of the main file would be for.
+/// Returns the refusal for `path`, which overrides an edit of the main file.
 pub(super) fn drop_in_refusal(observed: &ObservedHost, path: &HostPath) -> PlanRefusal {
     let config = &observed.config;
     let found = if observed.version.is_some_and(|version| version.major < 2) {

@@ -1,4 +1,4 @@
-//! What config.toml may not have beside `config_path`, said in `hosts.toml`.
+//! Moves settings that config.toml may not have beside `config_path` to `hosts.toml` files.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,20 +20,21 @@ use crate::{
     },
 };
 
-/// What leaves config.toml, and what says the same below `certs.d`.
+/// Settings that an edit removes from config.toml, and the files below `certs.d` that replace them.
 #[derive(Default)]
 pub(super) struct Migrated {
-    /// The tables that leave.
+    /// Paths of the removed tables.
     pub(super) paths: Vec<Path>,
-    /// Where they stand.
+    /// Locations of the removed settings.
     pub(super) spots: Vec<Location>,
-    /// Files, relative to `certs.d`.
+    /// The replacing files, by path relative to `certs.d`.
     pub(super) files: BTreeMap<String, HostFile>,
-    /// The settings of the `tls` tables that leave, by host.
+    /// The settings of the removed `tls` tables, by host.
     pub(super) tls: BTreeMap<String, HostSettings>,
 }
 
-/// What of `registry` has to leave; `hosts` have files of ours already.
+/// Plans the removal of settings of `registry` that cannot stay. `hosts` already have files of
+/// image-swap.
 pub(super) fn migrate(
     observed: &ObservedHost,
     sources: &[ConfigFile<'_>],
@@ -156,8 +157,8 @@ fn endpoints<'t>(toml: &'t Toml<'_>, spot: &Location, host: &str) -> Vec<&'t str
     toml.strings(&["plugins", spot.plugin, "registry", "mirrors", host, "endpoint"])
 }
 
-/// An endpoint of the mirrors table as a URL with its scheme, and its host; a path
-/// is used as it is there. Source: containerd 1.7, `addDefaultScheme`.
+/// Returns an endpoint of the mirrors table as a URL with scheme, and its host; `None` if
+/// `hosts.toml` cannot express it. The path is kept. Source: containerd 1.7, `addDefaultScheme`.
 fn url(endpoint: &str) -> Option<(String, &str)> {
     let (scheme, rest) = match endpoint.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
@@ -171,6 +172,6 @@ fn url(endpoint: &str) -> Option<(String, &str)> {
     let host = rest.split('/').next().unwrap_or_default();
     let odd =
         host.is_empty() || rest.contains(['?', '#', '@']) || rest.contains(char::is_whitespace);
-    // A bare slash means the root there, which hosts.toml has no words for.
+    // A bare slash means the root path, which hosts.toml cannot express.
     (!odd && rest.len() != host.len() + 1).then(|| ([scheme, "://", rest].concat(), host))
 }

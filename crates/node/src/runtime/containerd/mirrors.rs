@@ -96,7 +96,7 @@ pub(super) fn plan(input: PlanInput<'_, '_>) -> Result<HostPlan, PlanRefusal> {
     changes.plan_of(rendered, rows)
 }
 
-/// The version of containerd, if it takes the table.
+/// Returns the version of containerd, or a refusal if it does not support the table.
 fn version(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Version, PlanRefusal> {
     if desired.fallback == Fallback::Never {
         let found = format!("the form {} cannot express fallback never", desired.form);
@@ -126,8 +126,8 @@ fn lost(desired: &DesiredConfig<'_>, version: Version) -> Vec<&'static str> {
     all.into_iter().filter(|(_, lost)| *lost).map(|(key, _)| key).collect()
 }
 
-/// Puts the tables in: as they are printed where nothing stands in the way, else
-/// value by value.
+/// Adds the tables: in the printed format, or value by value if that would conflict with the
+/// present text.
 fn tables(
     main: &mut MainFile<'_>,
     block: &str,
@@ -156,7 +156,7 @@ fn tables(
     }
 }
 
-/// Whether `found` says all that `expected` does; a table that was empty may not be now.
+/// Returns true if `found` contains all values of `expected`, apart from empty tables.
 fn covers(found: &Leaves, expected: &Leaves) -> bool {
     let is_there =
         |path: &Vec<String>, value: &String| found.get(path) == Some(value) || value == "{}";

@@ -21,9 +21,9 @@ pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
 /// The location of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
-    /// File.
+    /// The file that contains the setting.
     pub(super) path: HostPath,
-    /// Below which plugin.
+    /// The plugin whose table contains the setting.
     pub(super) plugin: &'static str,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct EffectiveRegistry {
     pub(super) tls: Vec<(String, Location)>,
     /// The hosts with credentials.
     pub(super) auth: Vec<(String, Location)>,
-    /// The file beside the main one that has the plugin's table, if one has.
+    /// The import that contains the plugin's table; `None` if no import does.
     pub(super) drop_in: Option<HostPath>,
-    /// A setting that has containerd pull by itself instead of through its transfer service.
+    /// A setting that makes containerd pull without its transfer service; `None` without one.
     pub(super) pulls_locally: Option<&'static str>,
 }
 
@@ -102,8 +102,8 @@ impl EffectiveRegistry {
     }
 }
 
-/// Returns a setting by which containerd pulls by itself, and then splits the list in
-/// `config_path`; its transfer service takes the list for one name.
+/// Returns a setting that makes containerd pull without its transfer service. Only then does
+/// it split a list in `config_path`; the transfer service reads the list as one name.
 ///
 /// Source: containerd 2.1, `internal/cri/config`, `CheckLocalImagePullConfigs`.
 fn pulls_locally(source: &ConfigFile<'_>, plugin: &str) -> Option<&'static str> {
@@ -191,7 +191,7 @@ pub(super) fn in_use<'d>(
         .find_map(|directory| Some((directory, observed.files.names(directory).first()?.as_str())))
 }
 
-/// True if containerd reads the files below `below` already.
+/// Returns true if containerd reads the files below `below` already.
 pub(super) fn is_read(observed: &ObservedHost, below: &HostPath) -> bool {
     let Ok(sources) = imports::read(observed) else { return false };
     let registry = EffectiveRegistry::new(&sources, observed);

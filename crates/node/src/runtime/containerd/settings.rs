@@ -9,7 +9,7 @@ use crate::files::HostPath;
 /// TLS settings and headers of one registry host.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct HostSettings {
-    /// Certificates of authorities.
+    /// Files with certificates of authorities.
     pub(super) ca: Vec<HostPath>,
     /// Client certificates, each with its key unless one file holds both.
     pub(super) client: Vec<(HostPath, Option<HostPath>)>,
@@ -62,7 +62,7 @@ impl HostSettings {
         }
     }
 
-    /// True if containerd would do the same without these settings.
+    /// Returns true if containerd would do the same without these settings.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -15,7 +15,7 @@ pub(crate) struct RegistryTable {
     pub(crate) insecure: bool,
     /// True if pulls from the location are refused.
     pub(crate) blocked: bool,
-    /// The locations of its mirrors, and whether each is insecure.
+    /// The locations of its mirrors; true for an insecure one.
     pub(crate) mirrors: Vec<(String, bool)>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct RegistryTable {
 #[derive(Debug, Default)]
 pub(crate) struct ForeignRegistries(Vec<PrefixRule>);
 
-/// A registry, the file that it is in, and whether that is read after image-swap's own.
+/// A registry of a file. `later` is true if the file is read after image-swap's own.
 #[derive(Debug)]
 struct PrefixRule {
     path: HostPath,
@@ -44,7 +44,7 @@ impl RegistryTable {
         }
     }
 
-    /// True if the rule is for every reference that begins with `prefix`.
+    /// Returns true if the rule is for every reference that begins with `prefix`.
     fn covers(&self, prefix: &str) -> bool {
         match self.prefix.strip_prefix('*') {
             Some(domain) => {
@@ -56,7 +56,7 @@ impl RegistryTable {
         }
     }
 
-    /// True if the rule is for some references only of those that begin with `prefix`, and
+    /// Returns true if the rule is for some references only of those that begin with `prefix`, and
     /// wins for them.
     fn wins_below(&self, prefix: &str) -> bool {
         let longer = self.prefix.len() > prefix.len();
@@ -200,7 +200,7 @@ fn without_scheme(key: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// True if `prefix` is `of`, or a part of it.
+/// Returns true if `prefix` is `of`, or a part of it.
 fn is_below(prefix: &str, of: &str) -> bool {
     prefix.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
