@@ -34,7 +34,7 @@ pub(super) struct Use {
     /// The number of bytes of its value before the image: those of `--image=`.
     pub(super) prefix: usize,
     /// Owner of the image; of several owners, one of them.
-    pub(super) what: ImageOwner,
+    pub(super) owner: ImageOwner,
     /// True if it is also the image of something exempt.
     pub(super) exempt: bool,
     /// Node of another use than as an image; `None` if there is none.
@@ -532,8 +532,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             let elsewhere = self.elsewhere[node.index()]
                 .filter(|(_, is_direct)| !is_direct || !self.direct.contains(part))
                 .map(|(at, _)| at);
-            let what = self.what(*origin);
-            uses.insert(*node, Use { node: *node, prefix, what, exempt, elsewhere });
+            let owner = self.owner(*origin);
+            uses.insert(*node, Use { node: *node, prefix, owner, exempt, elsewhere });
         }
         self.found.uses.extend(uses.into_values());
         self.found.uses.sort_unstable_by_key(|found| found.node);
@@ -541,33 +541,33 @@ impl<'t, 'e> Search<'t, '_, 'e> {
     }
 
     /// Returns the owner of the image that was reached from `origin`.
-    fn what(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
+    fn owner(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
         let text = |id, name| self.fields.text(id, name).map(str::to_owned);
-        let mut what = ImageOwner::default();
+        let mut owner = ImageOwner::default();
         while let Some(part @ (id, role)) = origin {
             match role {
-                Role::Container(_) => what.container = text(id, "name"),
+                Role::Container(_) => owner.container = text(id, "name"),
                 Role::Volume(_) => {
-                    what.container = text(id, "name").map(|name| format!("volume:{name}"));
+                    owner.container = text(id, "name").map(|name| format!("volume:{name}"));
                 }
-                Role::Variable(_) => what.field = text(id, "name").map(|it| format!("env:{it}")),
-                Role::Arguments(_) => what.field = Some("args".to_owned()),
-                Role::Field(spec, ..) if what.field.is_none() => {
-                    what.field = Some(self.paths[spec].join("/"));
+                Role::Variable(_) => owner.field = text(id, "name").map(|it| format!("env:{it}")),
+                Role::Arguments(_) => owner.field = Some("args".to_owned()),
+                Role::Field(spec, ..) if owner.field.is_none() => {
+                    owner.field = Some(self.paths[spec].join("/"));
                 }
                 _ => {}
             }
             origin = self.origins.get(&part).copied().flatten();
             if matches!(origin, None | Some((_, Role::Items(_)))) || self.is_object(id) {
-                what.kind = text(id, "kind");
+                owner.kind = text(id, "kind");
                 if let Some(metadata) = self.fields.get(id, "metadata") {
-                    what.namespace = text(metadata, "namespace");
-                    what.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
+                    owner.namespace = text(metadata, "namespace");
+                    owner.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
                 }
                 break;
             }
         }
-        what
+        owner
     }
 }
 

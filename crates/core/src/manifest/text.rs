@@ -94,7 +94,7 @@ impl<'s> Manifest<'s> {
         exempt.sort_unstable_by_key(|it| it.place);
         for found in found.uses {
             let node = self.tree.node(found.node);
-            let (place, what) = (node.place, found.what);
+            let (place, what) = (node.place, found.owner);
             let NodeKind::Scalar(value, style) = &node.kind else {
                 let raw = source.get(node.range.clone()).unwrap_or_default();
                 let why =

@@ -93,16 +93,16 @@ fn every_kind_of_drift_is_repaired() {
         ("the rules", |it| it["webhooks"][0]["rules"][0]["operations"] = json!(["DELETE"])),
         ("the policy", |it| it["webhooks"][0]["failurePolicy"] = "Ignore".into()),
         ("the conditions", |it| it["webhooks"][0]["matchConditions"] = json!([])),
-        ("our expression", |it| it["webhooks"][0]["objectSelector"] = json!({})),
+        ("own expression", |it| it["webhooks"][0]["objectSelector"] = json!({})),
         ("an entry", |it| drop(it["webhooks"].as_array_mut().unwrap().remove(1))),
         ("the owner", |it| it["metadata"]["ownerReferences"] = json!([])),
     ];
     let desired = desired(&settings());
-    for (what, drift) in drifts {
+    for (field, drift) in drifts {
         let mut object = plan(&desired, None).unwrap();
         drift(&mut object);
-        let repaired = plan(&desired, Some(&object)).unwrap_or_else(|| panic!("{what} drifted"));
-        assert_eq!(repaired, plan(&desired, None).unwrap(), "{what}");
+        let repaired = plan(&desired, Some(&object)).unwrap_or_else(|| panic!("{field} differs"));
+        assert_eq!(repaired, plan(&desired, None).unwrap(), "{field}");
     }
 }
 
