@@ -8,16 +8,16 @@ fn existing(ours: bool, current: bool) -> PullSecretState {
 
 #[test]
 fn namespaces_get_the_actions_they_need() {
-    let swapped = ["new", "old", "fine", "foreign"].map(str::to_owned).into();
+    let swapped = ["new", "old", "fine", "other"].map(str::to_owned).into();
     let secrets = [
         ("old", existing(true, false)),
         ("fine", existing(true, true)),
-        ("foreign", existing(false, false)),
+        ("other", existing(false, false)),
         ("left", existing(true, true)),
         ("unrelated", existing(false, false)),
     ];
     let secrets = secrets.map(|(name, it)| (name.to_owned(), it)).into();
-    let named = ["new", "old", "fine", "foreign"].map(str::to_owned).into();
+    let named = ["new", "old", "fine", "other"].map(str::to_owned).into();
     let none = BTreeSet::new();
     let actions: Vec<_> = plan(true, &swapped, &named, &secrets).into_iter().collect();
     assert_eq!(
@@ -26,7 +26,7 @@ fn namespaces_get_the_actions_they_need() {
             ("left".to_owned(), PullSecretAction::Delete),
             ("new".to_owned(), PullSecretAction::Create),
             ("old".to_owned(), PullSecretAction::Update),
-            ("foreign".to_owned(), PullSecretAction::Foreign),
+            ("other".to_owned(), PullSecretAction::Foreign),
         ]
     );
     let ended = plan(true, &swapped, &none, &secrets);
