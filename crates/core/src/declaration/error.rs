@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 /// Rejection of a declaration, with the reasons. Contains at least one error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclarationError {
-    /// The errors, and the warnings found besides them.
+    /// The errors, and the warnings found with them.
     pub findings: Vec<Diagnostic>,
 }
 

@@ -78,7 +78,7 @@ fn image<'a>(checked: &Linter<'a>, id: RuleId, rule: &'a Rule) -> Option<TargetI
 fn collide(a: &TargetImage<'_>, b: &TargetImage<'_>) -> bool {
     let (a, b) = if a.below.len() <= b.below.len() { (a, b) } else { (b, a) };
     let (Some(outer), Some(inner)) = (&a.key, &b.key) else {
-        // A default for all hosts besides a rule for Docker Hub's library is usual in imageswap
+        // A default for all hosts, with a rule for Docker Hub's library is usual in imageswap
         // maps.
         let library = |image: &TargetImage<'_>| {
             image.key.as_ref().is_some_and(|key| key.as_str() == "docker.io/library")
@@ -92,7 +92,7 @@ fn collide(a: &TargetImage<'_>, b: &TargetImage<'_>) -> bool {
         let rest = inner.as_str().strip_prefix(outer.as_str())?;
         rest.starts_with('/').then(|| rest.to_owned())
     };
-    // `q/team::h/team` besides `q::h` is redundant, not a collision.
+    // `q/team::h/team` with `q::h` is redundant, not a collision.
     let consistent =
         path_inside(outer, inner).is_some_and(|rest| b.below == [&a.below, &rest[..]].concat());
     // On Docker Hub exactly the names of one component are below `library/`.

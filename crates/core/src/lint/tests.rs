@@ -143,7 +143,7 @@ fn colliding_sources_are_warnings() {
     finds("gcr.io::h.io/g,k8s.gcr.io::h.io/gg", &[]);
     finds("docker.io::h.io/x-,gcr.io::h.io/x-", &[]);
     finds("docker.io::h.io/d,default::h.io/d", &[("collision", 1, 19)]);
-    // The library besides the rest of Docker Hub, and a redundant path.
+    // The library and the rest of Docker Hub, and a redundant path.
     finds("docker.io::h.io/d,docker.io/library::h.io/d", &[("node-inexpressible", 1, 19)]);
     finds("quay.io::h.io/q,quay.io/team::h.io/q/team", &[]);
     finds(

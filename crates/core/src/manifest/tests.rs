@@ -305,7 +305,7 @@ fn further_fields_are_rewritten_on_request() {
         &with_fields(&["My:spec/a/image", "kind=My,path=spec/b[]/c", "example.com/My:spec/d"]),
         text,
     );
-    // Annotations count in built-in kinds, too, besides their containers.
+    // Annotations count in built-in kinds, too, as do their containers.
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {annotations: {example.org/image: IMAGE}}\nspec: {template: {spec: {containers: [{image: IMAGE}]}}}\n";
     rewrites_with(&with_fields(&[r"Deployment:metadata/annotations/example.org\/image"]), text);
     let text = "apiVersion: v1\nkind: ConfigMap\ndata: {image: IMAGE}\n";

@@ -3,9 +3,9 @@
 //! API servers trust the published authorities (`caBundle`), and a replica serves the leaf that
 //! it read last. Both follow a change with a delay.
 //!
-//! So a new authority is created besides the old one and published. It signs only after every
-//! API server has read it. The old one is dropped only after every replica serves a leaf of the
-//! new one.
+//! So a new authority is created and published in addition to the old one. It signs only after
+//! every API server has read it. The old one is dropped only after every replica serves a leaf of
+//! the new one.
 //!
 //! ```text
 //! authority  A       A→B, A stays trusted      A dropped

@@ -153,7 +153,7 @@ fn foreign_entries_stay_and_old_ones_go() {
 }
 
 proptest! {
-    /// Repairs any configuration that image-swap wrote with other settings in one step.
+    /// Repairs in one step any configuration that image-swap wrote with other settings.
     #[test]
     fn one_repair_is_enough(
         flags in prop::array::uniform4(any::<bool>()),

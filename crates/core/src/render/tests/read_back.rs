@@ -74,7 +74,7 @@ fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
         // reference.
         let (host, path) = name.split_once('/').unwrap_or((name, ""));
         let host = if host == "docker.io" { "registry-1.docker.io" } else { host };
-        // `insecure` allows plain HTTP besides HTTPS: the declared scheme is expected.
+        // `insecure` allows plain HTTP in addition to HTTPS: the declared scheme is expected.
         let scheme = if insecure && host == "k.io:5000" { "http" } else { "https" };
         [scheme, "://", host, "/v2/", path, "/manifests/", reference.identifier()].concat()
     };
