@@ -1,27 +1,26 @@
-//! What there is to say about a declaration: errors that refuse it, warnings
-//! that do not.
+//! Diagnostics about a declaration. An error rejects it; a warning does not.
 
 use std::fmt;
 
 use image_swap_text::position::Position;
 use serde::{Deserialize, Serialize};
 
-/// Whether a finding refuses the declaration.
+/// Severity of a diagnostic.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Severity {
-    /// The declaration is not used.
+    /// The declaration is rejected.
     #[default]
     #[serde(rename = "error")]
     Error,
-    /// The declaration is used; something in it is probably not meant so.
+    /// The declaration is used; a part of it probably has another effect than intended.
     #[serde(rename = "warning")]
     Warning,
 }
 
 impl Severity {
-    /// The name in every output.
+    /// Returns the name in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -30,49 +29,49 @@ impl Severity {
     }
 }
 
-/// What kind of thing a finding is: a stable name for scripts.
+/// Kind of a diagnostic: a stable name for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    /// A declaration that cannot be read at all, or lacks a key that Palette's format requires.
+    /// Unreadable declaration, or one that lacks a key that Palette's format requires.
     Unusable,
-    /// A target that no swapped reference could begin with.
+    /// Target that no valid reference can begin with.
     InvalidTarget,
-    /// A target whose host is the source of a rule.
+    /// Target whose host is the source of a rule.
     Chain,
-    /// A CA certificate that is no longer valid.
+    /// Expired CA certificate.
     ExpiredCa,
-    /// Two sources whose images meet under one target.
+    /// Two sources whose images can get the same name under one target.
     Collision,
-    /// A rule that an earlier one always answers for.
+    /// Rule without effect, because an earlier one always takes precedence.
     Shadowed,
-    /// A rule that can match nothing.
+    /// Rule that no image can match.
     DeadRule,
-    /// A source in a spelling that images do not have.
+    /// Source in another spelling than that of images.
     SourceSpelling,
-    /// Names without a registry, which nodes resolve in a way of their own.
+    /// Names without a registry, which some container runtimes resolve in another way.
     ShortNames,
-    /// A target on another host than DOMAIN.
+    /// Target on another host than DOMAIN.
     OutsideDomain,
-    /// A rule that a node's container runtime cannot be told.
+    /// Rule that the configuration of a node's container runtime cannot express.
     NodeInexpressible,
-    /// A declaration that changes no image.
+    /// Declaration that changes no image.
     SilentNoOp,
-    /// `INSECURE` beside `CA_CERT`.
+    /// `INSECURE` together with `CA_CERT`.
     InsecureWithCa,
-    /// A credential for a host that nodes speak plain HTTP to.
+    /// Credential for a host that nodes reach by plain HTTP.
     CredentialOverHttp,
-    /// A target without `http://` on a registry that is declared with it.
+    /// Target without `http://` on a registry that is declared with it.
     SchemeDiffers,
-    /// A password with a line break at its end.
+    /// Password with a line break at its end.
     TrailingNewline,
-    /// A line that is no rule; it is skipped.
+    /// Line with an invalid rule, which is skipped.
     UnreadableLine,
-    /// A key that means nothing here.
+    /// Unknown key, which is ignored.
     UnknownKey,
 }
 
 impl Code {
-    /// The name in every output.
+    /// Returns the name in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unusable => "unusable",
@@ -97,25 +96,25 @@ impl Code {
     }
 }
 
-/// A finding about a declaration.
+/// An error or a warning about a declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether it refuses the declaration.
+    /// Severity; an error rejects the declaration.
     pub severity: Severity,
-    /// What kind of thing it is.
+    /// Kind of the problem.
     pub code: Code,
-    /// Where, in the text that [`Self::key`] names.
+    /// Position in the text that [`Self::key`] names.
     pub place: Position,
-    /// The key in whose decoded value [`Self::place`] lies; `None`: in the file.
+    /// Key whose decoded value contains [`Self::place`]; `None` for a position in the file.
     pub key: Option<&'static str>,
-    /// Problem, for people. Never holds a credential.
+    /// Description of the problem. Never contains a credential.
     pub message: String,
-    /// Remedy; [`None`] if there is none.
+    /// Remedy; `None` if there is none.
     pub hint: Option<String>,
 }
 
 impl Diagnostic {
-    /// A finding in the file at `place`.
+    /// Creates a diagnostic of the file at `place`.
     pub fn new(
         severity: Severity,
         code: Code,
@@ -125,37 +124,37 @@ impl Diagnostic {
         Self { severity, code, place, key: None, message: message.into(), hint: None }
     }
 
-    /// An error in the file at `place`.
+    /// Creates an error in the file at `place`.
     pub fn error(code: Code, place: Position, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, code, place, message)
     }
 
-    /// A warning in the file at `place`.
+    /// Creates a warning in the file at `place`.
     pub fn warning(code: Code, place: Position, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, place, message)
     }
 
-    /// The same, lying in the decoded value of `key`.
+    /// Moves the position into the decoded value of `key`.
     #[must_use]
     pub fn within(mut self, key: Option<&'static str>) -> Self {
         self.key = key;
         self
     }
 
-    /// The same, with advice.
+    /// Sets the remedy.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Whether it refuses the declaration.
+    /// Returns true if this diagnostic rejects the declaration.
     pub const fn is_error(&self) -> bool {
         matches!(self.severity, Severity::Error)
     }
 }
 
-/// One line: `error[chain] line 3, column 7 of MIRROR_REGISTRIES: …; hint`.
+/// Formats one line: `error[chain] line 3, column 7 of MIRROR_REGISTRIES: …; hint`.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.place;

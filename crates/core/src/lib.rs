@@ -1,5 +1,5 @@
-//! The pure core: what a reference is, what the rules say, what a pod becomes
-//! and what a node is told. No I/O, no clock, no runtime.
+//! The pure core of image-swap: references, rules, pods, mirrors and the decisions of the
+//! controller. It contains no I/O, no clock and no async runtime.
 
 pub mod admission;
 pub mod control;

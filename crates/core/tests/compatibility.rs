@@ -1,4 +1,4 @@
-//! Every row of `docs/imageswap-compatibility.md` is true.
+//! Tests every row of `docs/imageswap-compatibility.md`.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use image_swap_core::declaration::{Declaration, DeclarationSource};
@@ -6,7 +6,7 @@ use image_swap_core::declaration::{Declaration, DeclarationSource};
 const DOCUMENT: &str = include_str!("../../../docs/imageswap-compatibility.md");
 
 #[test]
-fn the_document_tells_the_truth() {
+fn rows_of_the_document_are_true() {
     let mut rows = 0;
     for line in DOCUMENT.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();

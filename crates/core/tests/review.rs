@@ -1,4 +1,4 @@
-//! Admission as an API server sees it: reviews in, patches applied, pods out.
+//! Admission from the view of an API server: sends reviews and applies the patches.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -61,7 +61,7 @@ fn originals(pod: &Value) -> Value {
 }
 
 #[test]
-fn every_image_of_a_new_pod_is_swapped_and_nothing_else_changes() {
+fn only_images_of_a_new_pod_are_swapped() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {"x": "y"}}, "spec": {
         "future": {"image": "nginx"},
         "initContainers": [{"name": "i", "image": "busybox", "restartPolicy": "Always", "unknown": [1.50, null]}],
@@ -95,7 +95,7 @@ fn annotations_may_be_missing_null_or_empty() {
 }
 
 #[test]
-fn a_pod_without_anything_to_swap_gets_no_patch() {
+fn pod_without_matching_images_gets_no_patch() {
     for pod in [
         json!({"metadata": {}, "spec": {"containers": [{"name": "a", "image": "h.io/d/x"}, {"name": "b", "image": "quay.io/b"}]}}),
         json!({"metadata": {}, "spec": {"containers": [{"name": "a"}, {"image": null}, {}]}}),
@@ -111,7 +111,7 @@ fn a_pod_without_anything_to_swap_gets_no_patch() {
 }
 
 #[test]
-fn an_invalid_image_stays_with_a_warning() {
+fn invalid_image_stays_with_a_warning() {
     let pod = json!({"metadata": {}, "spec": {"containers": [{"name": "a", "image": "Nginx"}, {"name": "b", "image": "nginx"}]}});
     let response = answer(&request("CREATE", &pod, &Value::Null), RULES, &Settings::default());
     assert_eq!(response["warnings"].as_array().unwrap().len(), 1);
@@ -121,31 +121,32 @@ fn an_invalid_image_stays_with_a_warning() {
 }
 
 #[test]
-fn an_update_restarts_nothing() {
+fn update_restarts_nothing() {
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "nginx:1"}, {"name": "b", "image": "redis"}]}});
     let stored = create(&pod, RULES);
     let update = |new: &Value, list: &str| {
         patched(new, &answer(&request("UPDATE", new, &stored), list, &Settings::default()))
     };
-    // Other rules: nothing differs, nothing changes.
+    // With other rules, an unchanged pod gets no patch.
     assert_eq!(update(&stored, "docker.io::k.io/other"), stored);
-    // `kubectl apply` of the manifest again: the images differ, and are what they were called before.
+    // A repeated `kubectl apply` of the manifest: the images differ from the stored ones, and
+    // equal the recorded originals.
     let mut applied = stored.clone();
     applied["spec"]["containers"][0]["image"] = json!("nginx:1");
     applied["spec"]["containers"][1]["image"] = json!("redis");
     assert_eq!(update(&applied, "docker.io::k.io/other"), stored);
-    // Also where the manifest replaces all annotations.
+    // A manifest that replaces all annotations has the same result.
     applied["metadata"] = json!({"name": "a"});
     assert_eq!(update(&applied, RULES)["spec"], stored["spec"]);
     assert_eq!(originals(&update(&applied, RULES)), originals(&stored));
-    // A new image is swapped by the rules in force, and recorded.
+    // A new image is swapped by the present rules, and recorded.
     let mut new = stored.clone();
     new["spec"]["containers"][0]["image"] = json!("nginx:2");
     let out = update(&new, "docker.io::k.io/other");
     assert_eq!(out["spec"]["containers"][0]["image"], "k.io/other/library/nginx:2");
     assert_eq!(out["spec"]["containers"][1]["image"], stored["spec"]["containers"][1]["image"]);
     assert_eq!(originals(&out), json!({"a": "nginx:2", "b": "redis"}));
-    // One that is not swapped must not be kept back later by an old record.
+    // An old record must not affect an image that is not swapped now.
     new["spec"]["containers"][0]["image"] = json!("quay.io/nginx:3");
     let out = update(&new, RULES);
     assert_eq!(out["spec"]["containers"][0]["image"], "quay.io/nginx:3");
@@ -153,21 +154,21 @@ fn an_update_restarts_nothing() {
 }
 
 #[test]
-fn volumes_are_left_alone_on_update() {
+fn volumes_are_unchanged_on_update() {
     let old = json!({"metadata": {}, "spec": {"containers": [], "volumes": [{"name": "v", "image": {"reference": "nginx"}}]}});
     let response = answer(&request("UPDATE", &old, &old), RULES, &Settings::default());
     assert_eq!(response.get("patch"), None);
 }
 
 #[test]
-fn a_stale_record_does_not_survive_a_create() {
+fn stale_record_is_removed_on_create() {
     let pod = json!({"metadata": {"annotations": {"image-swap.io/original-images": "{\"a\":\"nginx\",\"gone\":\"x\"}"}},
         "spec": {"containers": [{"name": "a", "image": "quay.io/other"}, {"name": "b", "image": "redis"}]}});
     assert_eq!(originals(&create(&pod, RULES)), json!({"b": "redis"}));
 }
 
 #[test]
-fn an_added_ephemeral_container_is_swapped() {
+fn added_ephemeral_container_is_swapped() {
     let old = json!({"metadata": {}, "spec": {"containers": [{"name": "a", "image": "nginx"}], "ephemeralContainers": [{"name": "d", "image": "redis"}]}});
     let mut new = old.clone();
     new["spec"]["ephemeralContainers"]
@@ -182,7 +183,7 @@ fn an_added_ephemeral_container_is_swapped() {
 }
 
 #[test]
-fn what_is_no_pod_is_allowed_as_it_is() {
+fn other_objects_are_allowed_unchanged() {
     let deployment = json!({"metadata": {}, "spec": {"template": {"spec": {"containers": [{"name": "a", "image": "nginx"}]}}}});
     let mut review_in = request("CREATE", &deployment, &Value::Null);
     review_in["request"]["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
@@ -211,7 +212,7 @@ fn audit_patches_nothing_and_reports() {
 }
 
 #[test]
-fn what_is_no_review_is_an_error() {
+fn invalid_review_is_an_error() {
     let review_in =
         |text: &str| review(text.as_bytes(), &rules(RULES), &Settings::default()).map(|_| ());
     for text in [
@@ -234,7 +235,7 @@ fn what_is_no_review_is_an_error() {
 }
 
 #[test]
-fn escapes_and_odd_names_are_no_trouble() {
+fn escapes_and_unusual_names_are_kept() {
     let text = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u-1","kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},"operation":"CREATE","namespace":"n","object":{"metadata":{"annotations":{"a\"\\b~/c":"\ud83d\ude00"}},"spec":{"containers":[{"name":"\u0061","image":"ngin\u0078:1"},{"name":"q\"uote\\","image":"redis"}]}}}}"#;
     let reviewed = review(text.as_bytes(), &rules(RULES), &Settings::default()).unwrap();
     let response: Value = serde_json::from_slice(&reviewed.body).unwrap();

@@ -1,4 +1,4 @@
-//! The same bytes read with `serde_json`.
+//! Baselines: the same bytes parsed with `serde_json`.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,17 +7,17 @@ use serde::{
     de::{IgnoredAny, Visitor},
 };
 
-/// Validates the body and keeps nothing.
+/// Validates the body without keeping any part of it.
 pub(crate) fn ignored_any(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-/// Reads into borrowed structs the fields that admission reads.
+/// Parses the fields that admission needs into borrowed structs.
 pub(crate) fn borrowed_struct(body: &[u8]) -> bool {
     serde_json::from_slice::<Review<'_>>(body).is_ok_and(|review| review.request.is_some())
 }
 
-/// A text that is borrowed where it has no escapes, inside options too.
+/// A text that is borrowed if it has no escapes, inside options too.
 struct Text<'b>(#[expect(dead_code, reason = "read and thrown away")] Cow<'b, str>);
 
 impl<'de: 'b, 'b> Deserialize<'de> for Text<'b> {

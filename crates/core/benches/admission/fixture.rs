@@ -1,4 +1,4 @@
-//! A review as an API server sends it: eleven kilobytes, five containers.
+//! A review in the form of an API server: eleven kilobytes, five containers.
 
 use image_swap_core::rule::{
     RuleSet,
@@ -6,7 +6,7 @@ use image_swap_core::rule::{
 };
 use serde_json::{Map, Value, json};
 
-/// How many containers the pod has, each with an image that the rules swap.
+/// Number of containers in the pod, each with an image that the rules swap.
 pub(crate) const CONTAINERS: usize = 5;
 
 const IMAGES: [(&str, &str); CONTAINERS] = [
@@ -20,19 +20,19 @@ const IMAGES: [(&str, &str); CONTAINERS] = [
     ("proxy", "docker.io/envoyproxy/envoy:v1.30.1"),
 ];
 
-/// The creation of a pod by a controller.
+/// Returns the creation of a pod by a controller.
 pub(crate) fn create_review() -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&review("CREATE", &pod(&IMAGES), &Value::Null))
 }
 
-/// An update that changes one image.
+/// Returns an update that changes one image.
 pub(crate) fn update_review() -> serde_json::Result<Vec<u8>> {
     let mut images = IMAGES;
     images[3].1 = "redis:7.4";
     serde_json::to_vec(&review("UPDATE", &pod(&images), &pod(&IMAGES)))
 }
 
-/// So many rules; the first seven cover the pod's images.
+/// Returns `count` rules; the first seven cover the pod's images.
 pub(crate) fn rules(count: usize) -> RuleSet {
     let hosts = ["docker.io", "gcr.io", "ghcr.io", "quay.io", "k8s.gcr.io", "mcr.microsoft.com"];
     let named = hosts.map(str::to_owned).into_iter();

@@ -1,8 +1,7 @@
-//! What one admission costs, as ratios to other work on the same bytes.
+//! Measures the cost of one admission, as ratios to other work on the same bytes.
 //!
-//! `--once case…` runs each named case twice, as often as it is named, and the
-//! second time within `counted`, so that `cargo xtask bench` can count the
-//! instructions of one that finds everything in place.
+//! `--once case…` runs each named case twice for each mention. The second run is within
+//! `counted`, so that `cargo xtask bench` can count the instructions of a run with warm caches.
 #![expect(clippy::print_stdout, reason = "what a benchmark is for")]
 
 mod baseline;
@@ -15,12 +14,12 @@ use image_swap_core::{
     rule::RuleSet,
 };
 
-/// Odd, so that there is a median.
+/// Number of rounds; odd, so that there is a median.
 const ROUNDS: usize = 101;
-/// How often a case runs in one round: some milliseconds.
+/// Number of runs of a case in one round, which takes some milliseconds.
 const RUNS: u32 = 500;
 
-/// One thing to measure: true if it did what it should.
+/// A measured case, which returns true if its result is correct.
 struct Case<'a> {
     name: &'static str,
     run: Box<dyn Fn() -> bool + 'a>,
@@ -31,7 +30,7 @@ impl<'a> Case<'a> {
         Self { name, run: Box::new(run) }
     }
 
-    /// Nanoseconds a run, in one round.
+    /// Returns the nanoseconds per run, over one round.
     fn time(&self) -> f64 {
         let start = Instant::now();
         for _ in 0..RUNS {
@@ -75,7 +74,7 @@ fn once(case: &Case<'_>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// A name that callgrind can find.
+/// Runs a case under a name that callgrind can find.
 #[inline(never)]
 fn counted(case: &Case<'_>) -> bool {
     black_box((case.run)())
@@ -85,8 +84,8 @@ fn position(cases: &[Case<'_>], name: &str) -> Result<usize, String> {
     cases.iter().position(|case| case.name == name).ok_or(format!("no case is called {name}"))
 }
 
-/// Measures all cases by turns, so that what slows the machine slows all alike,
-/// and prints what one admission costs in terms of the others.
+/// Measures all cases in turn, so that a slow machine affects all alike. Prints the cost of one
+/// admission relative to the other cases.
 fn report(cases: &[Case<'_>]) -> Result<(), Box<dyn Error>> {
     let rounds: Vec<Vec<f64>> =
         (0..ROUNDS).map(|_| cases.iter().map(Case::time).collect()).collect();

@@ -1,4 +1,4 @@
-//! Errors of requests that are not reviews.
+//! Errors of requests that are not valid reviews.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ pub enum ReviewError {
     /// The body is invalid JSON.
     #[error("expected an AdmissionReview, found invalid JSON: line {}, column {}: {error}", place.line, place.column)]
     NotJson {
-        /// Where reading stopped.
+        /// Position at which parsing stopped.
         place: Position,
-        /// What was expected there.
+        /// The syntax error at that position.
         error: Box<SyntaxError>,
     },
-    /// The body is some other object, or none.
+    /// The body is an object of another kind, or not an object.
     #[error("expected kind AdmissionReview, found {0}")]
     Kind(QuotedValue),
     /// A version of AdmissionReview that the webhook was not registered for.
@@ -26,28 +26,28 @@ pub enum ReviewError {
     /// A review without a request.
     #[error("'request' is missing or is not an object")]
     NoRequest,
-    /// A request without the UID that a response has to repeat.
+    /// A request without the UID, which a response must repeat.
     #[error("'request.uid' is missing or is not a string")]
     NoUid,
-    /// More images than any pod has.
+    /// A pod with more images than any real pod has.
     #[error("expected at most {IMAGES_MAX} images in one object, found more")]
     TooManyImages,
 }
 
 impl ReviewError {
-    /// The error of `body`, which is no JSON.
+    /// Creates the error for `body`, which is invalid JSON.
     pub(super) fn not_json(body: &[u8], error: Box<SyntaxError>) -> Self {
         Self::NotJson { place: error.place(body), error }
     }
 }
 
-/// What a field of the body said, if that can be repeated: a body is never
-/// quoted at length, since it may hold a password.
+/// The value of a field of the body; `None` if it cannot be quoted. A body is never quoted at
+/// length, since it may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotedValue(Option<String>);
 
 impl QuotedValue {
-    /// The longest text that is repeated, in bytes.
+    /// Maximal length of a quoted value, in bytes.
     const LEN_MAX: usize = 48;
 
     pub(super) fn new(text: Option<&str>) -> Self {

@@ -1,32 +1,31 @@
-//! Admission: an AdmissionReview in, the complete answer out.
+//! Admission: reads an AdmissionReview and writes the complete response.
 //!
 //! ```text
-//! bytes -> Review (what matters of it, borrowed) -> Plan (a verdict an image) -> bytes
+//! bytes -> Review (the relevant fields, borrowed) -> Plan (a verdict for each image) -> bytes
 //! ```
 //!
 //! Pods of operators that compare them, and placeholders of injectors, are exempt
 //! ([`crate::workload::exempt`]).
 //!
-//! Every request is allowed; what a pod should look like instead is a JSONPatch.
+//! Every request is allowed; the changes of a pod are a JSONPatch.
 //!
 //! - On CREATE every image is swapped: of containers, init containers, ephemeral
 //!   containers and image volumes.
-//! - On UPDATE only images that differ, by name, from `oldObject`. Where the new image
-//!   is the recorded original of the old one, the old one is kept, so that neither a
-//!   rule change nor a repeated `kubectl apply` restarts a running pod. Images of
-//!   volumes are immutable: they are kept or left as they are, never swapped.
+//! - On UPDATE only images that differ, by name, from `oldObject`. If the new image is the recorded
+//!   original of the old one, the old one is kept. So neither a rule change nor a repeated
+//!   `kubectl apply` restarts a running pod. Images of volumes are immutable: they are kept or
+//!   unchanged, never swapped.
 //! - On the subresource `ephemeralcontainers` only images of ephemeral containers
 //!   that are new or differ.
-//! - The controller's probe, a `ConfigMap` that is created dry, gets an annotation
-//!   that shows that it was here.
-//! - Anything else is allowed as it is.
+//! - The controller's probe, a `ConfigMap` in a dry run, gets an annotation that
+//!   proves that a replica received it.
+//! - All other requests are allowed unchanged.
 //!
-//! A new pod with an image that was swapped to where the declared credential is for
-//! gets the pull Secret beside its own ([`Settings::pull_secret`]). Later the list is
-//! immutable.
+//! A new pod with a swapped image that the declared credential covers gets the pull Secret in
+//! addition to its own ([`Settings::pull_secret`]). In a stored pod the list is immutable.
 //!
-//! The annotation [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES) records the original images, unless it would exceed the
-//! size that the API server accepts.
+//! The annotation [`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES) records the original
+//! images, unless it would exceed the size that the API server accepts.
 
 mod error;
 mod old_images;
@@ -50,26 +49,26 @@ use self::{
 };
 use crate::rule::RuleSet;
 
-/// The answer to a review, and what became of it.
+/// The response to a review, with counts for logs and metrics.
 #[derive(Clone, Debug)]
 pub struct Reviewed<'b> {
     /// The complete AdmissionReview to send, as JSON.
     pub body: Vec<u8>,
-    /// What was asked about.
+    /// Object of the request.
     pub subject: Subject<'b>,
-    /// How often each outcome was reached: one an image that was considered.
+    /// Number of images by outcome.
     pub decisions: DecisionCounts,
-    /// How many image values were replaced, or would have been in [`Mode::Audit`].
+    /// Number of replaced images; in [`Mode::Audit`], of images that enforcement would replace.
     pub changed: usize,
-    /// Whether the answer holds a patch.
+    /// True if the response contains a patch.
     pub patched: bool,
 }
 
 /// Answers the AdmissionReview in `body`.
 ///
 /// # Errors
-/// If `body` is no JSON, or no AdmissionReview of `admission.k8s.io/v1` with a
-/// request that can be answered.
+/// Returns the error if `body` is invalid JSON, or not an AdmissionReview of
+/// `admission.k8s.io/v1` with a complete request.
 pub fn review<'b>(
     body: &'b [u8],
     rules: &RuleSet,
@@ -91,11 +90,11 @@ pub fn review<'b>(
     })
 }
 
-/// Returns the images of `pod`, a stored pod as JSON, that would be swapped if the pod were
-/// created now: each by its name in the record of originals.
+/// Returns the images that would be swapped if `pod`, a stored pod as JSON, were created now.
+/// Each is given by its key in the record of originals.
 ///
 /// # Errors
-/// If `pod` is invalid JSON.
+/// Returns the position if `pod` is invalid JSON.
 pub fn to_swap(
     pod: &[u8],
     rules: &RuleSet,

@@ -1,4 +1,4 @@
-//! The object that an update changes.
+//! Images of the object that an update changes.
 
 use std::{cell::OnceCell, collections::BTreeMap};
 
@@ -7,7 +7,7 @@ use super::{
     pod::{ImageList, PodImage, PodView},
 };
 
-/// The object as it is, by container.
+/// Images of the stored object, by container.
 pub(super) struct OldImages<'p> {
     object: Option<&'p PodView<'p>>,
     by_name: OnceCell<BTreeMap<(ImageList, &'p str), &'p PodImage<'p>>>,
@@ -22,10 +22,11 @@ impl<'p> OldImages<'p> {
         self.object.map_or_else(Originals::default, |object| Originals::read(&object.record))
     }
 
-    /// The image of the container that is called as `image`'s, at `position`, is.
+    /// Returns the stored image of the container with the same name as `image`'s, which is at
+    /// `position`; `None` if there is no such container.
     pub(super) fn find(&self, position: usize, image: &PodImage<'_>) -> Option<&'p PodImage<'p>> {
         let images = &self.object?.images;
-        // Nearly always it stands where it stood.
+        // Almost always the position is unchanged.
         if let Some(old) = images.get(position)
             && old.list == image.list
             && old.name == image.name
@@ -33,7 +34,7 @@ impl<'p> OldImages<'p> {
             return Some(old);
         }
         let by_name = self.by_name.get_or_init(|| {
-            // Of containers with one name the first counts.
+            // Of containers with the same name the first counts.
             images.iter().rev().map(|image| ((image.list, &*image.name), image)).collect()
         });
         by_name.get(&(image.list, &*image.name)).copied()

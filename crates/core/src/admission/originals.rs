@@ -1,7 +1,7 @@
-//! The record of what a pod's images were called before.
+//! The record of a pod's original images: an annotation with a JSON object.
 //!
-//! A JSON object. Beside the original of an image it has a checksum of the image that
-//! was put in its place: only an image that was put there is kept on an update.
+//! Besides the original of an image it contains a checksum of the swapped image. On an update
+//! only an image with that checksum is kept.
 
 use std::borrow::Cow;
 
@@ -9,15 +9,15 @@ use image_swap_text::json::{JsonReader, push_nested_string};
 
 use super::pod::{AnnotationState, ImageList, PodImage};
 
-/// The prefix of the key with an image's checksum. No container has a colon in its name.
+/// Prefix of the key with an image's checksum. No container has a colon in its name.
 const SWAPPED: &str = "swapped:";
-/// The length of a checksum as written.
+/// Length of a checksum in the annotation.
 const CHECKSUM_LEN: usize = 8;
 
 /// Original images by [`PodImage::record_key`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Originals<'p> {
-    /// Sorted by key, each key once.
+    /// Originals, sorted by key, each key once.
     entries: Vec<OriginalImage<'p>>,
     /// True if the annotation has a checksum without an original.
     has_stray_checksum: bool,
@@ -28,11 +28,11 @@ pub(super) struct Originals<'p> {
 struct OriginalImage<'p> {
     key: Cow<'p, str>,
     original: Cow<'p, str>,
-    /// The checksum of the image in its place, where it is known.
+    /// Checksum of the swapped image; `None` if it is unknown.
     swapped: Option<Checksum>,
 }
 
-/// A member of the annotation: an original, or the checksum of what is in its place.
+/// A member of the annotation: an original, or the checksum of a swapped image.
 struct Member<'p> {
     key: Cow<'p, str>,
     original: Option<Cow<'p, str>>,
@@ -43,8 +43,8 @@ struct Member<'p> {
 #[derive(Debug)]
 pub(super) struct OriginalsDraft<'p>(Vec<OriginalImage<'p>>);
 
-/// A checksum of an image: the upper half of a hash of its words of eight bytes, which
-/// takes an eighth of the steps of a hash of its bytes.
+/// A checksum of an image: the upper half of a hash of its words of eight bytes. Hashing words
+/// takes an eighth of the steps of hashing bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checksum(u32);
 
@@ -63,7 +63,7 @@ impl Checksum {
             add(*word);
         }
         if !rest.is_empty() {
-            // With bytes before it again; a text of less than eight is filled up.
+            // The last eight bytes may overlap the previous ones; a shorter text is padded.
             add(bytes.last_chunk().copied().unwrap_or_else(|| {
                 std::array::from_fn(|nth| rest.get(nth).copied().unwrap_or_default())
             }));
@@ -86,8 +86,8 @@ impl Checksum {
 }
 
 impl<'p> Originals<'p> {
-    /// Reads the annotation. One that is no JSON object records nothing, nor does an entry
-    /// that is no text.
+    /// Parses the annotation. An annotation that is not a JSON object records nothing, nor does
+    /// a member that is not a string.
     pub(super) fn read(record: &'p AnnotationState<'_>) -> Self {
         let AnnotationState::Text(text) = record else { return Self::default() };
         let mut found: Vec<Member<'p>> = Vec::new();
@@ -115,7 +115,7 @@ impl<'p> Originals<'p> {
         Self::of(found)
     }
 
-    /// Joins the members with one key. Of two that differ the last counts.
+    /// Joins the members with the same key. The last of several counts.
     fn of(mut found: Vec<Member<'p>>) -> Self {
         found.sort_by(|one, other| one.key.cmp(&other.key));
         found.dedup_by(|later, kept| {
@@ -138,12 +138,12 @@ impl<'p> Originals<'p> {
         self.entries.is_empty()
     }
 
-    /// Returns the original of `image`.
+    /// Returns the original of `image`; `None` if none is recorded.
     pub(super) fn get(&self, image: &PodImage<'_>) -> Option<&str> {
         self.find(image).map(|entry| &*entry.original)
     }
 
-    /// Returns the checksum of what was put in the place of `image`, if it is recorded.
+    /// Returns the checksum of the image that replaced `image`; `None` if none is recorded.
     pub(super) fn swapped(&self, image: &PodImage<'_>) -> Option<Checksum> {
         self.find(image)?.swapped
     }
@@ -157,8 +157,8 @@ impl<'p> Originals<'p> {
         self.entries.get(found)
     }
 
-    /// Returns a length that the annotation's value does not exceed, in bytes. Unlike
-    /// [`Self::len`] it looks at no character.
+    /// Returns an upper bound of the length of the annotation's value, in bytes. Unlike
+    /// [`Self::len`] it reads no characters.
     pub(super) fn len_at_most(&self) -> usize {
         let entries = self.entries.iter();
         2 + entries.map(|entry| 12 * (entry.key.len() + entry.original.len() + 4)).sum::<usize>()
@@ -173,7 +173,7 @@ impl<'p> Originals<'p> {
             let checksum = swapped.map_or(0, |_| key + SWAPPED.len() + CHECKSUM_LEN);
             key + text(original) + checksum
         });
-        // The braces; no comma is behind the last entry.
+        // The braces; the last entry has no comma.
         2 + entries.sum::<usize>().saturating_sub(1)
     }
 
@@ -186,7 +186,7 @@ impl<'p> Originals<'p> {
             }
             let start = out.len();
             push_nested_string(out, key);
-            // Quotes are two bytes here: a backslash is before each.
+            // Quotes take two bytes here, since each is escaped.
             let (written, end) = (start + 2, out.len());
             out.push(b':');
             push_nested_string(out, original);
@@ -208,8 +208,8 @@ impl<'p> OriginalsDraft<'p> {
         Self(Vec::with_capacity(images))
     }
 
-    /// Records the original of `image` and the checksum of what is in its place. Of two
-    /// images with one name the first counts.
+    /// Records the original of `image` and the checksum of the swapped image. Of images with
+    /// the same name the first counts.
     pub(super) fn record(
         &mut self,
         image: &'p PodImage<'_>,
@@ -222,7 +222,7 @@ impl<'p> OriginalsDraft<'p> {
         self.0.push(OriginalImage { key, original, swapped });
     }
 
-    /// Returns all that was recorded, by name.
+    /// Returns all records, by name.
     pub(super) fn finish(self) -> Originals<'p> {
         let Self(mut entries) = self;
         entries.sort_by(|one, other| one.key.cmp(&other.key));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn last_of_two_members_with_one_key_counts() {
+    fn last_member_with_the_same_key_counts() {
         let text = r#"{"b":"1","a":"2","swapped:b":"0000000a","b":"3","swapped:b":"0000000b"}"#;
         let record = AnnotationState::Text(Cow::Borrowed(text));
         let mut written = Vec::new();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn written_length_is_foretold() {
+    fn length_of_value_is_exact() {
         let text = r#"{"a":"1","b"c":"2
 ","swapped:a":"0000000a","swapped:b"c":"0000000b"}"#;
         let record = AnnotationState::Text(Cow::Borrowed(text));

@@ -1,26 +1,25 @@
-//! What became of an image, and how often.
+//! Outcomes of images, and their counts.
 
 use crate::rule::Reason;
 
-/// What became of one image.
+/// The outcome of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageOutcome {
-    /// The rules decided; [`Reason::Disabled`] also where pod or container are not
-    /// to be touched.
+    /// The rules decided; [`Reason::Disabled`] also if the pod or the container opts out.
     Decided(Reason),
-    /// An update brought the recorded original of the image in place, which stays.
+    /// An update contained the recorded original of the stored image, which is kept.
     Kept,
     /// The pod or the image is on the list of exemptions.
     Exempt,
-    /// No image reference: it stays as it is.
+    /// The image is an invalid reference and stays unchanged.
     InvalidImage,
 }
 
 impl ImageOutcome {
-    /// How many outcomes there are.
+    /// Number of outcomes.
     pub const COUNT: usize = Reason::ALL.len() + 3;
 
-    /// Every outcome.
+    /// Returns every outcome.
     pub fn all() -> impl Iterator<Item = Self> {
         Reason::ALL.into_iter().map(Self::Decided).chain([
             Self::Kept,
@@ -29,7 +28,7 @@ impl ImageOutcome {
         ])
     }
 
-    /// The outcome's name in every output.
+    /// Returns the outcome's name in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Decided(reason) => reason.as_str(),
@@ -39,7 +38,7 @@ impl ImageOutcome {
         }
     }
 
-    /// Its place in [`Self::all`].
+    /// Returns the index in [`Self::all`].
     const fn index(self) -> usize {
         match self {
             Self::Decided(reason) => reason as usize,
@@ -50,22 +49,22 @@ impl ImageOutcome {
     }
 }
 
-/// How often each outcome was reached.
+/// Number of images by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecisionCounts([u64; ImageOutcome::COUNT]);
 
 impl DecisionCounts {
-    /// Counts one more of `outcome`.
+    /// Adds one image with `outcome`.
     pub fn count(&mut self, outcome: ImageOutcome) {
         self.0[outcome.index()] += 1;
     }
 
-    /// How often `outcome` was reached.
+    /// Returns the number of images with `outcome`.
     pub const fn of(&self, outcome: ImageOutcome) -> u64 {
         self.0[outcome.index()]
     }
 
-    /// The outcomes that were reached, each with how often.
+    /// Returns the outcomes with at least one image, each with its number.
     pub fn iter(&self) -> impl Iterator<Item = (ImageOutcome, u64)> {
         ImageOutcome::all().zip(self.0).filter(|(_, count)| *count > 0)
     }
@@ -76,7 +75,7 @@ mod tests {
     use super::{DecisionCounts, ImageOutcome};
 
     #[test]
-    fn each_outcome_is_counted_under_its_own_name() {
+    fn each_outcome_is_counted_by_name() {
         for outcome in ImageOutcome::all() {
             let mut tally = DecisionCounts::default();
             tally.count(outcome);

@@ -1,4 +1,4 @@
-//! What is to become of each image, and of the record of originals.
+//! Plans the new image of each container and volume, and the record of originals.
 
 use std::borrow::Cow;
 
@@ -14,36 +14,36 @@ use crate::{
     rule::{Decision, Reason, RuleSet},
 };
 
-/// What is to become of an object.
+/// The changes of an object.
 #[derive(Debug, Default)]
 pub(super) struct PatchPlan<'p> {
-    /// One for each image that was considered, in the order of the text.
+    /// Verdicts of all considered images, in the order of the text.
     pub(super) verdicts: Vec<ImageVerdict<'p>>,
-    /// What the record of originals is to say; `None` if that is what it says.
+    /// The new record of originals; `None` to keep the present one.
     pub(super) originals: Option<Originals<'p>>,
-    /// Whether the pull Secret is to be added to the pod's own.
+    /// True if the pull Secret is added to those of the pod.
     pub(super) adds_pull_secret: bool,
 }
 
-/// What is to become of one image.
+/// The verdict on one image.
 #[derive(Debug)]
 pub(super) struct ImageVerdict<'p> {
     pub(super) image: &'p PodImage<'p>,
     /// The image to use.
     pub(super) to: Cow<'p, str>,
-    /// Whether that differs from the image as it came.
+    /// True if [`Self::to`] differs from the image in the request.
     pub(super) changed: bool,
     pub(super) outcome: ImageOutcome,
-    /// Whether both images are known to be references: nothing in one has to be escaped.
+    /// True if both images are known to be references, which need no escapes in JSON.
     pub(super) are_references: bool,
-    /// What is wrong with an invalid image.
+    /// The error of an invalid image; `None` for a valid one.
     pub(super) error: Option<ReferenceError>,
-    /// The reason of an exemption.
+    /// Reason of an exemption; `None` if the image is not exempt.
     pub(super) exemption: Option<&'p str>,
 }
 
 impl<'p> PatchPlan<'p> {
-    /// What `rules` make of `request`.
+    /// Plans the changes that `rules` and `settings` make to the object of `request`.
     pub(super) fn of(request: &'p Request<'_>, rules: &RuleSet, settings: &'p Settings) -> Self {
         let (Some(scope), Some(object)) = (request.scope(), &request.object) else {
             return Self::default();
@@ -69,7 +69,7 @@ impl<'p> PatchPlan<'p> {
                 verdicts.push(ImageVerdict::kept(image, old));
                 continue;
             }
-            // The API server refuses every other change of a volume.
+            // The API server rejects every other change of a volume.
             let is_immutable = is_update && image.list == ImageList::Volumes;
             if is_immutable || old.is_some_and(|old| old.written == image.written) {
                 let known = recorded.get(image);
@@ -85,14 +85,14 @@ impl<'p> PatchPlan<'p> {
                 continue;
             }
             let known = recorded.get(image).filter(|original| *original == image.written);
-            // What we made of something else when we were asked before is no original,
-            // even if it reads like one.
-            let is_ours = || {
+            // An image that an earlier call in this admission chain produced is not an
+            // original, even if it equals the recorded one.
+            let is_earlier_result = || {
                 let claim = claimed.get(image).filter(|claim| known != Some(claim));
                 claim.is_some_and(|claim| yields(claim, image, rules))
             };
             let verdict = match (old, known) {
-                (Some(old), Some(_)) if !is_ours() => {
+                (Some(old), Some(_)) if !is_earlier_result() => {
                     judge.keep(image, old, recorded.swapped(image))
                 }
                 _ => judge.decide(image),
@@ -113,24 +113,24 @@ impl<'p> PatchPlan<'p> {
         }
         let mut originals = draft.finish();
         let is_untouched =
-            object.is_left_alone() || (scope == ReviewScope::Create && judge.exemption.is_some());
+            object.opts_out() || (scope == ReviewScope::Create && judge.exemption.is_some());
         let has_record = match scope {
             ReviewScope::Create => true,
             ReviewScope::Update => !verdicts.is_empty(),
-            // The subresource takes no change of annotations.
+            // The subresource accepts no change of annotations.
             ReviewScope::Ephemeral => false,
         };
         let adds_pull_secret = scope == ReviewScope::Create
             && !is_untouched
-            && matches!(object.pull_secrets, PullSecretList::Absent | PullSecretList::Others)
+            && matches!(object.pull_secrets, PullSecretList::Absent | PullSecretList::Incomplete)
             && settings.pull_secret.as_ref().is_some_and(|covered| {
-                // Swapped now, or when we were asked before.
+                // Swapped now, or in an earlier call in this admission chain.
                 let is_swapped =
                     |it: &ImageVerdict<'_>| it.changed || originals.get(it.image).is_some();
                 verdicts.iter().any(|it| is_swapped(it) && covered.covers(&it.to))
             });
-        // The API server refuses a pod whose annotations are too large. One without a
-        // record runs the same images.
+        // The API server rejects a pod whose annotations are too large. A pod without a record
+        // runs the same images.
         if !originals.is_empty()
             && !object.has_room_for(originals.len_at_most())
             && !object.has_room_for(originals.len())
@@ -142,12 +142,12 @@ impl<'p> PatchPlan<'p> {
     }
 }
 
-/// Decides on the images of one object.
+/// Judge of the images of one object.
 struct Judge<'p, 'r> {
     object: &'p PodView<'p>,
     rules: &'r RuleSet,
     settings: &'p Settings,
-    /// The reason for which the whole pod is exempt.
+    /// Reason for which the whole pod is exempt; `None` if it is not.
     exemption: Option<&'p str>,
 }
 
@@ -158,10 +158,10 @@ impl<'p, 'r> Judge<'p, 'r> {
     }
 
     fn is_disabled(&self, image: &PodImage<'_>) -> bool {
-        self.object.is_left_alone() || image.never_pulled
+        self.object.opts_out() || image.never_pulled
     }
 
-    /// Returns what the rules make of `image`.
+    /// Returns the verdict of the rules on `image`.
     fn decide(&self, image: &'p PodImage<'_>) -> ImageVerdict<'p> {
         let stays = |outcome| ImageVerdict {
             image,
@@ -192,11 +192,11 @@ impl<'p, 'r> Judge<'p, 'r> {
         }
     }
 
-    /// Returns the same where `image` is the recorded original of `old`, which stays in
-    /// its place if it was put there, whatever the rules and the exemptions are today.
-    /// `swapped` is the checksum of what was put there. An image that another one
-    /// replaced since, in an update that no webhook reviewed (with no replica, or the pod
-    /// labelled), must not come back: that would undo the user's next change.
+    /// Returns the verdict that `old` is kept if `image` is its recorded original, whatever the
+    /// present rules and exemptions. `swapped` is the recorded checksum of the swapped image.
+    ///
+    /// An image that was set later, in an update that no webhook reviewed (no replica, or the
+    /// pod was labelled), has another checksum. Keeping it would undo the user's next change.
     fn keep(
         &self,
         image: &'p PodImage<'_>,
@@ -215,7 +215,7 @@ impl<'p, 'r> Judge<'p, 'r> {
 }
 
 impl<'p> ImageVerdict<'p> {
-    /// Returns the verdict that `old` stays in the place of `image`.
+    /// Returns the verdict that `old` is kept in the place of `image`.
     fn kept(image: &'p PodImage<'_>, old: &'p PodImage<'_>) -> Self {
         Self {
             image,
@@ -229,9 +229,8 @@ impl<'p> ImageVerdict<'p> {
     }
 }
 
-/// Returns true if the volume's image `old` was swapped from `image`. A volume is
-/// immutable: what was recorded at its creation holds, and so does what the rules make
-/// of it where there is no record.
+/// Returns true if the volume's image `old` was swapped from `image`. A volume is immutable, so
+/// the record of its creation holds; without a record, the present rules decide.
 fn is_volume_of(
     image: &PodImage<'_>,
     old: &PodImage<'_>,
@@ -242,16 +241,17 @@ fn is_volume_of(
         && (recorded.get(image) == Some(&*image.written) || yields(&image.written, old, rules))
 }
 
-/// Whether the rules make `image` of `original`. A webhook may be asked twice, and
-/// manifests are copied: what an object says of itself is believed on this condition.
+/// Returns true if the rules swap `original` to `image`. A webhook may be called twice, and
+/// manifests are copied, so the record in an object is trusted only on this condition.
 fn yields(original: &str, image: &PodImage<'_>, rules: &RuleSet) -> bool {
     rules.swap(original).is_ok_and(|decision| decision.image == image.written)
 }
 
-/// Returns true if `image` cannot have been swapped from `original`: for records without
-/// a checksum, as former versions wrote them. It is no reference at all, or the rules
-/// swap it itself, and to another image than `original`. Anything less is no proof: other
-/// rules may have been in force when it was swapped.
+/// Returns true if `image` cannot have been swapped from `original`. This is for records
+/// without a checksum, which former versions wrote.
+///
+/// Proof is an invalid reference, or an image that the rules themselves swap, to another image
+/// than `original`. Other rules may have been in effect at the time of the swap.
 fn contradicts(original: &str, image: &str, rules: &RuleSet) -> bool {
     match rules.swap(image) {
         Ok(today) => {

@@ -10,45 +10,46 @@ use crate::{
     workload::{PULL_NEVER, exempt::PodExemption},
 };
 
-/// The size of all annotations of an object, keys and values, that the API server takes
-/// (`TotalAnnotationSizeLimitB` in `k8s.io/apimachinery`), in bytes.
+/// Maximal size of all annotations of an object, keys and values, in bytes. The API server
+/// enforces it (`TotalAnnotationSizeLimitB` in `k8s.io/apimachinery`).
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
-/// How many images of one object are read: far more than a pod within the API
-/// server's size limit can have, and few enough to bound the answer.
+/// Maximal number of images of one object. It exceeds the number in any pod within the API
+/// server's size limit, and bounds the response.
 pub(super) const IMAGES_MAX: usize = 10_000;
 
-/// How many images most pods have at most: more take another allocation.
+/// Number of images that needs no second allocation; most pods have fewer.
 const IMAGES_COMMON: usize = 8;
 
-/// The object of a request. What is no pod reads as one without images.
+/// The object of a request. An object that is not a pod has no images.
 #[derive(Debug, Default)]
 pub(super) struct PodView<'b> {
     pub(super) api_version: Cow<'b, str>,
     pub(super) kind: Cow<'b, str>,
     pub(super) name: Cow<'b, str>,
     pub(super) generate_name: Cow<'b, str>,
-    /// What stands where the record of originals belongs.
+    /// State of the record of originals.
     pub(super) record: AnnotationState<'b>,
-    /// What stands where its pull Secrets belong.
+    /// State of the pod's list of pull Secrets.
     pub(super) pull_secrets: PullSecretList,
-    /// Whether it is a mirror pod.
+    /// True for a mirror pod.
     is_mirror: bool,
-    /// Whether its label says that it is to be left alone.
+    /// True if the pod opts out by its label.
     is_disabled: bool,
-    /// The exemption by an owner.
+    /// Exemption by an owner; `None` if no owner exempts the pod.
     exempt_owner: Option<PodExemption>,
-    /// The exemption by a label.
+    /// Exemption by a label; `None` if no label exempts the pod.
     exempt_label: Option<PodExemption>,
-    /// True if it has a label, and an annotation, by which an injector chooses pods.
+    /// True if the pod has a label, and an annotation, by which an injector selects pods.
     marked: [bool; 2],
     /// The annotations as JSON; empty without annotations.
     annotations: &'b [u8],
-    /// Every image that it names, in the order of the text.
+    /// All images of the object, in the order of the text.
     pub(super) images: Vec<PodImage<'b>>,
-    /// Whether it names more than [`IMAGES_MAX`].
+    /// True if the object has more than [`IMAGES_MAX`] images.
     pub(super) has_too_many_images: bool,
-    /// How often each list came. Of one that comes twice the last counts, as in Go.
+    /// Occurrences of each list key. For duplicate JSON keys the last one wins, as in Go's
+    /// encoding/json.
     times: [u32; ImageList::COUNT],
 }
 
@@ -56,34 +57,34 @@ pub(super) struct PodView<'b> {
 /// sets the annotation depends on it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum AnnotationState<'b> {
-    /// There is not even `metadata`.
+    /// The object has no `metadata`.
     #[default]
     NoMetadata,
-    /// There are no annotations.
+    /// The object has no annotations.
     NoAnnotations,
-    /// There are annotations, but not this one, or it is no text.
+    /// There are annotations, but this one is missing or not a string.
     Absent,
-    /// The annotation.
+    /// The text of the annotation.
     Text(Cow<'b, str>),
-    /// `metadata` or its annotations are something else altogether.
+    /// `metadata` or its annotations are of another type than an object.
     Blocked,
 }
 
-/// What stands where `spec.imagePullSecrets` belongs.
+/// State of `spec.imagePullSecrets`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum PullSecretList {
-    /// Nothing, or null.
+    /// The list is missing or null.
     #[default]
     Absent,
-    /// A list without ours.
-    Others,
-    /// A list with ours.
-    Ours,
-    /// Something else altogether.
+    /// The list lacks image-swap's Secret.
+    Incomplete,
+    /// The list contains image-swap's Secret.
+    Complete,
+    /// The value is of another type than a list.
     Blocked,
 }
 
-/// A list of a pod that names images.
+/// A list in a pod that contains images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ImageList {
     /// `spec.initContainers`
@@ -100,24 +101,24 @@ impl ImageList {
     const COUNT: usize = 4;
 }
 
-/// One image, and where it stands.
+/// One image, and its position in the pod.
 #[derive(Debug)]
 pub(super) struct PodImage<'b> {
     pub(super) list: ImageList,
-    /// Which one, if the list comes more than once.
+    /// Occurrence of the list, for a duplicate key.
     time: u32,
-    /// The item of the list, counted from 0.
+    /// Index in the list, from 0.
     pub(super) index: usize,
     /// The name of the container or volume; empty if it has none.
     pub(super) name: Cow<'b, str>,
-    /// The image as written; never empty.
+    /// Image in its original spelling; never empty.
     pub(super) written: Cow<'b, str>,
-    /// Whether the node must have it already.
+    /// True if the pull policy is `Never`: the node must have the image already.
     pub(super) never_pulled: bool,
 }
 
 impl<'b> PodView<'b> {
-    /// Reads it to where it stays, `found`; none, if there is none.
+    /// Parses the object in place into `found`; leaves `None` if the value is not an object.
     pub(super) fn read(
         reader: &mut JsonReader<'b>,
         settings: &Settings,
@@ -142,8 +143,8 @@ impl<'b> PodView<'b> {
         Ok(())
     }
 
-    /// Whether nothing of it is to be changed.
-    pub(super) const fn is_left_alone(&self) -> bool {
+    /// Returns true if the pod opts out or is a mirror pod, so that no patch changes it.
+    pub(super) const fn opts_out(&self) -> bool {
         self.is_mirror || self.is_disabled
     }
 
@@ -152,7 +153,7 @@ impl<'b> PodView<'b> {
         self.exempt_owner.or(self.exempt_label)
     }
 
-    /// Returns true for a pod that an injector chooses.
+    /// Returns true for a pod that an injector selects.
     pub(super) const fn is_marked(&self) -> bool {
         self.marked[0] || self.marked[1]
     }
@@ -160,7 +161,7 @@ impl<'b> PodView<'b> {
     /// Returns true if a record of `len` bytes fits into the annotations.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
         let len = len + labels::ORIGINAL_IMAGES.len();
-        // Text in JSON is as long as the text itself, or longer.
+        // A text in JSON is never shorter than the text itself.
         if len + self.annotations.len() <= ANNOTATIONS_MAX {
             return true;
         }
@@ -290,21 +291,21 @@ impl<'b> PodView<'b> {
         if reader.null()? {
             return Ok(());
         }
-        let mut has_ours = false;
+        let mut has_own = false;
         let is_list = reader.items(|reader, _| {
             reader.members(|reader, key| {
                 if key == b"name" {
-                    has_ours |= reader.string()?.as_deref() == Some(pull_secret::NAME);
+                    has_own |= reader.string()?.as_deref() == Some(pull_secret::NAME);
                     return Ok(());
                 }
                 reader.skip()
             })?;
             Ok(())
         })?;
-        self.pull_secrets = match (is_list, has_ours) {
+        self.pull_secrets = match (is_list, has_own) {
             (false, _) => PullSecretList::Blocked,
-            (true, false) => PullSecretList::Others,
-            (true, true) => PullSecretList::Ours,
+            (true, false) => PullSecretList::Incomplete,
+            (true, true) => PullSecretList::Complete,
         };
         Ok(())
     }
@@ -386,7 +387,8 @@ impl<'b> PodImage<'b> {
         Ok(())
     }
 
-    /// What the record of originals calls it; `None` if it has no name.
+    /// Returns the key of the image in the record of originals; `None` if the container has no
+    /// name.
     pub(super) fn record_key(&self) -> Option<Cow<'_, str>> {
         if self.name.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! What matters of an AdmissionReview (`admission.k8s.io/v1`, `types.go`).
+//! The relevant fields of an AdmissionReview (`admission.k8s.io/v1`, `types.go`).
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::{
     settings::Settings,
 };
 
-/// An AdmissionReview as it came.
+/// A parsed AdmissionReview.
 #[derive(Debug, Default)]
 pub(super) struct Review<'b> {
     api_version: Option<Cow<'b, str>>,
@@ -25,21 +25,21 @@ pub struct Subject<'b> {
     pub uid: Cow<'b, str>,
     /// The object's namespace.
     pub namespace: Cow<'b, str>,
-    /// The object's name; empty for one that is yet to be generated.
+    /// The object's name; empty if the API server generates it later.
     pub name: Cow<'b, str>,
     /// The prefix of the name to be generated.
     pub generate_name: Cow<'b, str>,
     /// The object's kind, without its group.
     pub kind: Cow<'b, str>,
-    /// The subresource, if it is about one.
+    /// The subresource; empty for the object itself.
     pub sub_resource: Cow<'b, str>,
-    /// `CREATE`, `UPDATE`, …
+    /// The operation, such as `CREATE` or `UPDATE`.
     pub operation: Cow<'b, str>,
     /// True for a dry run.
     pub dry_run: bool,
 }
 
-/// Its request. Fields that are absent, null or of another type are empty.
+/// The request of a review. Fields that are absent, null or of another type are empty.
 #[derive(Debug, Default)]
 pub(super) struct Request<'b> {
     pub(super) uid: Cow<'b, str>,
@@ -50,21 +50,20 @@ pub(super) struct Request<'b> {
     namespace: Cow<'b, str>,
     operation: Cow<'b, str>,
     dry_run: bool,
-    /// The object as it is to be; none on DELETE.
+    /// The new object; `None` on DELETE.
     pub(super) object: Option<PodView<'b>>,
-    /// The object as it is; none on CREATE.
+    /// The stored object; `None` on CREATE.
     pub(super) old_object: Option<PodView<'b>>,
 }
 
-/// What kind or resource it is about. There is one version of all that matters
-/// here.
+/// The kind or the resource of a request. All relevant ones have a single version.
 #[derive(Debug, Default)]
 struct Type<'b> {
     group: Cow<'b, str>,
     name: Cow<'b, str>,
 }
 
-/// Which images a request may change.
+/// The images that a request may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReviewScope {
     /// All images of a new pod.
@@ -76,7 +75,7 @@ pub(super) enum ReviewScope {
 }
 
 impl ReviewScope {
-    /// True if the request may change images of `list`.
+    /// Returns true if the request may change images of `list`.
     pub(super) const fn covers(self, list: ImageList) -> bool {
         match self {
             Self::Create | Self::Update => true,
@@ -105,7 +104,7 @@ impl<'b> Review<'b> {
         Ok(review)
     }
 
-    /// The request, if this is a review that can be answered.
+    /// Returns the request of a complete review.
     pub(super) fn into_request(self) -> std::result::Result<Request<'b>, ReviewError> {
         let Self { api_version, kind, request } = self;
         if kind.as_deref() != Some("AdmissionReview") {
@@ -143,7 +142,7 @@ impl<'b> Request<'b> {
         Ok(request)
     }
 
-    /// Reads it to where it stays, `found`; none, if there is none.
+    /// Parses the request in place into `found`; leaves `None` if the value is not an object.
     fn read(
         reader: &mut JsonReader<'b>,
         settings: &Settings,
@@ -172,8 +171,8 @@ impl<'b> Request<'b> {
         Ok(())
     }
 
-    /// Whether the controller wants to see that the API server asks us: a
-    /// `ConfigMap` that is not to be stored, with annotations to answer in.
+    /// Returns true for the controller's probe: a `ConfigMap` in a dry run, with annotations
+    /// for the answer.
     pub(super) fn is_probe(&self) -> bool {
         let is_config_map = |kind: &Type<'_>| kind.group.is_empty() && kind.name == "ConfigMap";
         self.dry_run
@@ -182,10 +181,10 @@ impl<'b> Request<'b> {
             && self.object.as_ref().is_some_and(|object| object.record == AnnotationState::Absent)
     }
 
-    /// Which images may change; `None` if the request is about something else.
+    /// Returns the images that may change; `None` for a request without pods.
     pub(super) fn scope(&self) -> Option<ReviewScope> {
-        // API servers always say kind and resource; who writes a request by hand
-        // may leave it to the object.
+        // API servers always send kind and resource. A request by hand may leave them to the
+        // object.
         let is_pods = |resource: &Type<'_>| resource.group.is_empty() && resource.name == "pods";
         if !self.resource.as_ref().is_none_or(is_pods) {
             return None;
@@ -203,7 +202,7 @@ impl<'b> Request<'b> {
         }
     }
 
-    /// What the log says of the request.
+    /// Returns the fields for the log.
     pub(super) fn into_subject(self) -> Subject<'b> {
         let object = self.object.unwrap_or_default();
         Subject {

@@ -1,4 +1,4 @@
-//! Writing the answer.
+//! Writes the response.
 
 use image_swap_text::{
     base64,
@@ -20,18 +20,18 @@ use super::{
 };
 use crate::{labels, pull_secret, reference::ReferenceError};
 
-/// How many bytes the decisions in the audit annotation may take.
+/// Maximal size of the decisions in the audit annotation, in bytes.
 const DECISIONS_MAX: usize = 64 * 1024;
-/// How many images are warned of; the API server drops what is beyond 4096 bytes.
+/// Maximal number of images with a warning; the API server drops warnings beyond 4096 bytes.
 const WARNINGS_MAX: usize = 8;
-/// How many bytes a warning may take before the API server cuts it.
+/// Maximal length of a warning before the API server truncates it, in bytes.
 const WARNING_MAX: usize = 256;
-/// How much of a name a warning repeats, in characters: all of any valid one.
+/// Maximal length of a name in a warning, in characters; valid names are shorter.
 const NAME_MAX: usize = "volume:".len() + 63;
 
-/// The answer, and whether it holds a patch.
+/// Returns the response, and true if it contains a patch.
 pub(super) fn write(request: &Request<'_>, plan: &PatchPlan<'_>, mode: Mode) -> (Vec<u8>, bool) {
-    // About what each image adds to patch, record and decisions.
+    // Approximate bytes that each image adds to patch, record and decisions.
     let mut out = Vec::with_capacity(512 + plan.verdicts.len() * 768);
     out.extend_from_slice(
         br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"#,
@@ -51,7 +51,7 @@ pub(super) fn write(request: &Request<'_>, plan: &PatchPlan<'_>, mode: Mode) -> 
     (out, patched)
 }
 
-/// Shows the controller that the API server asked us, whatever the mode.
+/// Adds the annotation which proves that a replica received the probe, in any mode.
 fn push_reached(out: &mut Vec<u8>) {
     let mut patch = Patch::with_capacity(128);
     let place = [Key("metadata"), Key("annotations"), Key(labels::PROBE_REACHED)];
@@ -102,7 +102,7 @@ fn replace_image(patch: &mut Patch, verdict: &ImageVerdict<'_>) {
     }
 }
 
-/// Makes the record say `originals`.
+/// Adds the operations that set the record to `originals`.
 fn put_record(patch: &mut Patch, record: &AnnotationState<'_>, originals: &Originals<'_>) {
     let annotation = [Key("metadata"), Key("annotations"), Key(labels::ORIGINAL_IMAGES)];
     let value = |out: &mut Vec<u8>| originals.push_quoted(out);
@@ -127,7 +127,7 @@ fn put_record(patch: &mut Patch, record: &AnnotationState<'_>, originals: &Origi
     }
 }
 
-/// Adds the pull Secret behind the pod's own.
+/// Appends the pull Secret to those of the pod.
 fn add_pull_secret(patch: &mut Patch, found: PullSecretList) {
     let list = [Key("spec"), Key("imagePullSecrets"), Key("-")];
     let item = |out: &mut Vec<u8>| {
@@ -141,8 +141,8 @@ fn add_pull_secret(patch: &mut Patch, found: PullSecretList) {
             item(out);
             out.push(b']');
         }),
-        PullSecretList::Others => patch.set_with(Op::Add, &list, item),
-        PullSecretList::Ours | PullSecretList::Blocked => {}
+        PullSecretList::Incomplete => patch.set_with(Op::Add, &list, item),
+        PullSecretList::Complete | PullSecretList::Blocked => {}
     }
 }
 
@@ -197,7 +197,7 @@ fn push_audit_annotations(out: &mut Vec<u8>, plan: &PatchPlan<'_>) {
     out.extend_from_slice(br#"}"}"#);
 }
 
-/// A member of a JSON object that stands in a JSON string.
+/// Writes a member of a JSON object, escaped within a JSON string.
 fn push_decision(out: &mut Vec<u8>, verdict: &ImageVerdict<'_>) {
     let push_image = if verdict.are_references { push_nested_plain } else { push_nested_string };
     push_nested_string(out, &verdict.image.record_key().unwrap_or_default());

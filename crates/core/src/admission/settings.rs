@@ -1,4 +1,4 @@
-//! What the operator decides about admission.
+//! Settings of admission.
 
 use std::{fmt, str::FromStr};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{labels, pull_secret::CoveredImages, workload::exempt::Exemptions};
 
-/// Whether pods are changed.
+/// The mode of admission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Pods are patched.
     #[default]
     #[serde(rename = "enforce")]
     Enforce,
-    /// Nothing is patched and no user is warned; audit annotations and counts say
-    /// what would have been.
+    /// No pod is patched and no warning is sent. Audit annotations and counts report the
+    /// changes that enforcement would make.
     #[serde(rename = "audit")]
     Audit,
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A text that is no [`Mode`].
+/// A text that is not a [`Mode`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 'enforce' or 'audit', found '{0}'")]
 pub struct UnknownMode(String);
@@ -50,18 +50,17 @@ impl FromStr for Mode {
     }
 }
 
-/// What the operator decides about admission.
+/// Settings of admission, configured by the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether pods are changed.
+    /// Mode of admission.
     pub mode: Mode,
-    /// Pods with this label set to `disabled` are left alone.
+    /// Pods with this label set to `disabled` are exempt.
     pub disable_label: String,
-    /// The pods and images that keep their names.
+    /// Pods and images that are never swapped.
     pub exemptions: Exemptions,
-    /// The swapped images that are pulled with the Secret
-    /// [`NAME`](crate::pull_secret::NAME), which a new pod with one of
-    /// them is given; `None`: no pod is.
+    /// Swapped images that nodes pull with the Secret [`NAME`](crate::pull_secret::NAME). The
+    /// Secret is added to new pods with such an image; `None` to add it to no pod.
     pub pull_secret: Option<CoveredImages>,
 }
 

@@ -1,7 +1,7 @@
-//! What a cluster should look like, and the next step towards it.
+//! Decisions of the controller: the desired state of a cluster, and the next step towards it.
 //!
-//! Everything here is decided from what was observed and from a time that the
-//! caller gives; nothing here talks to a cluster. Each file has one concern.
+//! Every decision is a function of observed objects and of a time that the caller passes,
+//! without requests to a cluster. Each file has one concern.
 
 pub mod certificates;
 pub mod competitors;

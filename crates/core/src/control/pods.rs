@@ -1,4 +1,4 @@
-//! What runs in a cluster, by the registry that its images were written for.
+//! Counts running pods by the original registry of their images.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,12 @@ use crate::reference::Reference;
 /// A running pod.
 #[derive(Clone, Debug, Default)]
 pub struct RunningPod {
-    /// Its images, each with the name that the record of originals has for it.
+    /// Images of the pod, each with its key in the record of originals.
     pub images: Vec<(String, String)>,
-    /// The record ([`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES)), if it has one.
+    /// The record ([`ORIGINAL_IMAGES`](crate::labels::ORIGINAL_IMAGES)); `None` if it is
+    /// missing.
     pub record: Option<String>,
-    /// The names of the images that would be swapped if the pod were created now
+    /// Record keys of the images that would be swapped if the pod were created now
     /// ([`to_swap`](crate::admission::to_swap)). Empty for a pod that is never reviewed.
     pub to_swap: BTreeSet<String>,
 }
@@ -19,11 +20,11 @@ pub struct RunningPod {
 /// Running pods with images of one registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// All those images were swapped.
+    /// Number of pods whose images of the registry were all swapped.
     pub swapped: usize,
-    /// Some were not.
+    /// Number of pods with an unswapped image of the registry.
     pub unswapped: usize,
-    /// Of those, the ones whose images the rules would swap if the pod were new.
+    /// Number of these with an image that the rules would swap in a new pod.
     pub outdated: usize,
 }
 
@@ -31,7 +32,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodCounts(BTreeMap<String, Counts>);
 
-/// How a registry is called whose image nobody can read.
+/// Name of the registry in the counts for invalid image references.
 const UNREADABLE: &str = "(no image reference)";
 
 impl PodCounts {
@@ -42,7 +43,7 @@ impl PodCounts {
             .as_deref()
             .and_then(|record| serde_json::from_str(record).ok())
             .unwrap_or_default();
-        // By registry: whether any is unswapped, and whether any would be swapped.
+        // By registry: true if any image is unswapped, and true if any would be swapped.
         let mut found: BTreeMap<String, (bool, bool)> = BTreeMap::new();
         for (name, image) in &pod.images {
             let original = originals.get(name).filter(|original| *original != image);
@@ -60,7 +61,7 @@ impl PodCounts {
         }
     }
 
-    /// The counts, by registry.
+    /// Returns the counts, by registry.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Counts)> {
         self.0.iter().map(|(registry, counts)| (registry.as_str(), *counts))
     }
@@ -82,17 +83,17 @@ mod tests {
     }
 
     #[test]
-    fn pods_count_by_what_their_images_were_written_for() {
+    fn pods_are_counted_by_original_registry() {
         let mut tally = PodCounts::default();
         let record = Some(r#"{"a":"nginx"}"#);
         tally.add(&pod(&[("a", "h.io/d/library/nginx")], record, &[]));
-        // From before, and one that is never swapped.
+        // One image from before the rules, and one that is never swapped.
         tally.add(&pod(&[("a", "redis"), ("b", "redis")], None, &["a", "b"]));
         tally.add(&pod(&[("a", "redis")], None, &[]));
-        // One of two.
+        // One of two images is swapped.
         let record = Some(r#"{"a":"nginx","x":"y"}"#);
         tally.add(&pod(&[("a", "h.io/d/library/nginx"), ("b", "nginx")], record, &["a", "b"]));
-        // Nothing is ever swapped here.
+        // No image is ever swapped.
         tally.add(&pod(&[("a", "h.io/d/own"), ("b", "quay.io/a/b"), ("c", "No!")], None, &[]));
         let counts: Vec<_> = tally.iter().collect();
         let count = |swapped, unswapped, outdated| Counts { swapped, unswapped, outdated };

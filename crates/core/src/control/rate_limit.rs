@@ -1,17 +1,17 @@
-//! Rate limits for undoing the changes of other writers.
+//! Rate limits for reverting the changes of other writers.
 //!
-//! Two programs that each insist would otherwise write as fast as they can.
+//! Without them, two programs that revert each other's changes would write as fast as they can.
 
 use std::collections::BTreeMap;
 
 use crate::declaration::UnixTime;
 
-/// Repairs that may follow each other at once.
+/// Number of repairs that may follow each other at once.
 pub const BURST: u32 = 5;
-/// Seconds after which another one may follow.
+/// Seconds until another repair is allowed.
 pub const EVERY: UnixTime = 10;
 
-/// What is left of the allowance, and what was repaired.
+/// Remaining allowance, and the number of repairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     left: u32,
@@ -26,10 +26,10 @@ impl Default for TokenBucket {
 }
 
 impl TokenBucket {
-    /// Whether one more is allowed at `now`; if so it is counted.
+    /// Counts a repair if one is allowed at `now`.
     ///
     /// # Errors
-    /// The seconds to wait.
+    /// Returns the seconds to wait if none is allowed.
     pub fn begin(&mut self, now: UnixTime) -> Result<(), UnixTime> {
         self.earn(now);
         if self.left == 0 {
@@ -40,14 +40,14 @@ impl TokenBucket {
         Ok(())
     }
 
-    /// Returns true if the whole allowance is left at `now`.
+    /// Returns true if the whole allowance remains at `now`.
     pub fn is_full(mut self, now: UnixTime) -> bool {
         self.earn(now);
         self.left == BURST
     }
 
     fn earn(&mut self, now: UnixTime) {
-        // A clock that was set back gives nothing, and costs nothing for long.
+        // A clock that was set back adds no allowance, and delays repairs only briefly.
         self.since = self.since.min(now);
         let earned = (now - self.since) / EVERY;
         let left = u64::from(self.left).saturating_add(earned);
@@ -60,7 +60,7 @@ impl TokenBucket {
         }
     }
 
-    /// Repairs since the beginning.
+    /// Returns the number of repairs since the beginning.
     pub const fn count(&self) -> u64 {
         self.count
     }
@@ -84,7 +84,7 @@ impl<C: PartialEq> RewriteLimit<C> {
     /// allowed. Content that was written before is a repair.
     ///
     /// # Errors
-    /// The seconds to wait.
+    /// Returns the seconds to wait if none is allowed.
     pub fn begin(&mut self, name: &str, content: &C, now: UnixTime) -> Result<(), UnixTime> {
         match self.objects.get_mut(name) {
             Some((written, repairs)) if written == content => repairs.begin(now),
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_repaired_at_once_and_then_one_every_so_often() {
+    fn burst_is_repaired_at_once_then_slowly() {
         let mut repairs = TokenBucket::default();
         for _ in 0..BURST {
             assert_eq!(repairs.begin(1000), Ok(()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_writer_gets_one_write_every_so_often() {
+    fn steady_writer_is_limited_to_the_rate() {
         let mut repairs = TokenBucket::default();
         for _ in 0..BURST {
             repairs.begin(1000).unwrap();
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_time_sees_more_than_its_share(mut times in prop::collection::vec(0_u64..10_000, 1..200)) {
+        fn no_period_exceeds_its_allowance(mut times in prop::collection::vec(0_u64..10_000, 1..200)) {
             times.sort_unstable();
             let mut repairs = TokenBucket::default();
             let done: Vec<u64> = times.into_iter().filter(|now| repairs.begin(*now).is_ok()).collect();

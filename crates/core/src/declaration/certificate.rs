@@ -3,7 +3,7 @@
 use image_swap_text::base64;
 use x509_cert::{Certificate, der::Decode};
 
-/// Seconds since 1970-01-01 00:00 UTC. The core has no clock: callers say what time it is.
+/// Seconds since 1970-01-01 00:00 UTC. The core has no clock: callers pass the present time.
 pub type UnixTime = u64;
 
 const BEGIN: &str = "-----BEGIN ";
@@ -12,7 +12,7 @@ const DASHES: &str = "-----";
 const CERTIFICATE: &str = "CERTIFICATE";
 const CERTIFICATE_END: &str = "CERTIFICATE-----";
 
-/// Certificates as they were declared.
+/// Certificates in their declared text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificates {
     pem: String,
@@ -52,17 +52,17 @@ impl Certificates {
         Ok(Self { pem: pem.to_owned(), not_after })
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no certificate.
     pub const fn is_empty(&self) -> bool {
         self.not_after.is_empty()
     }
 
-    /// The text as it was declared.
+    /// Returns the declared text.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// When each of them ends.
+    /// Returns the end of validity of each certificate, in the order of the text.
     pub fn not_after(&self) -> &[UnixTime] {
         &self.not_after
     }

@@ -1,9 +1,8 @@
-//! A text that is never printed.
+//! Secret texts that are never printed.
 
 use std::fmt;
 
-/// A user name or a password. `Debug` shows whether there is one, and no more;
-/// there is no `Display`.
+/// A user name or a password. `Debug` only shows if it is empty; there is no `Display`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credential(String);
 
@@ -12,12 +11,12 @@ impl Credential {
         Self(text)
     }
 
-    /// Whether none was declared.
+    /// Returns true if none was declared.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text itself: only for what is sent to the registry it was declared for.
+    /// Returns the text itself, to be sent only to the registries that it was declared for.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,11 +1,11 @@
-//! Refusal of a declaration.
+//! Rejection of a declaration.
 
 use crate::diagnostic::Diagnostic;
 
-/// A declaration that is not used, and why. Holds at least one error.
+/// Rejection of a declaration, with the reasons. Contains at least one error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclarationError {
-    /// Errors, and the warnings found beside them.
+    /// The errors, and the warnings found with them.
     pub findings: Vec<Diagnostic>,
 }
 

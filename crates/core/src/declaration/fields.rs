@@ -38,8 +38,8 @@ enum Field {
     Mirrors,
 }
 
-/// The two tables of Palette's format, and the key that image-swap adds to them: the key in the
-/// Secret, the key in the values, and true for a required key.
+/// The two tables of Palette's format, and the key that image-swap adds to them. Each row has
+/// the key in the Secret, the key in the values, and true for a required key.
 const TABLE: [(Field, Option<&str>, &str, bool); 9] = [
     (Field::Domain, Some("DOMAIN"), "endpoint", true),
     (Field::Name, None, "name", true),
@@ -59,13 +59,13 @@ const PLACEHOLDER: &str = "REPLACE_WITH_";
 const KNOWN: [&str; 7] =
     ["apiVersion", "kind", "metadata", "type", "data", "stringData", "immutable"];
 
-/// The type of the Secret.
+/// Type of the Secret.
 const OPAQUE: &str = "Opaque";
 
-/// The values' block.
+/// Name of the block in the chart's values.
 const BLOCK: &str = "ociImageRegistry";
 
-/// Where it may stand; under `spec` in an object of somebody's own kind.
+/// Paths of the block: at top level, and in objects of any kind below `config` or `spec`.
 const BLOCKS: [&[&str]; 3] = [&[BLOCK], &["config", BLOCK], &["spec", BLOCK]];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl GivenField<'_> {
 /// The decoded fields of a declaration, not yet checked.
 pub(super) struct DeclaredFields {
     names: KeyNames,
-    /// The beginning of the block of fields.
+    /// Position of the beginning of the block of fields.
     place: FieldPosition,
     given: BTreeMap<Field, (String, FieldPosition)>,
     /// Unknown keys that look like the key of a field, as written.
@@ -191,7 +191,7 @@ pub(super) fn of_secret_object(
     expect(tree, secret, &["kind"], "Secret")?;
     expect(tree, secret, &["metadata", "name"], REGISTRY_INFO)?;
     expect(tree, secret, &["metadata", "namespace"], JET_SYSTEM)?;
-    // The API server's default.
+    // A missing type is the API server's default.
     if tree.get(secret, "type").is_some_and(|id| !tree.is_null(id)) {
         expect(tree, secret, &["type"], OPAQUE)?;
     }
@@ -301,7 +301,7 @@ fn refuse_flat(
     }
     let beside = tree.entries(root).iter().find(|(key, _)| {
         let field = tree.scalar(*key).and_then(|key| names.field(key));
-        // `name` alone may be anything.
+        // `name` is too common a key to be evidence.
         field.is_some_and(|field| field != Field::Name)
     });
     let Some((key, _)) = beside else { return Ok(()) };
@@ -404,7 +404,7 @@ impl DeclaredFields {
                 );
                 return Err(unusable(place, message).hint("put it in quotes"));
             }
-            // `KEY:` with nothing behind it is an empty value, as Kubernetes reads it.
+            // `KEY:` without a value is an empty value, as Kubernetes reads it.
             let text = if tree.is_null(value) { "" } else { text };
             let text = if decode { decoded(name, text, place)? } else { text.to_owned() };
             self.insert(field, name, text, place)?;
@@ -509,8 +509,8 @@ fn in_utf8(name: &str, bytes: Vec<u8>, place: FieldPosition) -> Result<String, D
     String::from_utf8(bytes).map_err(|_| unusable(place, format!("{name}: invalid UTF-8")))
 }
 
-/// Returns the password without line breaks at its end, and warns of them: `echo` adds one
-/// to what is piped into `base64`, and no registry's password ends in one.
+/// Returns the password without line breaks at its end, and warns of them. `echo` adds one to
+/// the input of `base64`, and no registry's password ends in one.
 fn password<'t>(given: GivenField<'t>, findings: &mut Vec<Diagnostic>) -> &'t str {
     let GivenField { key, text, place } = given;
     let password = text.trim_end_matches(['\r', '\n']);
@@ -540,7 +540,7 @@ fn domain(given: GivenField<'_>) -> Result<(String, bool), Diagnostic> {
     let (scheme, host) = text.split_once("://").unwrap_or(("", text));
     let host = host.trim_end_matches('/');
     if is_domain(host) {
-        // The same normalisation as for targets, which it is compared with.
+        // Targets, which the domain is compared with, are normalised in the same way.
         let domain = Target::parse(host);
         let domain = domain.map_or_else(|_| host.to_owned(), |t| t.domain().to_owned());
         return Ok((domain, scheme.eq_ignore_ascii_case("http")));
@@ -561,7 +561,7 @@ fn base_path(given: GivenField<'_>) -> Result<String, Diagnostic> {
     if path.is_empty() || is_path(path) {
         return Ok(path.to_owned());
     }
-    // Where a closing quote is left out, the value of the next key is in this one.
+    // If a closing quote is missing, this value contains that of the next key.
     let hint = "write a path such as airgap-images: lowercase letters and digits, with . _ - or / \
                 between them";
     Err(given.refused("expected a path in the registry, found another value").hint(hint))
@@ -594,7 +594,7 @@ fn check_ca(
             ends.len(),
             expired.join(", ")
         );
-        // While one of them is valid the registry can still be trusted by it.
+        // While one of the certificates is valid, the registry can still be trusted by it.
         let all = expired.len() == ends.len();
         let severity = if all { Severity::Error } else { Severity::Warning };
         let finding = Diagnostic::new(severity, Code::ExpiredCa, place.position, message);

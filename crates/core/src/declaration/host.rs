@@ -1,4 +1,4 @@
-//! Hosts that a credential is declared for besides DOMAIN.
+//! Further hosts, besides DOMAIN, that a credential is declared for.
 
 use crate::{reference::is_domain, rule::Target};
 
@@ -6,19 +6,19 @@ use crate::{reference::is_domain, rule::Target};
 /// `*.registry.example.org`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
-    /// True if one more label stands before `host`.
+    /// True if the pattern matches one more label before `host`.
     is_wildcard: bool,
     /// The host, with its port if it has one.
     host: String,
 }
 
 impl HostPattern {
-    /// Parses one item of CREDENTIAL_HOSTS. [`None`] if it is no host.
+    /// Parses one item of CREDENTIAL_HOSTS. Returns `None` if it is not a host.
     #[expect(clippy::doc_markdown, reason = "the name of the key")]
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
         if let Some(below) = text.strip_prefix("*.") {
-            // `*.com` would give the credential to strangers.
+            // `*.com` would send the credential to unrelated registries.
             let host = below.split(':').next().unwrap_or_default();
             let is_specific = host.split('.').filter(|label| !label.is_empty()).count() > 1;
             let is_host = is_domain(below) && !below.starts_with('[') && is_specific;

@@ -1,8 +1,7 @@
-//! The declaration: one registry and one list of rules, however they were written.
+//! Declarations: one registry and one list of rules, in four formats.
 //!
-//! Four texts declare the same thing: the Secret `registry-info`, the chart's
-//! values, a list, and an imageswap map file. Each is read into one
-//! [`Declaration`] or refused as a whole.
+//! The formats are the Secret `registry-info`, the chart's values, a list, and an imageswap map
+//! file. Each text is read into one [`Declaration`] or rejected as a whole.
 
 mod certificate;
 mod credential;
@@ -35,29 +34,42 @@ use crate::{
     rule::{ImageSwap, MapForm, RuleSet, parse, redact::line_may_hold_secret},
 };
 
-/// What an operator declared.
+/// The registry and the rules that an administrator declared.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// The company's registry; `None`: only rules were given.
+    /// The company's registry; `None` if the text contains only rules.
     pub registry: Option<Registry>,
-    /// Key of the rules; see [`Diagnostic::key`].
+    /// Key of the rules, as in [`Diagnostic::key`].
     key: Option<&'static str>,
     form: MapForm,
     text: String,
     rules: RuleSet,
     mirrors: MirrorTable,
-    /// What was found while reading.
+    /// Diagnostics of the reader, without those of the linter.
     read: Vec<Diagnostic>,
     findings: Vec<Diagnostic>,
 }
 
 impl Declaration {
-    /// Reads `text`. Errors about the rules themselves do not refuse here: see
-    /// [`Self::serving`].
+    /// Reads `text`. Errors about single rules do not reject it here, but in [`Self::serving`].
     ///
     /// # Errors
-    /// Returns the findings if the text is unreadable, differs from `source`, lacks a key that
-    /// Palette's format requires, or still has a placeholder of Palette's documentation.
+    /// Returns the diagnostics if the text is unreadable, differs from `source`, lacks a key
+    /// that Palette's format requires, or still has a placeholder of Palette's documentation.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::declaration::{Declaration, DeclarationSource};
+    ///
+    /// let text = "docker.io::h.io/hub,quay.io::h.io/quay";
+    /// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0)?.serving()?;
+    /// assert_eq!(declaration.rules().rules().len(), 2);
+    /// assert!(declaration.registry.is_none());
+    ///
+    /// let incomplete = Declaration::read(DeclarationSource::RegistryInfo, "kind: Secret", 0);
+    /// assert!(incomplete.unwrap_err().findings[0].is_error());
+    /// # Ok::<(), image_swap_core::declaration::DeclarationError>(())
+    /// ```
     pub fn read(
         source: DeclarationSource,
         text: &str,
@@ -77,13 +89,12 @@ impl Declaration {
         Self::from_fields(fields(&tree)?, now)
     }
 
-    /// Reads the object `node`, whatever it is that declares: the Secret, an
-    /// object with `ociImageRegistry` (also below `config` or `spec`), or a
-    /// `ConfigMap` with `data.mirrorRegistries`, `data.MIRROR_REGISTRIES` or
-    /// `data.maps`.
+    /// Reads the object `node` of any declaring kind. These are the Secret, an object with
+    /// `ociImageRegistry` (also below `config` or `spec`), and a `ConfigMap` with
+    /// `data.mirrorRegistries`, `data.MIRROR_REGISTRIES` or `data.maps`.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Returns the same errors as [`Self::read`].
     pub fn from_node(
         tree: &Tree<'_>,
         node: NodeId,
@@ -109,10 +120,10 @@ impl Declaration {
     }
 
     /// Reads `data`, the decoded data of the stored Secret `registry-info`, whose type is
-    /// `kind`. A finding's position is in the value of its key.
+    /// `kind`. The position of a diagnostic is in the value of its key.
     ///
     /// # Errors
-    /// Returns the findings if the data declares no usable registry.
+    /// Returns the diagnostics if the data declares no usable registry.
     pub fn from_data(
         kind: &str,
         data: &BTreeMap<String, Vec<u8>>,
@@ -145,7 +156,7 @@ impl Declaration {
         let mirrors = MirrorTable::new(&rules);
         let lines: Vec<&str> = text.split('\n').collect();
         findings.extend(unreadable.into_iter().map(|mut finding| {
-            // Replicas receive the text of the rules: no password may be in it.
+            // Replicas receive the text of the rules, so it must not contain a password.
             if lines.get(finding.place.line - 1).is_some_and(|line| line_may_hold_secret(line)) {
                 finding.severity = Severity::Error;
                 finding.hint =
@@ -159,7 +170,7 @@ impl Declaration {
         this
     }
 
-    /// What is checked.
+    /// Returns the linter of this declaration.
     fn checked(&self) -> Linter<'_> {
         Linter {
             rules: &self.rules,
@@ -170,8 +181,8 @@ impl Declaration {
         }
     }
 
-    /// What was found while reading, and what was found about the rules: of the
-    /// rules' text in its order.
+    /// Merges the reader's diagnostics with `checked`, those of the linter. Diagnostics about
+    /// the text of the rules come last, in its order.
     fn with(&self, checked: Vec<Diagnostic>) -> Vec<Diagnostic> {
         let is_of_rules = |finding: &&Diagnostic| finding.code == Code::UnreadableLine;
         let (rules, other): (Vec<_>, Vec<_>) = self.read.iter().partition(is_of_rules);
@@ -180,17 +191,17 @@ impl Declaration {
         other.into_iter().cloned().chain(about_rules).collect()
     }
 
-    /// Returns the findings for nodes whose format has the capabilities `words`, and that
-    /// pull from the registry itself if `fallback` allows it. [`Self::findings`] are those
-    /// for containerd.
-    pub fn lint_for(&self, words: Capabilities, fallback: Fallback) -> Vec<Diagnostic> {
-        self.with(self.checked().lint_for(words, fallback))
+    /// Returns the diagnostics for nodes whose format has these `capabilities`, and that
+    /// pull from the registry itself if `fallback` allows it. [`Self::findings`] are those for
+    /// containerd.
+    pub fn lint_for(&self, capabilities: Capabilities, fallback: Fallback) -> Vec<Diagnostic> {
+        self.with(self.checked().lint_for(capabilities, fallback))
     }
 
-    /// The same declaration if the dialect `canonical` can serve it.
+    /// Returns this declaration if the dialect `canonical` can serve it.
     ///
     /// # Errors
-    /// If [`Self::findings`] has an error.
+    /// Returns the diagnostics if one of them is an error.
     pub fn serving(self) -> Result<Self, DeclarationError> {
         if self.findings.iter().any(Diagnostic::is_error) {
             return Err(DeclarationError { findings: self.findings });
@@ -198,7 +209,7 @@ impl Declaration {
         Ok(self)
     }
 
-    /// The rules as the dialect `canonical` reads them.
+    /// Returns the rules in the dialect `canonical`.
     pub const fn rules(&self) -> &RuleSet {
         &self.rules
     }
@@ -208,22 +219,22 @@ impl Declaration {
         &self.mirrors
     }
 
-    /// The rules, and nothing else of the declaration.
+    /// Returns the rules and drops the rest of the declaration.
     pub fn into_rules(self) -> RuleSet {
         self.rules
     }
 
-    /// The rules as imageswap-webhook reads them.
+    /// Returns the rules in the dialect of imageswap-webhook.
     pub fn imageswap(&self) -> ImageSwap {
         ImageSwap::new(&self.text, self.form)
     }
 
-    /// What there is to say about it, in the order of the text.
+    /// Returns the diagnostics about the declaration, in the order of the text.
     pub fn findings(&self) -> &[Diagnostic] {
         &self.findings
     }
 
-    /// Returns the findings for imageswap-webhook as the reader of the rules.
+    /// Returns the diagnostics for imageswap-webhook as the reader of the rules.
     pub fn imageswap_findings(&self) -> Vec<Diagnostic> {
         let mut findings = self.findings.clone();
         let is_known = findings.iter().any(|finding| finding.code == Code::SilentNoOp);
@@ -239,17 +250,18 @@ impl Declaration {
         findings
     }
 
-    /// The key in whose decoded value the rules stand; `None`: a text of their own.
+    /// Returns the key whose decoded value contains the rules; `None` for a text of rules
+    /// alone.
     pub const fn key(&self) -> Option<&'static str> {
         self.key
     }
 
-    /// How the text of the rules separates its items.
+    /// Returns the separator of the items in the text of the rules.
     pub const fn form(&self) -> MapForm {
         self.form
     }
 
-    /// A line of the rules' text, for showing where a finding lies.
+    /// Returns the line of the rules' text that contains `place`; `None` beyond its end.
     pub fn line(&self, place: Position) -> Option<&str> {
         self.text.split('\n').nth(place.line - 1).map(|line| line.trim_end_matches('\r'))
     }

@@ -4,22 +4,22 @@ use image_swap_text::base64;
 
 use super::{certificate::Certificates, credential::Credential, host::HostPattern};
 
-/// The registry, and what belongs to it alone.
+/// The declared registry, with its credential and its trust.
 ///
-/// USERNAME, PASSWORD, CA_CERT and INSECURE are for this host and port and for
-/// [`Self::hosts`]; a target elsewhere gets none of them.
+/// USERNAME, PASSWORD, CA_CERT and INSECURE apply to this host and port and to [`Self::hosts`].
+/// They never apply to a target elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::doc_markdown, reason = "names of Palette's format, which people search for")]
 pub struct Registry {
     /// Host, with a port if one was declared; no scheme, no slash.
     pub domain: String,
-    /// A name for people; only values have one.
+    /// Display name; `None` unless the chart's values declare it.
     pub name: Option<String>,
     /// Further hosts of the same server, CREDENTIAL_HOSTS; empty if none was declared.
     pub hosts: Vec<HostPattern>,
     /// Path of the mirrored images in the registry. Never prepended to a target.
     pub base_path: String,
-    /// For whom to authenticate; empty: anonymous.
+    /// User name for authentication; empty for anonymous pulls.
     pub username: Credential,
     /// The password that goes with [`Self::username`].
     pub password: Credential,
@@ -27,7 +27,7 @@ pub struct Registry {
     pub insecure: bool,
     /// True if DOMAIN or a target on it begins with `http://`.
     pub plain_http: bool,
-    /// The authorities that sign for this host; none: the system's.
+    /// Certificate authorities for this host; empty for the authorities of the system.
     pub ca: Certificates,
 }
 

@@ -1,6 +1,6 @@
-//! The four texts that declare.
+//! Formats of a declaration.
 
-/// What a text is.
+/// The format of a declaring text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeclarationSource {
     /// The Secret `registry-info` as YAML.

@@ -3,7 +3,7 @@ use crate::diagnostic::Severity;
 
 const SECRET: &str = include_str!("../../../../tests/testkit/palette/registry-secret.yaml");
 const VALUES: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
-/// Valid until 2126, and until 2036.
+/// Two certificates, valid until 2126 and until 2036.
 const CA_ONE: &str = include_str!("../../tests/data/ca-one.pem");
 const CA_TWO: &str = include_str!("../../tests/data/ca-two.pem");
 const IN_2030: UnixTime = 1_900_000_000;
@@ -64,7 +64,7 @@ fn documented_secret_and_values_declare_the_same() {
 }
 
 #[test]
-fn the_block_may_stand_at_top_level() {
+fn block_may_be_at_top_level() {
     let block: String = VALUES
         .lines()
         .skip_while(|line| !line.contains("ociImageRegistry"))
@@ -76,7 +76,7 @@ fn the_block_may_stand_at_top_level() {
 }
 
 #[test]
-fn base64_data_is_what_kubectl_prints() {
+fn base64_data_of_kubectl_is_decoded() {
     let text = "apiVersion: v1\ndata:\n  BASE_PATH: YWlyZ2Fw\n  DOMAIN: aC5pbwo=\n  INSECURE: dHJ1ZQo=\n  \
                 MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK\n  PASSWORD: cHc=\nkind: Secret\nmetadata:\n  \
                 creationTimestamp: \"2026-01-01T00:00:00Z\"\n  name: registry-info\n  namespace: jet-system\n  \
@@ -95,14 +95,14 @@ fn base64_data_is_what_kubectl_prints() {
 }
 
 #[test]
-fn json_is_read_too() {
+fn json_is_read() {
     let text = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"registry-info","namespace":"jet-system"},
         "stringData":{"DOMAIN":"h.io","BASE_PATH":"","INSECURE":"false","MIRROR_REGISTRIES":"gcr.io::h.io/g"}}"#;
     assert_eq!(secret(text).unwrap().rules().rules().len(), 1);
 }
 
 #[test]
-fn what_is_no_registry_info_is_refused() {
+fn other_objects_are_rejected() {
     refused(secret(""), 1, 1, "found an empty document");
     refused(secret("---\n---\n"), 1, 1, "found an empty document");
     refused(
@@ -138,7 +138,7 @@ fn what_is_no_registry_info_is_refused() {
 }
 
 #[test]
-fn broken_yaml_is_refused_where_it_breaks_and_without_its_text() {
+fn yaml_error_has_position_but_no_text() {
     let broken = with("PASSWORD: \"\"", "PASSWORD: \"hunter2");
     let error = secret(&broken).unwrap_err().findings[0].clone();
     assert!(!error.to_string().contains("hunter2"), "{error}");
@@ -158,7 +158,7 @@ fn broken_yaml_is_refused_where_it_breaks_and_without_its_text() {
 }
 
 #[test]
-fn a_required_key_must_be_there() {
+fn required_keys_must_be_present() {
     for (line, key) in [
         ("  DOMAIN: \"harbor.example.org\"\n", "DOMAIN"),
         ("  BASE_PATH: \"airgap-images\"\n", "BASE_PATH"),
@@ -171,7 +171,7 @@ fn a_required_key_must_be_there() {
             VALUES.lines().filter(|line| !line.trim_start().starts_with(key)).collect();
         refused(values(&without.join("\n")), 10, 5, &format!("the required key {key} is missing"));
     }
-    // One that is mistyped is named.
+    // A mistyped key is named.
     refused(secret(&with("  DOMAIN:", "  DOMIAN:")), 4, 3, "DOMAIN is missing, found DOMIAN");
     refused(
         values(&VALUES.replace("mirrorRegistries:", "mirrorRegistrys:")),
@@ -198,7 +198,7 @@ fn a_required_key_must_be_there() {
 }
 
 #[test]
-fn a_placeholder_is_no_value() {
+fn placeholder_is_rejected() {
     for (line, column) in
         [("DOMAIN: \"harbor.example.org\"", 11), ("USERNAME: \"\"", 13), ("CA_CERT: \"\"", 12)]
     {
@@ -211,7 +211,7 @@ fn a_placeholder_is_no_value() {
 }
 
 #[test]
-fn text_without_indentation_is_refused_with_that_hint() {
+fn text_without_indentation_is_rejected_with_hint() {
     let flat: String = SECRET.lines().map(|line| format!("{}\n", line.trim_start())).collect();
     let error = secret(&flat).unwrap_err().findings[0].clone();
     assert!(error.message.contains("expected DOMAIN below stringData"), "{error}");
@@ -219,12 +219,12 @@ fn text_without_indentation_is_refused_with_that_hint() {
     let flat: String = VALUES.lines().map(|line| format!("{}\n", line.trim_start())).collect();
     let error = values(&flat).unwrap_err().findings[0].clone();
     assert!(error.hint.as_deref().unwrap().contains("indentation"), "{error}");
-    // Another chart's own `password` is none of our business.
+    // A `password` that belongs to another chart is not checked.
     assert!(values(&[VALUES, "password: x\n"].concat()).is_ok());
 }
 
 #[test]
-fn a_boolean_is_true_or_false() {
+fn boolean_is_true_or_false() {
     for (text, insecure) in
         [("\"true\"", true), ("'True'", true), ("\"FALSE\"", false), ("\"false\"", false)]
     {
@@ -238,7 +238,7 @@ fn a_boolean_is_true_or_false() {
 }
 
 #[test]
-fn a_domain_may_have_a_scheme_and_a_trailing_slash_but_nothing_else() {
+fn domain_allows_only_scheme_and_trailing_slash() {
     for (text, domain) in [
         ("https://h.io", "h.io"),
         ("http://h.io:5000/", "h.io:5000"),
@@ -258,13 +258,13 @@ fn a_domain_may_have_a_scheme_and_a_trailing_slash_but_nothing_else() {
 }
 
 #[test]
-fn a_base_path_is_a_path_or_the_root() {
+fn base_path_is_a_path_or_root() {
     let line = SECRET.lines().find(|line| line.contains("BASE_PATH")).unwrap();
     for (text, path) in [("/", ""), ("/airgap-images/", "airgap-images"), (" a/b_c ", "a/b_c")] {
         let declaration = secret(&with(line, &format!("  BASE_PATH: \"{text}\""))).unwrap();
         assert_eq!(declaration.registry.unwrap().base_path, path);
     }
-    // The second is what a quote that is left out makes of two lines.
+    // The second text is the result of a missing quote over two lines.
     for text in ["a//b", "d  PASSWORD: hunter2", "https://h.io/d", "Team", "d-"] {
         let refused = secret(&with(line, &format!("  BASE_PATH: \"{text}\""))).unwrap_err();
         let error = refused.findings[0].to_string();
@@ -274,7 +274,7 @@ fn a_base_path_is_a_path_or_the_root() {
 }
 
 #[test]
-fn line_break_behind_the_password_is_left_out() {
+fn line_break_after_password_is_removed() {
     for (text, password) in
         [("pw\n", "pw"), ("pw\r\n", "pw"), ("p w \n\n", "p w "), ("\npw", "\npw"), ("pw ", "pw ")]
     {
@@ -284,7 +284,7 @@ fn line_break_behind_the_password_is_left_out() {
         assert_eq!(is_warned, text != password, "{text:?}");
         assert_eq!(declaration.registry.unwrap().password.expose(), password);
     }
-    // As `echo robot | base64` gives it.
+    // The value is the output of `echo robot | base64`.
     let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\n\
                 data: {DOMAIN: aC5pbwo=, BASE_PATH: YQo=, INSECURE: ZmFsc2UK, USERNAME: cm9ib3QK, \
                 PASSWORD: cHcK, MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK}\n";
@@ -335,7 +335,7 @@ fn covered_hosts_are_not_outside() {
 }
 
 #[test]
-fn targets_without_the_scheme_of_the_registry_are_a_warning() {
+fn target_without_scheme_of_registry_is_a_warning() {
     let declared = |mirrors: &str| {
         let text = with("DOMAIN: \"", "DOMAIN: \"http://");
         let line = text.lines().find(|line| line.contains("MIRROR_REGISTRIES")).unwrap();
@@ -389,7 +389,7 @@ fn several_certificates_are_read() {
 }
 
 #[test]
-fn broken_pem_is_refused_without_its_text() {
+fn invalid_pem_is_rejected_without_its_text() {
     let key = CA_ONE.replace("CERTIFICATE", "PRIVATE KEY");
     let cut = CA_ONE.replace("-----END CERTIFICATE-----", "");
     let wrong = CA_ONE.replacen("\nMII", "\n!!!", 1);
@@ -409,7 +409,7 @@ fn broken_pem_is_refused_without_its_text() {
 }
 
 #[test]
-fn an_expired_ca_is_an_error_unless_another_is_valid() {
+fn expired_ca_is_error_unless_another_is_valid() {
     let both = [CA_ONE, CA_TWO].concat();
     let of = |pem: &str, now| {
         let read = Declaration::read(DeclarationSource::RegistryInfo, &with_ca(pem), now);
@@ -436,37 +436,37 @@ fn unknown_keys_are_warnings() {
 }
 
 #[test]
-fn a_key_that_lacks_its_space_is_not_repeated_with_its_value() {
+fn key_without_space_hides_its_value() {
     let head =
         "apiVersion: v1\nkind: Secret\nmetadata: {name: registry-info, namespace: jet-system}\n";
     let fields =
         "DOMAIN: h.io, BASE_PATH: d, INSECURE: 'false', MIRROR_REGISTRIES: 'gcr.io::h.io/g'";
     for (password, times) in [("PASSWORD:\"hunter2\"", 1), ("PASSWORD:hunter2", 2)] {
         let block = vec![password; times].join(", ");
-        let said = match secret(&format!("{head}stringData: {{{fields}, {block}}}\n")) {
+        let messages = match secret(&format!("{head}stringData: {{{fields}, {block}}}\n")) {
             Ok(declaration) => declaration.findings().to_vec(),
             Err(refused) => refused.findings,
         };
-        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
-        assert!(said.iter().any(|line| line.contains("(hidden)")), "{said:?}");
-        assert!(said.iter().all(|line| !line.contains("hunter2")), "{said:?}");
+        let messages: Vec<String> = messages.iter().map(ToString::to_string).collect();
+        assert!(messages.iter().any(|line| line.contains("(hidden)")), "{messages:?}");
+        assert!(messages.iter().all(|line| !line.contains("hunter2")), "{messages:?}");
     }
 }
 
 #[test]
-fn a_repeated_key_is_refused() {
+fn repeated_key_is_rejected() {
     let text = with("  INSECURE", "  DOMAIN: k.io\n  INSECURE");
     refused(secret(&text), 8, 3, "the key DOMAIN occurs twice");
 }
 
 #[test]
-fn insecure_beside_a_ca_is_a_warning() {
+fn insecure_with_ca_is_a_warning() {
     let text = with_ca(CA_ONE).replace("INSECURE: \"false\"", "INSECURE: \"true\"");
     assert!(codes(&secret(&text).unwrap()).contains(&"insecure-with-ca"));
 }
 
 #[test]
-fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
+fn rule_errors_reject_only_in_canonical_dialect() {
     let target = "docker.io::harbor.example.org/airgap-images/docker.io";
     let declaration = secret(&with(target, "docker.io::nohost/d")).unwrap();
     assert!(codes(&declaration).contains(&"invalid-target"));
@@ -478,7 +478,7 @@ fn errors_of_the_rules_refuse_in_the_canonical_dialect_alone() {
 }
 
 #[test]
-fn unreadable_line_with_a_password_is_refused() {
+fn unreadable_line_with_password_is_rejected() {
     let target = "docker.io::harbor.example.org/airgap-images/docker.io";
     for rule in [
         "docker.io::https://robot:hunter2::@harbor.example.org/d",
@@ -492,7 +492,7 @@ fn unreadable_line_with_a_password_is_refused() {
 }
 
 #[test]
-fn lists_and_maps_declare_rules_alone() {
+fn lists_and_maps_declare_only_rules() {
     let list =
         Declaration::read(DeclarationSource::Mirrors, "docker.io::h.io/d,junk", IN_2030).unwrap();
     assert!(list.registry.is_none());
@@ -506,7 +506,7 @@ fn lists_and_maps_declare_rules_alone() {
 }
 
 #[test]
-fn an_object_of_several_kinds_declares() {
+fn objects_of_all_declaring_kinds_are_read() {
     let read = |text: &str| {
         let tree = Tree::parse(text).unwrap();
         Declaration::from_node(&tree, tree.documents[0], IN_2030)

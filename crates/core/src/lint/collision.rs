@@ -8,21 +8,21 @@ use crate::{
     rule::{Rule, RuleId, RuleKind, RuleSource},
 };
 
-/// How many sources a finding names.
+/// Maximal number of sources that a diagnostic names.
 const NAMED: usize = 8;
 
-/// Where the images of one rule go.
+/// The names that the images of one rule get.
 struct TargetImage<'a> {
     rule: &'a Rule,
     key: Option<RuleSource>,
-    /// Every swapped reference lies below it.
+    /// Common prefix of all swapped references.
     below: String,
 }
 
 pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
     let images: Vec<TargetImage<'_>> =
         checked.each().filter_map(|(id, rule)| image(checked, id, rule)).collect();
-    // Earlier rules by where their images go, and by everything above that.
+    // Indices of earlier rules, by their common prefix and by each of its parents.
     let mut at: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut under: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, image) in images.iter().enumerate() {
@@ -50,7 +50,8 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Keeps a few: a finding names no more, and the cost stays the same for each rule.
+/// Adds `index` up to a limit: a diagnostic names no more, and the cost stays the same for each
+/// rule.
 fn push(list: &mut Vec<usize>, index: usize) {
     if list.len() < 2 * NAMED {
         list.push(index);
@@ -62,7 +63,7 @@ fn image<'a>(checked: &Linter<'a>, id: RuleId, rule: &'a Rule) -> Option<TargetI
     let key = rule.prefix();
     let below = match (rule.kind, target.joins_name(), &key) {
         (RuleKind::Prefix, true, Some(key)) => {
-            // The whole name is joined: what is below the key stays below it.
+            // The target is joined to the whole name, so paths below the key stay below it.
             [target.as_str(), key.host(), &key.as_str()[key.domain().len()..]].concat()
         }
         (RuleKind::Prefix, false, Some(_)) | (RuleKind::Replace | RuleKind::Default, false, _) => {
@@ -73,11 +74,12 @@ fn image<'a>(checked: &Linter<'a>, id: RuleId, rule: &'a Rule) -> Option<TargetI
     Some(TargetImage { rule, key, below })
 }
 
-/// Can two different images of the two rules get one name?
+/// Returns true if two different images of the two rules can get the same name.
 fn collide(a: &TargetImage<'_>, b: &TargetImage<'_>) -> bool {
     let (a, b) = if a.below.len() <= b.below.len() { (a, b) } else { (b, a) };
     let (Some(outer), Some(inner)) = (&a.key, &b.key) else {
-        // A default for all hosts beside Docker Hub's library is how imageswap maps read.
+        // A default for all hosts, with a rule for Docker Hub's library is usual in imageswap
+        // maps.
         let library = |image: &TargetImage<'_>| {
             image.key.as_ref().is_some_and(|key| key.as_str() == "docker.io/library")
         };
@@ -90,10 +92,10 @@ fn collide(a: &TargetImage<'_>, b: &TargetImage<'_>) -> bool {
         let rest = inner.as_str().strip_prefix(outer.as_str())?;
         rest.starts_with('/').then(|| rest.to_owned())
     };
-    // `q/team::h/team` beside `q::h` says the same twice.
+    // `q/team::h/team` with `q::h` is redundant, not a collision.
     let consistent =
         path_inside(outer, inner).is_some_and(|rest| b.below == [&a.below, &rest[..]].concat());
-    // On Docker Hub `library/` holds all names of one component, and nothing else does.
+    // On Docker Hub exactly the names of one component are below `library/`.
     let is_library = |outer: &RuleSource, inner: &RuleSource| {
         outer.as_str() == "docker.io" && inner.as_str() == "docker.io/library"
     };

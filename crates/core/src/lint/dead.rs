@@ -32,8 +32,8 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
         let key = normalised(rule);
         let earlier = *seen.entry((rule.kind, key.clone())).or_insert(id);
         if earlier != id {
-            // A source given several times is a list of mirrors for nodes; anything
-            // else that is given twice is a slip.
+            // A source with several targets is a list of mirrors for nodes; all other
+            // repetitions are mistakes.
             let is_mirror = rule.kind == RuleKind::Prefix && !rule.exempts();
             if !is_mirror || !mirrors.insert((key, &rule.target)) {
                 findings.push(shadowed(checked, rule, earlier));
@@ -59,7 +59,7 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A path component that no target ends in.
+/// Path component that no target ends in.
 const PROBE: &str = "image-swap-probe";
 
 /// Returns the message and the hint for a rule that no reference can match.
@@ -92,7 +92,7 @@ fn matches_nothing(rule: &Rule) -> Option<(String, &'static str)> {
     }
 }
 
-/// Names under which Docker Hub answers, and which nearly no image has.
+/// Names of Docker Hub that almost no image has.
 const HUB: &str = "registry-1.docker.io registry.docker.io registry.hub.docker.com hub.docker.com \
                    index.docker.com docker.com www.docker.com www.docker.io";
 
@@ -104,7 +104,7 @@ fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
     let warn = |message: String, hint: String| {
         Some(Diagnostic::warning(Code::SourceSpelling, rule.place, message).hint(hint))
     };
-    // A rule for Docker Hub beside it shows that both names are meant.
+    // Another rule for Docker Hub shows that both names are intended.
     let has_hub = || checked.each().any(|(_, rule)| rule.source == DOCKER_DOMAIN);
     if HUB.split(' ').any(|host| host == key.domain()) && !has_hub() {
         let message = format!(
@@ -126,7 +126,7 @@ fn spelling(checked: &Linter<'_>, rule: &Rule) -> Option<Diagnostic> {
     None
 }
 
-/// Returns the key by which repetitions are found.
+/// Returns the normalised key, by which repetitions are found.
 fn normalised(rule: &Rule) -> String {
     rule.prefix().map_or_else(|| rule.key().to_owned(), |key| key.as_str().to_owned())
 }
@@ -141,13 +141,14 @@ fn shadowed(checked: &Linter<'_>, rule: &Rule, by: RuleId) -> Diagnostic {
     Diagnostic::warning(Code::Shadowed, rule.place, message).hint("remove this rule")
 }
 
-/// Returns the rule whose target holds every image that `rule` matches.
+/// Returns the rule whose target contains every image that `rule` matches.
 fn already_mirrored(checked: &Linter<'_>, rule: &Rule, key: &str) -> Option<RuleId> {
     let probe = match rule.kind {
-        // Anything below the key will do; a target below the key kills only a part of it.
+        // Any path below the key serves as a probe; a target below the key covers only a part
+        // of it.
         RuleKind::Prefix => [rule.key(), "/", PROBE].concat(),
         RuleKind::Exact => key.to_owned(),
-        // A pattern is killed where its literal beginning lies below a target.
+        // A pattern is dead if its literal prefix is below a target.
         RuleKind::Replace => {
             let beginning = Pattern::new(key).literal_prefix();
             let whole = beginning.rfind('/').map_or("", |slash| &beginning[..slash]);
@@ -157,18 +158,18 @@ fn already_mirrored(checked: &Linter<'_>, rule: &Rule, key: &str) -> Option<Rule
     };
     let decision = checked.rules.swap(&probe).ok()?;
     let killer = decision.rule.filter(|_| decision.reason == Reason::AlreadyMirrored)?;
-    // An `[EXACT]` target is one reference: it makes no whole key dead.
+    // An `[EXACT]` target is one reference, so it never makes a whole key dead.
     (checked.rule(killer).kind != RuleKind::Exact || rule.kind == RuleKind::Exact).then_some(killer)
 }
 
-/// A pattern that matches everything that begins with its literal part.
+/// A pattern that matches every text with its literal prefix.
 struct OpenPattern {
     rule: RuleId,
     beginning: String,
 }
 
 impl OpenPattern {
-    /// Whether it answers for all that `rule` matches.
+    /// Returns true if the pattern precedes `rule` and matches all of its images.
     fn covers(&self, id: RuleId, rule: &Rule, key: &str) -> bool {
         match rule.kind {
             RuleKind::Prefix => [key, "/"].concat().starts_with(&self.beginning),
@@ -181,8 +182,8 @@ impl OpenPattern {
     }
 }
 
-/// Only the shortest few: what they do not cover, longer ones rarely do, and
-/// the cost stays the same for each rule.
+/// Returns the few shortest patterns. Longer ones rarely cover more, and the cost stays the
+/// same for each rule.
 fn open_patterns(checked: &Linter<'_>) -> Vec<OpenPattern> {
     const MOST: usize = 32;
     let replace = checked.each().filter(|(_, rule)| rule.kind == RuleKind::Replace);

@@ -1,7 +1,7 @@
-//! Rules that may hold a user name and a password, so that no message repeats them.
+//! Rules that may contain a user name and a password, so that no message repeats them.
 //!
-//! A map cuts a target at `#`, and an item of a list at a comma: the rest of a URL with a
-//! credential may lack the `@` that would identify it.
+//! A map cuts a target at `#`, and an item of a list at a comma. The rest of a URL with a
+//! credential may then lack the `@` that would identify it.
 
 use std::collections::HashSet;
 
@@ -13,27 +13,28 @@ use crate::{
     rule::{Rule, RuleId, RuleKind, RuleSource, Target},
 };
 
-/// The rules whose target may hold a credential, and the texts that messages must not repeat.
+/// The rules whose target may contain a credential, and the texts that messages must not
+/// repeat.
 #[derive(Debug, Default)]
 pub(super) struct Exposed {
     rules: HashSet<RuleId>,
-    /// The rules whose source holds one, in order.
+    /// Rules whose source contains a credential, in order.
     pub(super) sources: Vec<RuleId>,
-    /// Longer texts first: a text may contain another one.
+    /// Longer texts first, since a text may contain another one.
     secrets: Vec<String>,
 }
 
-/// Texts below this length say nothing of a password.
+/// Minimal length of a text to hide. Shorter texts do not reveal a password.
 const SHORTEST: usize = 3;
 
 impl Exposed {
-    /// Finds them among the rules of `checked`.
+    /// Finds these rules and texts among the rules of `checked`.
     pub(super) fn find(checked: &Linter<'_>) -> Self {
         let mut this = Self::default();
         let rules = checked.rules.rules();
         let lines: Vec<&str> = checked.text.split('\n').collect();
         for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != RuleKind::Noswap) {
-            // A comment is behind the last rule of its line.
+            // A comment follows the last rule of its line.
             let line = rule.place.line;
             let is_last = rules.get(id + 1).is_none_or(|next| next.place.line != line);
             let is_cut = is_last && lines.get(line - 1).is_some_and(|line| is_cut(rule, line));
@@ -51,7 +52,7 @@ impl Exposed {
             }
             if is_rest || has_credential {
                 add(&rule.source, &mut this.secrets);
-                // A password with a comma and `::` has begun in the item before.
+                // A password with a comma and `::` begins in the item before.
                 let before =
                     id.checked_sub(1).filter(|it| rules[*it].place.line == rule.place.line);
                 if let Some(before) = before.filter(|_| hides_target) {
@@ -65,7 +66,7 @@ impl Exposed {
         this
     }
 
-    /// Returns true if the rule's target may hold a credential.
+    /// Returns true if the rule's target may contain a credential.
     pub(super) fn has(&self, rule: RuleId) -> bool {
         self.rules.contains(&rule)
     }
@@ -80,15 +81,15 @@ impl Exposed {
     }
 }
 
-/// Returns true if a source is one that people write: a host with a dot or a port.
+/// Returns true if a source looks like a registry: a host with a dot or a port.
 fn is_registry_like(source: &str) -> bool {
     RuleSource::parse(source).is_some_and(|key| key.domain().contains(['.', ':']))
 }
 
-/// Returns the finding about a target that is valid and may hold a credential.
+/// Returns the diagnostic about a target that is valid and may contain a credential.
 pub(super) fn valid_target(rule: &Rule) -> Diagnostic {
     let message = "the target may be a user name and a part of a password: `#` begins a comment";
-    // A host with a dot may be meant as it is, with a comment behind it.
+    // A host with a dot may be intended, followed by a comment.
     let target = Target::parse(&rule.target).or_else(|_| Target::of_exact(&rule.target));
     if target.is_ok_and(|target| target.host().contains('.')) {
         return Diagnostic::warning(Code::InvalidTarget, rule.target_place, message);
@@ -125,7 +126,7 @@ fn add(text: &str, secrets: &mut Vec<String>) {
     if text.len() >= SHORTEST {
         secrets.push(text.to_owned());
         secrets.push(text.escape_debug().to_string());
-        // Some messages name the host that is meant.
+        // Some messages quote the host in lower case.
         secrets.push(text.to_ascii_lowercase());
     }
 }

@@ -1,4 +1,4 @@
-//! The input of the checks.
+//! Input of the checks.
 
 use crate::{
     declaration::registry::Registry,
@@ -15,9 +15,9 @@ pub struct Linter<'a> {
     pub mirrors: &'a MirrorTable,
     /// The text that the rules were read from.
     pub text: &'a str,
-    /// The key of the declaration in whose value they stand; `None`: a file of their own.
+    /// Key of the declaration whose value contains the rules; `None` for a file of rules alone.
     pub key: Option<&'static str>,
-    /// The declared registry; `None`: none was declared.
+    /// The declared registry; `None` if none was declared.
     pub registry: Option<&'a Registry>,
 }
 

@@ -1,7 +1,7 @@
 //! Checks of the rules, before any image is matched.
 //!
-//! Each check looks at the compiled rules and costs the same for each of them,
-//! so that a map of a hundred thousand rules is checked in a moment.
+//! Each check works on the compiled rules at a constant cost for each rule, for maps of a
+//! hundred thousand rules.
 
 mod collision;
 mod dead;
@@ -23,7 +23,7 @@ use crate::{
     rule::{Rule, RuleKind, RuleSource, TargetError, is_below},
 };
 
-/// The order of findings: by position, and then by kind if that counts.
+/// The order of diagnostics: by position, and then by kind unless that is `None`.
 type FindingOrder = fn(&Diagnostic) -> (Position, Option<Code>);
 
 /// Sorts `findings` by `order`. The sort is stable.
@@ -32,14 +32,34 @@ pub(crate) fn sort_findings(findings: &mut [Diagnostic], order: FindingOrder) {
 }
 
 impl Linter<'_> {
-    /// Returns every finding about the rules, in the order of the text.
+    /// Returns every diagnostic about the rules, in the order of the text.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::{
+    ///     declaration::{Declaration, DeclarationSource},
+    ///     diagnostic::Code,
+    ///     lint::Linter,
+    /// };
+    ///
+    /// let text = "docker.io::mirror";
+    /// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0)?;
+    /// let (rules, mirrors) = (declaration.rules(), declaration.mirrors());
+    /// let linter = Linter { rules, mirrors, text, key: None, registry: None };
+    /// assert!(linter.findings().iter().any(|finding| finding.code == Code::InvalidTarget));
+    /// # Ok::<(), image_swap_core::declaration::DeclarationError>(())
+    /// ```
     pub fn findings(&self) -> Vec<Diagnostic> {
         self.lint_for(HOSTS_TOML, Fallback::Upstream)
     }
 
-    /// Returns the findings for nodes whose format has the capabilities `words`, and that
+    /// Returns the findings for nodes whose format has these `capabilities`, and that
     /// pull from the registry itself if `fallback` allows it.
-    pub(crate) fn lint_for(&self, words: Capabilities, fallback: Fallback) -> Vec<Diagnostic> {
+    pub(crate) fn lint_for(
+        &self,
+        capabilities: Capabilities,
+        fallback: Fallback,
+    ) -> Vec<Diagnostic> {
         let mut findings = Vec::new();
         let exposed = Exposed::find(self);
         self.invalid_targets(&exposed, &mut findings);
@@ -48,11 +68,11 @@ impl Linter<'_> {
         collision::find(self, &mut findings);
         self.credentials(&mut findings);
         self.scheme_differs(&mut findings);
-        self.inexpressible(words, fallback, &mut findings);
+        self.inexpressible(capabilities, fallback, &mut findings);
         self.silent_no_op(&mut findings);
         for finding in &mut findings {
             finding.key = self.key;
-            // Messages quote rules, and people put passwords into targets.
+            // Messages quote rules, and targets may contain passwords by mistake.
             exposed.hide(&mut finding.message);
             if let Some(hint) = &mut finding.hint {
                 exposed.hide(hint);
@@ -80,7 +100,7 @@ impl Linter<'_> {
                 }
                 continue;
             };
-            // A target that may hold a password is not repeated, not even in part.
+            // A target that may contain a password is not repeated, not even in part.
             let found = if exposed.has(id) {
                 format!("{error}, found text that may contain a user name and a password")
             } else {
@@ -107,13 +127,13 @@ impl Linter<'_> {
     /// Finds targets that are sources, too: nodes with mirrors for `a -> b` and `b -> c`
     /// pull an image of `b` from `c`.
     fn chains(&self, findings: &mut Vec<Diagnostic>) {
-        // For each domain with a rule that leads elsewhere: the paths of its keys.
+        // The paths of the keys, for each domain with a rule that leads elsewhere.
         let mut sources: HashMap<String, Vec<RuleSource>> = HashMap::new();
         for key in self.targets().filter_map(|(rule, _)| rule.prefix()) {
             sources.entry(key.domain().to_owned()).or_default().push(key);
         }
         for keys in sources.values_mut() {
-            // One key is enough to make a chain: that of the whole host is the shortest.
+            // One key is enough for a chain: that of the whole host is the shortest.
             if let Some(whole) = keys.iter().position(|key| key.path().is_empty()) {
                 *keys = vec![keys.swap_remove(whole)];
             }
@@ -138,8 +158,9 @@ impl Linter<'_> {
         }
     }
 
-    /// Finds the hosts of targets that get no credential: those outside of the declared registry,
-    /// and those at which nodes would send it unencrypted, so that files for them leave it out.
+    /// Finds the hosts of targets that get no credential. These are hosts outside of the
+    /// declared registry, and hosts to which nodes would send it unencrypted, so that rendered
+    /// files omit it.
     fn credentials(&self, findings: &mut Vec<Diagnostic>) {
         let Some(registry) = self.registry else { return };
         let mut seen = HashSet::new();
@@ -189,11 +210,11 @@ impl Linter<'_> {
 
     fn inexpressible(
         &self,
-        words: Capabilities,
+        capabilities: Capabilities,
         fallback: Fallback,
         findings: &mut Vec<Diagnostic>,
     ) {
-        for inexpressible in words.inexpressible(self.rules, self.mirrors, fallback) {
+        for inexpressible in capabilities.inexpressible(self.rules, self.mirrors, fallback) {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
             let message =
@@ -217,13 +238,13 @@ impl Linter<'_> {
     }
 }
 
-/// Can a reference lie below both paths?
+/// Returns true if a reference can be below both paths.
 fn paths_meet(a: &str, b: &str) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     short.is_empty() || is_below(long, short)
 }
 
-/// Returns true for `oci://…` and the like, which are no URLs of a registry's API.
+/// Returns true for `oci://…` and other schemes that do not belong to a registry's API.
 fn has_other_scheme(target: &str) -> bool {
     let scheme = target.split_once("://").map_or("", |(scheme, _)| scheme);
     let of_http = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));

@@ -8,13 +8,13 @@ use crate::{
     rule::{MapForm, RuleSet, parse},
 };
 
-/// Returns the findings about `rules`, which `text` holds.
+/// Returns the diagnostics about `rules`, which were parsed from `text`.
 fn lint(rules: &RuleSet, text: &str, registry: Option<&Registry>) -> Vec<Diagnostic> {
     let mirrors = &MirrorTable::new(rules);
     Linter { rules, mirrors, text, key: None, registry }.findings()
 }
 
-/// Code, severity, line and column of each finding about `text`.
+/// Returns code, severity, line and column of each diagnostic about `text`.
 fn found(text: &str, domain: Option<&str>) -> Vec<(&'static str, &'static str, usize, usize)> {
     let form = if text.contains('\n') { MapForm::Lines } else { MapForm::List };
     let rules = RuleSet::new(parse::rules(text, form).0);
@@ -32,12 +32,12 @@ fn finds(text: &str, expected: &[(&str, usize, usize)]) {
 }
 
 #[test]
-fn a_sound_list_is_found_sound() {
+fn valid_list_has_no_findings() {
     finds("docker.io::h.io/d,gcr.io::h.io/g,ghcr.io::", &[]);
 }
 
 #[test]
-fn a_target_that_is_none_is_an_error() {
+fn invalid_target_is_an_error() {
     assert_eq!(
         found("docker.io::nohost/d,gcr.io::h.io/g", None),
         [("invalid-target", "error", 1, 12)]
@@ -51,7 +51,7 @@ fn a_target_that_is_none_is_an_error() {
 }
 
 #[test]
-fn a_password_in_a_target_is_not_repeated() {
+fn password_in_target_is_not_repeated() {
     for target in ["https://u:hunter2@h.io/d", "u:12,hunter2@h.io", "https://u:hunter2, ,a@h.io/x"]
     {
         let text = format!("gcr.io::h.io/g,docker.io::{target},quay.io::h.io/q");
@@ -59,8 +59,8 @@ fn a_password_in_a_target_is_not_repeated() {
         assert_eq!((rules.len(), unreadable.len()), (3, 0), "{text}");
         let rules = RuleSet::new(rules);
         let findings = lint(&rules, &text, None);
-        let said = format!("{findings:?}");
-        assert!(!said.contains("hunter2") && said.contains("USERNAME"), "{said}");
+        let messages = format!("{findings:?}");
+        assert!(!messages.contains("hunter2") && messages.contains("USERNAME"), "{messages}");
         assert!(!without_userinfo(&text).contains("hunter2"), "{text}");
     }
 }
@@ -71,7 +71,7 @@ fn cut_password_is_in_no_finding() {
         ("docker.io::https://robot:Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
         ("docker.io::robot:Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
         ("docker.io::https://robot:123456789#9@harbor.example.org/d", "invalid-target"),
-        // It reads like a host and its port.
+        // The text looks like a host and its port.
         ("docker.io::https://robot:4321#9@harbor.example.org/d", "invalid-target"),
         ("docker.io::https://Sup3rSecret#9@harbor.example.org/d", "invalid-target"),
         ("docker.io::https://robot:4321,Sup3rSecret::9@h.io/d", "invalid-target"),
@@ -81,7 +81,7 @@ fn cut_password_is_in_no_finding() {
         ("docker.io::oci://robot:Sup3rSecret@h.io/d", "invalid-target"),
         ("docker.io::https://robot:Sup3r Secret#9@harbor.example.org/d", "invalid-target"),
     ] {
-        // A second rule for the same source, so that messages name the first one, too.
+        // A second rule for the same source makes messages name the first one, too.
         for text in [text.to_owned(), format!("{text}\ndocker.io::h.io/d,quay.io::h.io/q")] {
             let (rules, mut findings) = parse::rules(&text, MapForm::List);
             let rules = RuleSet::new(rules);
@@ -113,13 +113,13 @@ fn unknown_scheme_has_its_hint() {
 }
 
 #[test]
-fn a_chain_is_an_error() {
+fn chain_is_an_error() {
     assert_eq!(found("docker.io::quay.io/x,quay.io::h.io/q", None), [("chain", "error", 1, 12)]);
     finds("docker.io::docker.io/x", &[("chain", 1, 12)]);
     finds("docker.io::h.io:5000/d,h.io::k.io", &[("chain", 1, 12)]);
     finds("docker.io::h.io/d,h.io:5000::k.io", &[]);
     finds("docker.io::h.io/d,h.io::", &[]);
-    // Below a path only what can meet it makes a chain.
+    // A key with a path makes a chain only if a target is below it.
     finds("docker.io/library::docker.io/mirror", &[("node-inexpressible", 1, 1)]);
     finds(
         "gcr.io::quay.io/team/m,quay.io/team::h.io/t",
@@ -136,14 +136,14 @@ fn a_chain_is_an_error() {
 }
 
 #[test]
-fn sources_that_meet_are_told() {
+fn colliding_sources_are_warnings() {
     finds("gcr.io::h.io/g,k8s.gcr.io::h.io/g", &[("collision", 1, 16)]);
     finds("gcr.io::h.io/g,quay.io::h.io", &[("collision", 1, 16)]);
     finds("quay.io::h.io,gcr.io::h.io/g", &[("collision", 1, 15)]);
     finds("gcr.io::h.io/g,k8s.gcr.io::h.io/gg", &[]);
     finds("docker.io::h.io/x-,gcr.io::h.io/x-", &[]);
     finds("docker.io::h.io/d,default::h.io/d", &[("collision", 1, 19)]);
-    // The library beside the rest of Docker Hub, and a path that says the same twice.
+    // The library and the rest of Docker Hub, and a redundant path.
     finds("docker.io::h.io/d,docker.io/library::h.io/d", &[("node-inexpressible", 1, 19)]);
     finds("quay.io::h.io/q,quay.io/team::h.io/q/team", &[]);
     finds(
@@ -153,7 +153,7 @@ fn sources_that_meet_are_told() {
 }
 
 #[test]
-fn what_can_match_nothing_is_dead() {
+fn unmatchable_rule_is_dead() {
     for source in [
         "*",
         "*.gcr.io",
@@ -174,7 +174,7 @@ fn what_can_match_nothing_is_dead() {
 }
 
 #[test]
-fn what_is_already_mirrored_is_never_asked() {
+fn rule_for_mirrored_images_is_dead() {
     finds(
         "docker.io::h.io/d,h.io/d/team::k.io/t",
         &[("chain", 1, 12), ("dead-rule", 1, 19), ("node-inexpressible", 1, 19)],
@@ -187,12 +187,12 @@ fn what_is_already_mirrored_is_never_asked() {
         "docker.io::h.io/d,[REPLACE]h.io/d/*::k.io/x",
         &[("dead-rule", 1, 19), ("node-inexpressible", 1, 19)],
     );
-    // `[EXACT]x::x` is how one image is left alone.
+    // `[EXACT]x::x` exempts one image.
     finds("docker.io::h.io/d,[EXACT]quay.io/a::quay.io/a", &[("node-inexpressible", 1, 19)]);
 }
 
 #[test]
-fn what_an_earlier_rule_always_answers_is_shadowed() {
+fn rule_after_a_covering_rule_is_shadowed() {
     finds("default::h.io/1,default::h.io/2", &[("shadowed", 1, 17)]);
     finds("gcr.io::h.io/1,gcr.io::h.io/2", &[]);
     finds("gcr.io::h.io/1,gcr.io::h.io/1", &[("shadowed", 1, 16)]);
@@ -210,20 +210,21 @@ fn what_an_earlier_rule_always_answers_is_shadowed() {
 }
 
 #[test]
-fn a_target_elsewhere_than_the_registry_is_told_once() {
+fn target_outside_domain_is_reported_once() {
     let found =
         found("docker.io::h.io/d,gcr.io::k.io/g,quay.io::k.io/q,x.io::h.io:443/x", Some("h.io"));
     assert_eq!(found, [("outside-domain", "warning", 1, 27), ("outside-domain", "warning", 1, 56)]);
 }
 
 #[test]
-fn what_nodes_cannot_be_told_is_listed_rule_by_rule() {
+fn inexpressible_rules_are_listed_one_by_one() {
     let map = "docker.io::h.io/d\nquay.io/team::h.io/t\n[EXACT]a::h.io/e\n[REPLACE]b*::h.io/r\n\
                noswap_wildcards::c,d\ndefault::h.io/x-\n";
     let lines: Vec<usize> =
         found(map, None).into_iter().filter(|f| f.0 == "node-inexpressible").map(|f| f.2).collect();
     assert_eq!(lines, [2, 3, 4, 6]);
-    // Only a default that nodes are told can catch what pods hold back.
+    // Only a default that nodes can express would match images that `noswap_wildcards` exempts
+    // for pods.
     finds(
         "noswap_wildcards::c,d\ndefault::h.io/x\n",
         &[("node-inexpressible", 1, 19), ("node-inexpressible", 1, 21)],
@@ -231,7 +232,7 @@ fn what_nodes_cannot_be_told_is_listed_rule_by_rule() {
 }
 
 #[test]
-fn a_map_that_changes_nothing_says_so() {
+fn map_without_effect_is_a_warning() {
     for text in ["", "gcr.io::,default::", "noswap_wildcards::a"] {
         assert!(found(text, None).contains(&("silent-no-op", "warning", 1, 1)), "{text}");
     }
@@ -239,7 +240,7 @@ fn a_map_that_changes_nothing_says_so() {
 }
 
 #[test]
-fn a_hundred_thousand_rules_are_checked() {
+fn hundred_thousand_rules_are_checked() {
     let many: String = (0..100_000).map(|n| format!("r{n}.io::h.io/r\n")).collect();
     let rules = RuleSet::new(parse::rules(&many, MapForm::Lines).0);
     let registry = Registry { domain: "h.io".into(), ..Registry::default() };
@@ -255,7 +256,7 @@ fn a_hundred_thousand_rules_are_checked() {
     assert!(findings.iter().all(|f| f.severity == Severity::Warning && f.key == Some("maps")));
 }
 
-/// The hints of the findings about `text`.
+/// Returns the hints of the diagnostics about `text`.
 fn hints(text: &str) -> String {
     let rules = RuleSet::new(parse::rules(text, MapForm::List).0);
     let findings = lint(&rules, text, None);
@@ -283,7 +284,7 @@ fn sources_in_another_spelling_are_found() {
 }
 
 #[test]
-fn hints_name_what_is_wrong_with_a_source_or_a_target() {
+fn hints_name_the_mistake_in_the_rule() {
     for (text, part) in [
         ("docker.io/::h.io/x", "slash"),
         ("/docker.io::h.io/x", "slash"),
@@ -296,7 +297,7 @@ fn hints_name_what_is_wrong_with_a_source_or_a_target() {
 }
 
 #[test]
-fn a_rule_that_leads_to_its_own_source_is_sound() {
+fn identity_rule_has_no_findings() {
     finds("quay.io::quay.io,docker.io::h.io/d", &[]);
     finds("docker.io::h.io/d,[EXACT]auto::auto", &[("node-inexpressible", 1, 19)]);
     finds("docker.io::h.io/d,[REPLACE]auto::auto", &[("node-inexpressible", 1, 19)]);

@@ -1,12 +1,13 @@
-//! Replacing one scalar, and nothing around it.
+//! Replaces one scalar, and no byte around it.
 
 use std::{borrow::Cow, ops::Range};
 
 use image_swap_text::yaml::{Node, Style};
 
-/// Returns the bytes to replace in `source`, and what by, so that the scalar `node` reads
-/// `new`, a reference, behind its first `prefix` bytes. Without those it reads as a reference
-/// itself: one line, without spaces.
+/// Returns the byte range and replacement that change the scalar `node` of `source` to `new`, a
+/// reference. The first `prefix` bytes of its value are kept.
+///
+/// Without its prefix the present value is a reference itself: one line, without spaces.
 pub(super) fn replacement<'n>(
     source: &str,
     node: &Node<'_>,
@@ -24,39 +25,39 @@ pub(super) fn replacement<'n>(
         if is_as_written && (style != Style::Plain || is_plain(new)) {
             return (end_of_value - image.len()..end_of_value, Cow::Borrowed(new));
         }
-        // JSON's strings are YAML's.
+        // JSON's strings are valid in YAML.
         let value = [&old[..prefix], new].concat();
         return (start..end, Cow::Owned(serde_json::Value::from(value).to_string()));
     }
     match style {
         Style::Plain if is_plain(new) => (start..end, Cow::Borrowed(new)),
-        // Its one line; the line break and the empty lines after it stay.
+        // Only the one line of the block; the line break and the empty lines after it stay.
         Style::Block => (start..start + raw.trim_end().len(), Cow::Borrowed(new)),
-        // A reference has no quote in it, so nothing between single quotes is escaped.
+        // A reference has no quote, so single quotes need no escapes.
         Style::SingleQuoted => (start + 1..end - 1, Cow::Borrowed(new)),
         Style::DoubleQuoted if raw.len() == old.len() + 2 => {
             (start + 1..end - 1, Cow::Borrowed(new))
         }
-        // Written with escapes, over several lines, or not to be read without quotes.
+        // The value has escapes or several lines, or needs quotes.
         Style::Plain | Style::DoubleQuoted => (start..end, Cow::Owned(format!("\"{new}\""))),
     }
 }
 
-/// Whether the reference `new` can stand without quotes wherever a plain scalar
-/// stood, and still be read as a string.
+/// Returns true if the reference `new` may replace any plain scalar without quotes, and remains
+/// a string.
 fn is_plain(new: &str) -> bool {
     // Only an address (`[::1]:5000/a`) has other characters, and `[` begins a list.
     is_string(new) && new.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b))
 }
 
-/// Whether a plain scalar that is a reference is a string to YAML 1.1, which is
-/// what Kubernetes' own reader speaks, and not a number or a boolean.
+/// Returns true if YAML 1.1, which Kubernetes reads, takes a plain scalar for a string, and not
+/// for a number or a boolean. The scalar must be a reference.
 pub(crate) fn is_string(plain: &str) -> bool {
     const WORDS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "y", "n"];
     if WORDS.iter().any(|word| plain.eq_ignore_ascii_case(word)) {
         return false;
     }
-    // Whatever begins with a letter is no number; `.5` is no reference.
+    // Text that begins with a letter is not a number; `.5` is not a reference.
     if !plain.starts_with(|first: char| first.is_ascii_digit()) {
         return true;
     }
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_or_a_boolean_is_no_string() {
+    fn numbers_and_booleans_are_not_strings() {
         for text in ["1.5", "12", "1e3", "0x1f", "0o17", "0b11", "1_000", "on", "No", "y", "TRUE"] {
             assert!(!is_string(text), "{text}");
         }

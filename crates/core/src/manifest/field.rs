@@ -1,18 +1,18 @@
-//! Fields that hold images, named as kustomize names fields.
+//! Fields that contain images, described like kustomize's `fieldSpec`.
 
 use std::{fmt, str::FromStr};
 
 /// A field of objects of some kinds: kustomize's `fieldSpec`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldSpec {
-    /// The API group; `None`: any.
+    /// The API group; `None` for any group.
     pub group: Option<String>,
-    /// The version; `None`: any.
+    /// The version; `None` for any version.
     pub version: Option<String>,
-    /// The kind; `None`: any.
+    /// The kind; `None` for any kind.
     pub kind: Option<String>,
-    /// The names that lead from the object to the image. Lists on the way have no name of
-    /// their own: every item counts.
+    /// Names of the fields from the object to the image. A list on the path has no name of its
+    /// own: every item counts.
     pub path: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl FromStr for FieldSpec {
             if names.next().is_some() {
                 return Err(invalid("more than three names before the colon"));
             }
-            // Of two names the first is the group: it distinguishes kinds, a version does not.
+            // The first of two names is the group: it distinguishes kinds, unlike a version.
             field.group = third.or(second).and_then(named);
             field.version = third.and(second).and_then(named);
         }
@@ -73,8 +73,8 @@ fn named(text: &str) -> Option<String> {
     (!text.is_empty() && text != "*").then(|| text.to_owned())
 }
 
-/// Returns the names in `path`. A slash in a name has a backslash before it, and `[]` behind
-/// the name of a list may be left out.
+/// Splits `path` into its names. A slash in a name is escaped by a backslash, and `[]` after
+/// the name of a list is optional.
 pub(super) fn segments(path: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let mut characters = path.chars();
@@ -91,7 +91,7 @@ pub(super) fn segments(path: &str) -> Vec<String> {
 }
 
 impl FieldSpec {
-    /// True if an object of this `apiVersion` and `kind` has the field.
+    /// Returns true if an object of this `apiVersion` and `kind` has the field.
     pub(super) fn is_of(&self, api_version: &str, kind: &str) -> bool {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let matches =

@@ -1,15 +1,16 @@
-//! What the mappings of a document say, merge keys included.
+//! Field values of mappings, merge keys included.
 
 use std::collections::HashMap;
 
 use image_swap_text::yaml::{NodeId, NodeKind, Style, Tree};
 
-/// The fields of interest of every mapping. A field of its own beats a merged
-/// one, an earlier merge source beats a later one (yaml.org/type/merge.html);
-/// of a repeated field the last counts, as in Go.
+/// The relevant fields of every mapping.
 ///
-/// Built bottom up, so that it takes linear time however often mappings are
-/// merged into one another.
+/// A mapping's own field overrides a merged one, and an earlier merge source overrides a later
+/// one (yaml.org/type/merge.html). The last of repeated fields counts, as in Go.
+///
+/// The values are collected bottom up, in linear time however often mappings are merged into
+/// one another.
 pub(super) struct FieldLookup<'t, 's> {
     tree: &'t Tree<'s>,
     names: &'t [&'t str],
@@ -17,7 +18,7 @@ pub(super) struct FieldLookup<'t, 's> {
 }
 
 impl<'t, 's> FieldLookup<'t, 's> {
-    /// Reads the fields `names`, which are sorted, of every mapping of `tree`.
+    /// Collects the fields `names`, which are sorted, of every mapping of `tree`.
     pub(super) fn read(tree: &'t Tree<'s>, names: &'t [&'t str]) -> Self {
         let mut fields = Self { tree, names, values: HashMap::new() };
         for document in &tree.documents {
@@ -26,18 +27,19 @@ impl<'t, 's> FieldLookup<'t, 's> {
         fields
     }
 
-    /// The value of the field `name`, which must be one of those read.
+    /// Returns the value of the field `name`, one of those collected.
     pub(super) fn get(&self, mapping: NodeId, name: &str) -> Option<NodeId> {
         self.values.get(&(self.tree.resolve(mapping), name)).copied()
     }
 
-    /// The same, if it is a scalar and not null.
+    /// Returns the text of the field `name` if it is a scalar and not null.
     pub(super) fn text(&self, mapping: NodeId, name: &str) -> Option<&'t str> {
         let value = self.get(mapping, name)?;
         if self.tree.is_null(value) { None } else { self.tree.scalar(value) }
     }
 
-    /// Everything below comes first; what an alias stands for has come already.
+    /// Collects the fields of `id`. Child nodes come first, and the target of an alias always
+    /// precedes it.
     fn visit(&mut self, id: NodeId) {
         let tree = self.tree;
         match &tree.node(id).kind {
@@ -72,12 +74,12 @@ impl<'t, 's> FieldLookup<'t, 's> {
     }
 }
 
-/// Is `key` the merge key? In quotes it is a field like any other.
+/// Returns true if `key` is the merge key. In quotes it is an ordinary field.
 pub(super) fn is_merge(tree: &Tree<'_>, key: NodeId) -> bool {
     matches!(&tree.node(key).kind, NodeKind::Scalar(value, Style::Plain) if value == "<<")
 }
 
-/// What is merged by the value of a merge key: one mapping, or a list of them.
+/// Returns the mappings that the value of a merge key merges: one mapping, or a list of them.
 pub(super) fn merge_sources(tree: &Tree<'_>, value: NodeId) -> Vec<NodeId> {
     match &tree.node(tree.resolve(value)).kind {
         NodeKind::Sequence(items) => items.clone(),

@@ -1,10 +1,10 @@
-//! Which scalars are images, along every path that leads to them.
+//! Finds the scalars that are images, along every path that leads to them.
 //!
-//! A document with anchors is a graph. What a node means depends on the path,
-//! but there are few meanings ([`Role`]): the search goes over pairs of node and
-//! role, each once, so that a document which multiplies itself costs no more
-//! than its length. A scalar may be edited if every pair it occurs in is an
-//! image to be swapped.
+//! A document with anchors is a graph. The meaning of a node depends on the path, but there are
+//! few meanings ([`Role`]). The search visits each pair of node and role once, so that a
+//! document which multiplies itself costs no more than its length.
+//!
+//! A scalar may be edited if every pair with it is an image in scope.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,33 +21,33 @@ use crate::{
     workload::{CONTAINER_LISTS, PULL_NEVER, Workload},
 };
 
-/// The fields that decide something here, beside the lists of containers, the label of the
-/// settings, the keys of exemptions, and the names in the paths of fields.
+/// Fields with a meaning. The lists of containers, the label of the settings, the keys of
+/// exemptions, and the names in the paths of fields are added.
 const FIELDS: &str = "apiVersion kind metadata name namespace generateName labels annotations \
                       ownerReferences items spec template jobTemplate volumes image \
                       imagePullPolicy reference pullPolicy env value command args";
 
-/// A node that is the image of something that is swapped.
+/// A use of a node as an image in scope.
 pub(super) struct Use {
     /// The node: a scalar, if the manifest has the shape of the API.
     pub(super) node: NodeId,
     /// The number of bytes of its value before the image: those of `--image=`.
     pub(super) prefix: usize,
-    /// Whose image it is, or one of those.
-    pub(super) what: ImageOwner,
+    /// Owner of the image; of several owners, one of them.
+    pub(super) owner: ImageOwner,
     /// True if it is also the image of something exempt.
     pub(super) exempt: bool,
-    /// Where it is also used as something else than an image.
+    /// Node of another use than as an image; `None` if there is none.
     pub(super) elsewhere: Option<NodeId>,
 }
 
 /// The result of a search.
 #[derive(Default)]
 pub(super) struct FoundImages<'t> {
-    /// Every use of an image, in the order of the text.
+    /// Every use as an image, in the order of the text.
     pub(super) uses: Vec<Use>,
-    /// Nodes that are images of exempt things, and nodes below which no image counts: exempt
-    /// pods and containers, and what was reported about an object (`status`).
+    /// Roots of the parts in which no image counts: exempt pods and containers, images of
+    /// exempt parts, and `status`, the report about an object.
     pub(super) skipped: HashSet<NodeId>,
     /// Values of environment variables and arguments, which are images with other settings.
     pub(super) on_request: HashMap<NodeId, OnRequest>,
@@ -107,12 +107,12 @@ pub(super) fn find<'e>(tree: &Tree<'_>, settings: &'e Settings) -> FoundImages<'
 /// A node in a role.
 type NodeInRole = (NodeId, Role);
 
-/// What is still to be looked into.
+/// A pending step of the search.
 enum Task {
     /// A node in a role.
     Part(NodeInRole),
-    /// A mapping that is merged into one in this role. The fields of that role
-    /// are looked into from there, where it is known which are in force.
+    /// A mapping that is merged into one in this role. The target of the merge visits its
+    /// fields, since it knows which of them are overridden.
     Merged(NodeInRole),
     /// A node where nothing is an image.
     Elsewhere(NodeId),
@@ -122,27 +122,27 @@ struct Search<'t, 's, 'e> {
     tree: &'t Tree<'s>,
     fields: &'t FieldLookup<'t, 's>,
     settings: &'e Settings,
-    /// The fields that hold images, and their paths.
+    /// The fields that contain images, and their paths.
     specs: Vec<&'t FieldSpec>,
     paths: Vec<Vec<&'t str>>,
-    /// Each part that was reached, and from which.
+    /// Each visited part, with the part that led to it.
     origins: HashMap<NodeInRole, Option<NodeInRole>>,
-    /// Parts that were reached without an alias or a merge on the way. An object may be
-    /// searched in several roles at once, each of which sees no images in the others' fields:
-    /// an image that one of them finds in place is none the less one.
+    /// Parts that are reachable without an alias or a merge.
+    ///
+    /// An object may be searched in several roles at once, each of which sees no images in the
+    /// fields of the others. An image that one of them finds in place is an image nevertheless.
     direct: HashSet<NodeInRole>,
-    /// By node: where it is used as something else than an image, and whether that is its own
-    /// place, with no alias or merge on the way.
+    /// The position of another use than as an image, by node. The flag is true for the node's
+    /// own place, without an alias or a merge on the way.
     elsewhere: Vec<Option<(NodeId, bool)>>,
-    /// First come, first served, so that the first use in the text is the one
-    /// that is reported.
+    /// First in, first out, so that the first use in the text is reported.
     queue: Vec<Task>,
     found: FoundImages<'e>,
 }
 
 impl<'t, 'e> Search<'t, '_, 'e> {
     fn run(&mut self) {
-        // Merge sources need no origin, but each pair must come up once.
+        // Merge sources need no origin, but each pair must be visited once.
         let mut merged = HashSet::new();
         let mut next = 0;
         while next < self.queue.len() {
@@ -156,7 +156,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         }
     }
 
-    /// `id` (or what it is an alias of) is used as `role`.
+    /// Visits `id` (or the target of the alias) in the role `role`.
     fn visit(&mut self, id: NodeId, role: Role, origin: Option<NodeInRole>) {
         match role {
             Role::Object(default) => self.visit_object(id, default, origin),
@@ -171,33 +171,34 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         }
     }
 
-    /// Adds the part of `id` in `role`. `in_place`: its value is part of the part it is
-    /// reached from, and is not merged into it.
+    /// Adds the part of `id` in `role`. `in_place` is true if the value is part of `origin`,
+    /// and false if it is merged into it.
     fn reach(&mut self, id: NodeId, role: Role, origin: Option<NodeInRole>, in_place: bool) {
         let part = (self.tree.resolve(id), role);
         let is_direct =
             in_place && part.0 == id && origin.is_none_or(|origin| self.direct.contains(&origin));
         let is_new = !self.origins.contains_key(&part);
         self.origins.entry(part).or_insert(origin);
-        // What was reached by an alias first is looked into again: all below is direct, too.
+        // A part that was first reached by an alias is visited again: all parts below it are
+        // direct, too.
         if is_direct && self.direct.insert(part) || is_new {
             self.queue.push(Task::Part(part));
         }
     }
 
-    /// `id` (or what it is an alias of) is used as no image in the part `from`.
+    /// Visits `id` (or the target of the alias), which is not an image in the part `from`.
     fn visit_elsewhere(&mut self, id: NodeId, from: Option<NodeInRole>) {
         let is_direct = from.is_none_or(|from| self.direct.contains(&from));
         self.mark_elsewhere(id, None, is_direct);
     }
 
-    /// Notes a use of `id` (or of what it is an alias of) as no image; `alias`, if any, led
-    /// into the part where that is so.
+    /// Records another use of `id` (or of the target of the alias) than as an image. `alias`,
+    /// if any, led into the part with that use.
     fn mark_elsewhere(&mut self, id: NodeId, alias: Option<NodeId>, is_direct: bool) {
         let node = self.tree.resolve(id);
         let at = if node == id { alias.unwrap_or(id) } else { id };
         let found = (at, is_direct && at == node);
-        // The place of an alias is more useful than that of the node itself.
+        // The position of an alias is more helpful than that of the node itself.
         if self.elsewhere[node.index()].is_none_or(|(_, was_direct)| was_direct && !found.1) {
             self.elsewhere[node.index()] = Some(found);
             self.queue.push(Task::Elsewhere(node));
@@ -208,7 +209,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         self.fields.text(id, "kind").is_some() && self.fields.text(id, "apiVersion").is_some()
     }
 
-    /// `id` is an API object, of kind `default` if it names none.
+    /// Visits the API object `id`, of the kind `default` if it has none of its own.
     fn visit_object(&mut self, id: NodeId, default: Option<Workload>, origin: Option<NodeInRole>) {
         let toward = |workload: Workload| Role::Toward(workload.template_path());
         let Some(kind) = self.fields.text(id, "kind") else {
@@ -224,12 +225,12 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         if api_version.is_empty() && workload.is_none() && of_list.is_none() {
             return self.visit_elsewhere(id, origin);
         }
-        // kustomize's own files are read by kustomize, and never by a cluster.
+        // Files of kustomize are read only by kustomize, and never by a cluster.
         self.found.is_manifest |= !api_version.starts_with("kustomize.config.k8s.io/");
         if let Some(item) = of_list {
             return self.reach(id, Role::List(Workload::of(api_version, item)), origin, true);
         }
-        // A schema may have fields of these names, and holds no container.
+        // A schema may have fields with these names, and contains no container.
         if kind == "CustomResourceDefinition" {
             return self.visit_elsewhere(id, origin);
         }
@@ -262,7 +263,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
                 self.look_into_mapping(part, entries);
             }
             (NodeKind::Scalar(..), Role::Image(_) | Role::Argument(_)) => {}
-            // Not what the API has there.
+            // The value differs from the API's type.
             _ => self.visit_elsewhere(id, Some(part)),
         }
     }
@@ -281,7 +282,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         self.visit(item, role, Some(part));
     }
 
-    /// Arguments are images behind `--image=`, and behind an argument `--image`.
+    /// Visits arguments: images follow `--image=`, or an argument `--image`.
     fn look_into_arguments(&mut self, part: NodeInRole, items: &[NodeId], standing: Exemption) {
         let mut follows_name = false;
         for item in items {
@@ -303,7 +304,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         }
     }
 
-    /// The names of fields that a mapping in `role` has a meaning for.
+    /// Returns the names of fields with a meaning for a mapping in `role`.
     fn names_in(&self, role: Role) -> &[&'t str] {
         match role {
             Role::Field(spec, depth, _) => self.paths[spec].get(depth..=depth).unwrap_or_default(),
@@ -360,14 +361,14 @@ impl<'t, 'e> Search<'t, '_, 'e> {
                 own.insert(*value);
                 self.visit(*value, below, Some(part));
             } else {
-                // What came with a list, and what was reported about an object.
+                // Fields of the list itself, and the report about an object.
                 if matches!(role, Role::List(_)) || key_text == "status" && self.is_object(id) {
                     self.found.skipped.insert(*value);
                 }
                 self.visit_elsewhere(*value, Some(part));
             }
         }
-        // What is merged and not overridden; the rest has been visited already.
+        // Merged fields that are not overridden; the other fields have been visited already.
         for name in names {
             let value = self.fields.get(id, name).filter(|value| !own.contains(value));
             let (Some(value), Some(below)) = (value, role.below(name, standing)) else { continue };
@@ -415,8 +416,8 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         }
     }
 
-    /// Returns the standing of what is below a mapping: that of the mapping, unless it
-    /// opts out itself or is exempt by default.
+    /// Returns the exemption of the parts below a mapping. It is that of the mapping, unless
+    /// the mapping opts out itself or is exempt by default.
     fn standing(&mut self, (id, role): NodeInRole) -> Exemption {
         let inherited = role.standing();
         let has_policy = |name| self.fields.text(id, name) == Some(PULL_NEVER);
@@ -427,7 +428,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
                 has_policy("imagePullPolicy") || self.placeholder(id, inherited).is_some()
             }
             Role::ImageVolume(_) => has_policy("pullPolicy"),
-            // The resource itself is all that could have the label.
+            // Only the resource itself can have the label.
             Role::Field(spec, depth, _) => {
                 let holds_image = depth + 1 == self.paths[spec].len();
                 self.is_exempt_pod(id)
@@ -494,7 +495,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         labels.and_then(of_label).or_else(of_owners).map(|found| exemptions.reason(found))
     }
 
-    /// Returns true for a pod with a label or annotation by which an injector chooses it.
+    /// Returns true for a pod with a label or annotation by which an injector selects it.
     fn is_marked_pod(&self, id: NodeId) -> bool {
         let Some(metadata) = self.fields.get(id, "metadata") else { return false };
         let maps = ["labels", "annotations"];
@@ -503,7 +504,7 @@ impl<'t, 'e> Search<'t, '_, 'e> {
         maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
     }
 
-    /// True if `id` has the spec of a pod, so that its labels are those of pods.
+    /// Returns true if `id` has the spec of a pod, so that its labels are those of pods.
     fn is_like_pod(&self, id: NodeId) -> bool {
         let spec = self.fields.get(id, "spec");
         let has = |list| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
@@ -531,46 +532,46 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             let elsewhere = self.elsewhere[node.index()]
                 .filter(|(_, is_direct)| !is_direct || !self.direct.contains(part))
                 .map(|(at, _)| at);
-            let what = self.what(*origin);
-            uses.insert(*node, Use { node: *node, prefix, what, exempt, elsewhere });
+            let owner = self.owner(*origin);
+            uses.insert(*node, Use { node: *node, prefix, owner, exempt, elsewhere });
         }
         self.found.uses.extend(uses.into_values());
         self.found.uses.sort_unstable_by_key(|found| found.node);
         self.found
     }
 
-    /// Whose image it is that was reached from `origin`.
-    fn what(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
+    /// Returns the owner of the image that was reached from `origin`.
+    fn owner(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
         let text = |id, name| self.fields.text(id, name).map(str::to_owned);
-        let mut what = ImageOwner::default();
+        let mut owner = ImageOwner::default();
         while let Some(part @ (id, role)) = origin {
             match role {
-                Role::Container(_) => what.container = text(id, "name"),
+                Role::Container(_) => owner.container = text(id, "name"),
                 Role::Volume(_) => {
-                    what.container = text(id, "name").map(|name| format!("volume:{name}"));
+                    owner.container = text(id, "name").map(|name| format!("volume:{name}"));
                 }
-                Role::Variable(_) => what.field = text(id, "name").map(|it| format!("env:{it}")),
-                Role::Arguments(_) => what.field = Some("args".to_owned()),
-                Role::Field(spec, ..) if what.field.is_none() => {
-                    what.field = Some(self.paths[spec].join("/"));
+                Role::Variable(_) => owner.field = text(id, "name").map(|it| format!("env:{it}")),
+                Role::Arguments(_) => owner.field = Some("args".to_owned()),
+                Role::Field(spec, ..) if owner.field.is_none() => {
+                    owner.field = Some(self.paths[spec].join("/"));
                 }
                 _ => {}
             }
             origin = self.origins.get(&part).copied().flatten();
             if matches!(origin, None | Some((_, Role::Items(_)))) || self.is_object(id) {
-                what.kind = text(id, "kind");
+                owner.kind = text(id, "kind");
                 if let Some(metadata) = self.fields.get(id, "metadata") {
-                    what.namespace = text(metadata, "namespace");
-                    what.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
+                    owner.namespace = text(metadata, "namespace");
+                    owner.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
                 }
                 break;
             }
         }
-        what
+        owner
     }
 }
 
-/// True for the names of environment variables by which operators take images.
+/// Returns true for names of environment variables by which operators receive images.
 fn is_name_of_image(name: &str) -> bool {
     name.starts_with("RELATED_IMAGE_")
         || name.starts_with("IMAGE_")
@@ -578,7 +579,7 @@ fn is_name_of_image(name: &str) -> bool {
         || name == "IMAGE"
 }
 
-/// True for `--image` and the like, with one dash or two.
+/// Returns true for `--image` and the like, with one dash or two.
 fn is_name_of_argument(text: &str) -> bool {
     let name = text.trim_start_matches('-');
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');

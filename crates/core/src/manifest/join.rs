@@ -1,22 +1,22 @@
-//! Several manifests as one stream.
+//! Joins several manifests to one stream.
 
 use super::Manifest;
 
-/// Texts one after another, such that each document stays a document of its own.
+/// A stream of manifests, each in documents of its own.
 #[derive(Debug, Default)]
 pub struct ManifestStream {
     text: String,
-    /// Whether the texts so far are all JSON; `None`: no document so far.
+    /// True if all texts so far are JSON; `None` before the first document.
     is_json: Option<bool>,
 }
 
 impl ManifestStream {
-    /// Adds `text`, which is what `manifest` became. Only what has to be said
-    /// between two documents is added: a line break, `---`, or nothing.
+    /// Adds `text`, the rewritten `manifest`. Between two documents only a necessary separator
+    /// is added: a line break, `---`, or nothing.
     pub fn push(&mut self, manifest: &Manifest<'_>, text: &str) {
         let mut text = text;
         if !self.text.is_empty() {
-            // A byte order mark may only stand at the beginning.
+            // A byte order mark is only valid at the beginning of a stream.
             text = text.trim_start_matches('\u{feff}');
             if !text.is_empty() && !self.text.ends_with('\n') {
                 self.text.push('\n');
@@ -32,18 +32,18 @@ impl ManifestStream {
         self.text.push_str(text);
     }
 
-    /// The stream.
+    /// Returns the stream.
     pub fn into_text(self) -> String {
         self.text
     }
 }
 
-/// What has to stand before `text` if documents stand before it.
+/// Returns the separator before `text` in a stream with documents.
 fn separator(text: &str) -> &'static str {
     let is_content = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     match text.lines().find(is_content) {
         Some(line) if line == "---" || line.starts_with("--- ") || line.starts_with("---\t") => "",
-        // A directive stands at the beginning of a stream, or after `...`.
+        // A directive is only valid at the beginning of a stream, or after `...`.
         Some(line) if line.starts_with('%') => "...\n",
         _ => "---\n",
     }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_stay_apart() {
+    fn documents_remain_separate() {
         for (texts, expected) in [
             (vec!["a: b"], "a: b"),
             (vec!["a: b", "c: d\n"], "a: b\n---\nc: d\n"),
@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(stream, expected);
             let count = |text: &str| Manifest::parse(text).unwrap().tree().documents.len();
             let single: usize = texts.iter().map(|text| count(text)).sum();
-            // JSON and YAML mixed in one stream is for readers of both.
+            // Only readers of both formats can read a stream with JSON and YAML.
             if !stream.contains("1}\n{") {
                 assert_eq!(count(&stream), single, "{stream}");
             }

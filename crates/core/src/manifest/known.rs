@@ -1,12 +1,12 @@
 //! Image fields of well-known custom resources.
 //!
-//! Containers in lists that are called as in a pod are found in every kind and need no row
-//! here. What is pushed to (`spec.build.output.image` of a `KafkaConnect`), and what is put
-//! together of several fields (repository and tag), is in no row either.
+//! Containers in lists with the names of a pod's lists are found in every kind and need no row.
+//! Images that are pushed to (`spec.build.output.image` of a `KafkaConnect`), or composed of
+//! several fields (repository and tag), have no row either.
 
 use super::field::{FieldSpec, segments};
 
-/// A group, kinds of it, and the paths of their image fields, with spaces between them.
+/// A group, some of its kinds, and the paths of their image fields, both separated by spaces.
 type KnownField = (&'static str, &'static str, &'static str);
 
 /// Source: the API reference of each project; the versions of a group agree.

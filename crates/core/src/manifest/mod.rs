@@ -1,14 +1,15 @@
-//! Manifests: images rewritten in YAML or JSON, and nothing else touched.
+//! Manifests: rewrites images in YAML or JSON, and changes no other byte.
 //!
-//! The text is not printed anew: only the bytes of image values are replaced,
-//! so comments, order, quotes, anchors, line ends and unknown fields stay as
-//! they are. [`crate::workload`] knows where the images of built-in kinds are. In any other
-//! kind lists of containers count wherever they are, as in kustomize, and some fields of
-//! well-known custom resources. Pods and containers are exempt as they are in admission.
-//! Other texts that look like an image of a declared registry are listed.
+//! The text is never printed again. Only the bytes of image values are replaced, so comments,
+//! order, quotes, anchors, line ends and unknown fields stay unchanged.
 //!
-//! An anchored value is one text with several uses. It is edited only if every
-//! use of it is an image that is swapped; otherwise it is reported.
+//! [`crate::workload`] has the paths of images in built-in kinds. In all other kinds, lists of
+//! containers count anywhere, as in kustomize, and some fields of well-known custom resources.
+//! Pods and containers are exempt under the same conditions as in admission. Other texts that
+//! look like an image of a declared registry are listed.
+//!
+//! An anchored value is one text with several uses. It is edited only if every use is an image
+//! in scope; otherwise it is reported.
 
 mod edit;
 mod field;
@@ -30,19 +31,19 @@ pub use self::{
 };
 use crate::{labels, workload};
 
-/// What may be set about rewriting.
+/// Settings of rewriting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The label with which a pod opts out, if its value is `disabled`.
+    /// Label by which a pod opts out, if its value is `disabled`.
     pub disable_label: String,
-    /// Fields that hold images, beside those that are known.
+    /// Fields that contain images, besides the known ones.
     pub image_fields: Vec<FieldSpec>,
-    /// True if environment variables that are called `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE`
-    /// hold images.
+    /// True if environment variables called `RELATED_IMAGE_…`, `IMAGE_…` or `…_IMAGE` contain
+    /// images.
     pub env: bool,
-    /// True if arguments that are called `--…image` hold images.
+    /// True if arguments called `--…image` contain images.
     pub args: bool,
-    /// The pods and images that keep their names.
+    /// Pods and images that are never swapped.
     pub exemptions: workload::exempt::Exemptions,
 }
 

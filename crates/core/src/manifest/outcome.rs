@@ -1,4 +1,4 @@
-//! The result of rewriting a manifest: what changed, and what stayed although it should not.
+//! The result of rewriting a manifest: changes, and reasons for unchanged images.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,14 +6,14 @@ use image_swap_text::position::Position;
 
 use crate::{reference::ReferenceError, rule::Reason};
 
-/// What became of a manifest.
+/// A rewritten manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewritten<'s> {
-    /// The new text: the source itself when nothing changed.
+    /// The new text; the source itself if nothing changed.
     pub text: Cow<'s, str>,
-    /// Every value that was replaced, in the order of the text.
+    /// Every replaced value, in the order of the text.
     pub changes: Vec<Change>,
-    /// Every image that should have been looked after and was not.
+    /// Every image in scope that could not be checked or replaced.
     pub left: Vec<Skipped>,
     /// Every text outside of known image fields that the rules would change.
     pub passed: Vec<Passed>,
@@ -24,39 +24,39 @@ pub struct Rewritten<'s> {
     pub is_manifest: bool,
 }
 
-/// A pod or container whose images stay without an opt-out of its own.
+/// A pod or container that is exempt without an opt-out of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptPart {
     /// The place at which it begins.
     pub place: Position,
-    /// The reason, for people.
+    /// The reason, as a message.
     pub reason: String,
 }
 
-/// An image of a declared registry in a place where images are not looked for.
+/// An image of a declared registry outside of known image fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// The place at which it begins.
     pub place: Position,
     /// The image.
     pub image: String,
-    /// The field or text that holds it.
+    /// Field or text that contains the image.
     pub holder: Holder,
 }
 
-/// The place of an image that is passed over.
+/// The position of such an image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Holder {
-    /// The value of an environment variable that is called like one.
+    /// The value of an environment variable with the name of an image.
     #[error("it is in an environment variable; --image-env rewrites it")]
     Env,
-    /// An argument that is called like one.
+    /// An argument with the name of an image.
     #[error("it is in an argument; --image-args rewrites it")]
     Argument,
-    /// A field that is not known to hold images, as `--image-field` names it.
+    /// A field that is not known to contain images, in the form of `--image-field`.
     #[error("the field is not known to hold an image; --image-field '{0}' rewrites it")]
     Field(String),
-    /// Several fields, of which this is one: registry and repository.
+    /// One of several fields that compose an image, such as registry and repository.
     #[error("it is composed of several fields")]
     Parts,
     /// Part of a longer text.
@@ -67,31 +67,31 @@ pub enum Holder {
     NoManifest,
 }
 
-/// A value that was replaced.
+/// A replaced value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Where the value begins, in the source.
+    /// Position of the value in the source.
     pub place: Position,
-    /// Whose image it is; of several that share it, the first.
+    /// Owner of the image; of several owners, the first.
     pub what: ImageOwner,
-    /// The image it was.
+    /// The original image.
     pub from: String,
-    /// The image it is now.
+    /// The new image.
     pub to: String,
-    /// Why.
+    /// Reason of the decision.
     pub reason: Reason,
 }
 
-/// An image that stays as it is although its pod is not exempt.
+/// An unchanged image whose pod is not exempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// Where the value begins.
+    /// Position of the value.
     pub place: Position,
-    /// Whose image it is; of several that share it, the first.
+    /// Owner of the image; of several owners, the first.
     pub what: ImageOwner,
     /// The image.
     pub image: String,
-    /// Why it stays.
+    /// Reason for which it is unchanged.
     pub why: SkipReason,
 }
 
@@ -124,23 +124,23 @@ pub enum SkipReason {
     SharedWithExempt,
 }
 
-/// Whose image it is.
+/// The owner of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageOwner {
-    /// The object's kind; `None` in a list whose items do not say it.
+    /// Kind of the object; `None` in a list whose items have none.
     pub kind: Option<String>,
-    /// The object's namespace, if it names one.
+    /// Namespace of the object; `None` if the manifest has none.
     pub namespace: Option<String>,
-    /// The object's name, or its `generateName`.
+    /// Name of the object, or its `generateName`; `None` if it has neither.
     pub name: Option<String>,
-    /// The container's name, or `volume:` and the name of the volume.
+    /// Name of the container, or `volume:` and the name of the volume; `None` if it has none.
     pub container: Option<String>,
-    /// The field, if it is not the one of a container or volume: a path, `env:` and the name
-    /// of a variable, or `args`.
+    /// Field, unless it is that of a container or volume: a path, `env:` and the name of a
+    /// variable, or `args`.
     pub field: Option<String>,
 }
 
-/// `Deployment shop/web app`, as far as it is known.
+/// Formats `Deployment shop/web app`; unknown parts are left out.
 impl fmt::Display for ImageOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.as_deref().unwrap_or("object"))?;

@@ -1,5 +1,5 @@
-//! Images of declared registries outside of known image fields, so that none is passed over
-//! in silence.
+//! Finds images of declared registries outside of known image fields, so that they are
+//! reported.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,13 @@ use crate::{
     rule::{Reason, RuleSet},
 };
 
-/// Annotations that repeat what an object was before.
+/// Annotations that repeat a former state of an object.
 const REPEATED: [&str; 2] = [labels::ORIGINAL_IMAGES, labels::LAST_APPLIED];
 
-/// Names before the image in texts of some tools.
+/// Prefixes of images in texts of some tools.
 const SCHEMES: [&str; 2] = ["docker://", "oci://"];
 
-/// Finds what `rules` would change in the texts of `tree` that are neither images nor exempt.
+/// Finds texts of `tree` that `rules` would change, and that are neither images nor exempt.
 pub(super) fn find(tree: &Tree<'_>, found: &FoundImages<'_>, rules: &RuleSet) -> Vec<Passed> {
     let parents = vec![None; tree.len()];
     let mut reader = PassedReader { tree, rules, parents, cursor: (0, Position::START) };
@@ -64,8 +64,7 @@ pub(super) fn find(tree: &Tree<'_>, found: &FoundImages<'_>, rules: &RuleSet) ->
     passed
 }
 
-/// The last node of the part of the tree that begins at `id`: nodes come in the order of the
-/// text.
+/// Returns the last node of the subtree of `id`: nodes are in the order of the text.
 fn last_below(tree: &Tree<'_>, mut id: NodeId) -> NodeId {
     loop {
         let last = match &tree.node(id).kind {
@@ -83,9 +82,9 @@ fn last_below(tree: &Tree<'_>, mut id: NodeId) -> NodeId {
 struct PassedReader<'t, 's> {
     tree: &'t Tree<'s>,
     rules: &'t RuleSet,
-    /// By node: the collection it is in, and its key if that is a mapping.
+    /// The collection of each node, and its key if that is a mapping.
     parents: Vec<Option<(NodeId, Option<NodeId>)>>,
-    /// A byte of the source and its place: texts are read in their order.
+    /// A byte of the source and its position: texts are visited in order.
     cursor: (usize, Position),
 }
 
@@ -131,8 +130,8 @@ impl PassedReader<'_, '_> {
         }
     }
 
-    /// True if the rules would change `text`. `any`: it is meant as an image, and need not
-    /// name a registry that has a rule of its own.
+    /// Returns true if the rules would change `text`. `any` is true for a text that is intended
+    /// as an image, and need not have a registry with a rule of its own.
     fn is_changed(&self, text: &str, any: bool) -> bool {
         let first = text.split_once('/').map_or("", |(first, _)| first);
         let names_registry = first.contains(['.', ':']) || first == "localhost";
@@ -140,7 +139,7 @@ impl PassedReader<'_, '_> {
         swap.is_some_and(|swap| swap.changed() && (any || swap.reason == Reason::Rule))
     }
 
-    /// Returns the image that the value `id` is by its name, or is a part of.
+    /// Returns the image that the value `id` is, or is a part of, by its name.
     fn named_as_image<'v>(&self, id: NodeId, value: &'v str) -> Option<Cow<'v, str>> {
         let (collection, key) = self.parents[id.index()]?;
         let Some(key) = key else {
@@ -155,19 +154,19 @@ impl PassedReader<'_, '_> {
             let whole = [registry, "/", value].concat();
             return Some(if registry.is_empty() { value.into() } else { whole.into() });
         }
-        // Longer names that end so may mean a picture.
+        // Longer names with this end may refer to a picture.
         let is_named = name.eq_ignore_ascii_case("imageName")
             || ends_in(name, "image") && (name.len() == 5 || value.contains(['/', ':']));
         is_named.then_some(value.into())
     }
 
-    /// The name under which the collection `id` is found; empty for an item of a list.
+    /// Returns the key of the collection `id`; empty for an item of a list.
     fn key_of(&self, id: NodeId) -> &str {
         let key = self.parents[id.index()].and_then(|(_, key)| key);
         key.and_then(|key| self.tree.scalar(key)).unwrap_or_default()
     }
 
-    /// The field of `id`, as `--image-field` names it.
+    /// Returns the field of `id`, in the form of `--image-field`.
     fn holder(&self, id: NodeId) -> Holder {
         let mut path = Vec::new();
         let mut at = id;
@@ -177,7 +176,7 @@ impl PassedReader<'_, '_> {
                 return Holder::NoManifest;
             };
             at = collection;
-            // An item of a list has no name of its own.
+            // Items of a list have no key.
             let Some(key) = key else { continue };
             path.push(self.tree.scalar(key).unwrap_or_default().replace('/', "\\/"));
             if let (Some(api_version), Some(kind)) = (text(at, "apiVersion"), text(at, "kind")) {
@@ -189,7 +188,7 @@ impl PassedReader<'_, '_> {
         }
     }
 
-    /// The place of byte `at` of the source.
+    /// Returns the position of byte `at` of the source.
     fn place(&mut self, at: usize) -> Position {
         let (from, mut place) =
             if self.cursor.0 <= at { self.cursor } else { (0, Position::START) };
@@ -210,8 +209,8 @@ fn ends_in(name: &str, end: &str) -> bool {
     start.and_then(|start| name.get(start..)).is_some_and(|it| it.eq_ignore_ascii_case(end))
 }
 
-/// True if `token`, at byte `at` of `text`, is all that follows `image:` on its line, as in a
-/// manifest that is held as a text.
+/// Returns true if `token`, at byte `at` of `text`, is the rest of a line after `image:`. Such
+/// lines occur in manifests that are embedded as texts.
 fn is_image_line(text: &str, at: usize, token: &str) -> bool {
     let is_mark = |c: char| matches!(c, ' ' | '\t' | '"' | '\'');
     let before = text[..at].trim_end_matches(is_mark);
@@ -221,7 +220,7 @@ fn is_image_line(text: &str, at: usize, token: &str) -> bool {
     is_named && (rest.is_empty() || rest.starts_with('#'))
 }
 
-/// The parts of `text` that have only characters of references, and where each begins.
+/// Returns the parts of `text` with only characters of references, each with its first byte.
 fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let mut next = 0;
@@ -231,7 +230,7 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
         let scheme = SCHEMES.iter().find(|scheme| token.starts_with(**scheme));
         let at = at + scheme.map_or(0, |scheme| scheme.len());
         let token = scheme.map_or(token, |scheme| &token[scheme.len()..]);
-        // A sentence may end behind an image.
+        // A sentence may end after an image.
         let token = token.trim_end_matches(['.', ':', '-', '/', '@']);
         (!token.is_empty() && !token.contains("://")).then_some((at, token))
     })
@@ -242,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_what_references_are_made_of() {
+    fn tokens_have_only_characters_of_references() {
         let found: Vec<_> =
             tokens("see (quay.io/a:1), docker://b.io/c. ä=https://d.io/e").collect();
         assert_eq!(found, [(0, "see"), (5, "quay.io/a:1"), (28, "b.io/c")]);

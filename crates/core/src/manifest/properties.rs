@@ -1,5 +1,5 @@
-//! Laws over random manifests: written in every style, with anchors, aliases
-//! and merge keys, in YAML and in JSON.
+//! Laws over random manifests: in every style, with anchors, aliases and merge keys, in YAML
+//! and in JSON.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
@@ -22,8 +22,8 @@ fn rules() -> RuleSet {
 
 // === Random manifests
 
-/// Decisions, made by bytes: fewer and smaller bytes make simpler manifests, so
-/// that failures shrink.
+/// Decisions by bytes: fewer and smaller bytes result in simpler manifests, so that failures
+/// shrink.
 struct Choices<'b>(std::slice::Iter<'b, u8>);
 
 impl Choices<'_> {
@@ -40,7 +40,7 @@ impl Choices<'_> {
     }
 }
 
-/// What a manifest says, and which parts of it have names.
+/// The content of a manifest, with anchors and aliases.
 enum Yaml {
     Text(String),
     Word(&'static str),
@@ -62,7 +62,7 @@ fn text(value: &str) -> Yaml {
     Yaml::Text(value.to_owned())
 }
 
-/// `part`, perhaps with an anchor; or an alias of one before it.
+/// Returns `part`, possibly with an anchor, or an alias of a former part.
 fn named(
     c: &mut Choices<'_>,
     names: &mut Names,
@@ -190,7 +190,7 @@ fn object(c: &mut Choices<'_>, names: &mut Names, depth: usize) -> Yaml {
     } else {
         fields.extend(pod(c, names));
     }
-    // What it is may be said last.
+    // The kind may be in the last place.
     if c.one_in(3) {
         fields.rotate_left(2);
     }
@@ -199,7 +199,7 @@ fn object(c: &mut Choices<'_>, names: &mut Names, depth: usize) -> Yaml {
 
 // === Writing them down
 
-/// `write!` to a string, which cannot fail.
+/// Calls `write!` with a string, which cannot fail.
 macro_rules! put {
     ($out:expr, $($text:tt)*) => { write!($out, $($text)*).unwrap() };
 }
@@ -257,14 +257,14 @@ fn write(c: &mut Choices<'_>, yaml: &Yaml, indent: usize, in_flow: bool, out: &m
     }
 }
 
-/// Between the items of a flow collection lines may break.
+/// Writes an optional line break between the items of a flow collection.
 fn write_break(c: &mut Choices<'_>, pad: &str, out: &mut String) {
     if c.one_in(4) {
         put!(out, " # image: nginx\n\n {pad}");
     }
 }
 
-/// At the end of a line in block style, a comment and empty lines.
+/// Writes an optional comment and empty lines at the end of a line in block style.
 fn write_comment(c: &mut Choices<'_>, pad: &str, out: &mut String) {
     if c.one_in(6) {
         // Not directly after a block scalar, where it would be text.
@@ -291,7 +291,7 @@ fn write_text(c: &mut Choices<'_>, value: &str, pad: &str, in_flow: bool, out: &
     }
 }
 
-/// A stream of random documents.
+/// Generates a stream of random documents.
 fn manifest(bytes: &[u8]) -> String {
     let c = &mut Choices(bytes.iter());
     let mut out = String::new();
@@ -310,7 +310,7 @@ fn manifest(bytes: &[u8]) -> String {
 
 // === Another reading of the same
 
-/// The document as plain data: aliases and merge keys resolved.
+/// Returns the document as plain data, with aliases and merge keys resolved.
 fn expand(tree: &Tree<'_>, id: NodeId) -> Value {
     let id = tree.resolve(id);
     match &tree.node(id).kind {
@@ -353,7 +353,7 @@ fn expand_all(text: &str) -> Vec<Value> {
     manifest.tree().documents.iter().map(|id| expand(manifest.tree(), *id)).collect()
 }
 
-/// Takes the image of every container and volume that is swapped out of `object`.
+/// Removes the image of every container and volume in scope from `object`.
 fn take_images(object: &mut Value, images: &mut Vec<String>) {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let path = match (api_version, object["kind"].as_str().unwrap_or_default()) {
@@ -450,12 +450,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn the_laws_hold_for_yaml(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn laws_hold_for_yaml(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         check_laws(&manifest(&bytes));
     }
 
     #[test]
-    fn the_laws_hold_for_json(bytes in prop::collection::vec(any::<u8>(), 0..300), pretty: bool) {
+    fn laws_hold_for_json(bytes in prop::collection::vec(any::<u8>(), 0..300), pretty: bool) {
         let mut out = String::new();
         for document in expand_all(&manifest(&bytes)) {
             let text = if pretty {
@@ -469,7 +469,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_manifest_is_refused_or_rewritten_but_never_a_panic(
+    fn damaged_manifest_does_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         damage in prop::collection::vec((any::<usize>(), "[\\PC\n\r\t&*<:\\[\\]{}\"'|>!%#, -]?"), 1..4),
     ) {
@@ -486,7 +486,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_is_never_a_panic(text: String) {
+    fn arbitrary_text_does_not_panic(text: String) {
         let _ = rewrite(&text, &rules(), &Settings::default());
         let _ = rewrite(&format!("{{\"a\":{text}"), &rules(), &Settings::default());
     }

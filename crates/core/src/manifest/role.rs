@@ -1,26 +1,26 @@
-//! The meaning of a node where it is found.
+//! The role of a node in a manifest.
 
 use crate::workload::{CONTAINER_LISTS, Workload};
 
-/// The meaning of a node, seen along one path from the root. A node that is used
-/// several times may have several.
+/// The role of a node, along one path from the root. A node with several uses may have several
+/// roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Role {
-    /// An API object; the workload is what it is if it does not say so itself,
-    /// as the items of a `PodList` do not.
+    /// An API object. The workload is its kind if it has none of its own, such as the items of
+    /// a `PodList`.
     Object(Option<Workload>),
     /// An object with `items`: `List`, `PodList`, `ResourceList`.
     List(Option<Workload>),
     /// The `items` of a list.
     Items(Option<Workload>),
-    /// An object or a part of one from which these fields lead to the pod
-    /// template; at the end of the path, the template (or pod) itself.
+    /// An object or a part of one from which these fields lead to the pod template. At the end
+    /// of the path, the template (or pod) itself.
     Toward(&'static [&'static str]),
-    /// A part of an object that is no built-in workload: lists of containers may be anywhere
-    /// below it, as kustomize has it.
+    /// A part of an object of another kind than the built-in workloads. Lists of containers may
+    /// be anywhere below it, as in kustomize.
     Anything(Family, Exemption),
-    /// A node from which the rest of a field's path leads to images: the field's number, and
-    /// the number of names that have been followed.
+    /// A node from which the rest of a field's path leads to images: the field's index, and the
+    /// number of names that have been followed.
     Field(usize, usize, Exemption),
     /// A pod's `spec`.
     PodSpec(Exemption),
@@ -34,7 +34,7 @@ pub(super) enum Role {
     Variable(Exemption),
     /// The `command` or the `args` of a container.
     Arguments(Exemption),
-    /// An argument with an image behind its `=`.
+    /// An argument with an image after its `=`.
     Argument(Exemption),
     /// The `volumes` of a pod.
     Volumes(Exemption),
@@ -46,7 +46,7 @@ pub(super) enum Role {
     Image(Exemption),
 }
 
-/// Kinds that have containers under names of their own.
+/// Kinds with containers under names of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Family {
     /// Names as in a pod.
@@ -62,7 +62,7 @@ pub(super) enum Family {
 pub(super) enum Exemption {
     /// In scope: swapped.
     Swapped,
-    /// In scope, in a pod that an injector chooses: swapped unless it is a placeholder.
+    /// In scope, in a pod that an injector selects: swapped unless it is a placeholder.
     Marked,
     /// Exempt: its pod or container opted out, or is exempt by default.
     Exempt,
@@ -78,7 +78,7 @@ impl Family {
         }
     }
 
-    /// True if lists called `name` are lists of containers.
+    /// Returns true if lists called `name` are lists of containers.
     pub(super) fn has_list(self, name: &str) -> bool {
         CONTAINER_LISTS.contains(&name)
             || match self {
@@ -88,7 +88,7 @@ impl Family {
             }
     }
 
-    /// True if a mapping called `name` is a container.
+    /// Returns true if a mapping called `name` is a container.
     pub(super) fn has_one(self, name: &str) -> bool {
         match self {
             Self::Plain => false,
@@ -99,8 +99,8 @@ impl Family {
 }
 
 impl Role {
-    /// The fields that a mapping in this role has a meaning for, but for
-    /// [`Self::Anything`] and [`Self::Field`].
+    /// Returns the fields with a meaning for a mapping in this role, except [`Self::Anything`]
+    /// and [`Self::Field`].
     pub(super) const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::List(_) => &["items"],
@@ -117,8 +117,8 @@ impl Role {
         }
     }
 
-    /// Returns the role of the value of the field `name`, one that this role has a meaning for.
-    /// `standing` is that of what is below the mapping itself.
+    /// Returns the role of the value of `name`, one of the fields with a meaning. `standing` is
+    /// the exemption of the parts below the mapping itself.
     pub(super) fn below(self, name: &str, standing: Exemption) -> Option<Self> {
         Some(match self {
             Self::Field(spec, depth, _) => Self::Field(spec, depth + 1, standing),
@@ -147,7 +147,7 @@ impl Role {
         })
     }
 
-    /// The standing so far.
+    /// Returns the exemption so far.
     pub(super) const fn standing(self) -> Exemption {
         match self {
             Self::Anything(_, standing)

@@ -14,7 +14,8 @@ pub(super) fn rewrite<'s>(
     Ok(Manifest::parse(source)?.rewrite(rules, settings))
 }
 
-/// Docker Hub goes to `h.example/d`, quay.io to an address that needs quotes.
+/// Returns rules for Docker Hub, to `h.example/d`, and for quay.io, to an address that needs
+/// quotes.
 fn rules() -> RuleSet {
     let text = "docker.io::h.example/d\nquay.io::[::1]:5000/q";
     let (rules, unreadable) = parse::rules(text, MapForm::Lines);
@@ -26,14 +27,14 @@ fn rewritten(source: &str) -> Rewritten<'_> {
     rewrite(source, &rules(), &Settings::default()).unwrap()
 }
 
-/// The settings with these fields.
+/// Returns settings with these fields.
 fn with_fields(fields: &[&str]) -> Settings {
     let image_fields = fields.iter().map(|field| field.parse().unwrap()).collect();
     Settings { image_fields, ..Settings::default() }
 }
 
-/// Every `IMAGE` in `text` (or `<>`, if there is one) is an image that is rewritten, with
-/// `settings`.
+/// Asserts that, with `settings`, every `IMAGE` in `text` (or `<>`, if there is one) is an
+/// image that is rewritten.
 #[track_caller]
 fn rewrites_with(settings: &Settings, text: &str) {
     let mark = if text.contains("<>") { "<>" } else { "IMAGE" };
@@ -43,7 +44,8 @@ fn rewrites_with(settings: &Settings, text: &str) {
     assert!(result.left.is_empty() && result.passed.is_empty(), "{result:?}");
 }
 
-/// Line, column, image and holder of what is passed over in `source`, of which nothing changes.
+/// Returns line, column, image and holder of the passed images in `source`. Asserts that
+/// nothing changes.
 #[track_caller]
 fn passes(source: &str) -> Vec<(usize, usize, String, Holder)> {
     let result = rewritten(source);
@@ -59,7 +61,7 @@ fn rewrites(source: &str, expected: &str) {
     assert!(result.left.is_empty(), "{:?}", result.left);
 }
 
-/// The text stays; returns why each image that was left was.
+/// Asserts that the text is unchanged. Returns the reason of each skipped image.
 #[track_caller]
 fn leaves(source: &str) -> Vec<SkipReason> {
     let result = rewritten(source);
@@ -69,15 +71,15 @@ fn leaves(source: &str) -> Vec<SkipReason> {
     result.left.into_iter().map(|left| left.why).collect()
 }
 
-/// A pod with this `spec`, in flow style.
+/// Returns a pod with this `spec`, in flow style.
 fn pod(spec: &str) -> String {
     format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{{spec}}}\n")
 }
 
-// === Where images are
+// === Positions of images
 
 #[test]
-fn every_image_of_a_pod_is_rewritten_and_nothing_else() {
+fn only_images_of_a_pod_are_rewritten() {
     let head = "\
 # A pod.
 apiVersion: v1
@@ -122,7 +124,7 @@ spec:
 }
 
 #[test]
-fn every_built_in_kind_with_a_pod_template_is_rewritten() {
+fn built_in_kinds_with_pod_template_are_rewritten() {
     let template = "{metadata: {name: t}, spec: {containers: [{name: a, image: IMAGE}]}}";
     let kinds = [
         ("v1", "PodTemplate", "template: TEMPLATE"),
@@ -146,7 +148,7 @@ fn every_built_in_kind_with_a_pod_template_is_rewritten() {
 }
 
 #[test]
-fn what_is_no_object_is_left_byte_for_byte() {
+fn documents_without_object_are_unchanged() {
     let spec =
         "spec: {containers: [{image: nginx}], template: {spec: {containers: [{image: nginx}]}}}";
     for head in ["apiVersion: v1", "kind: null", "kind: Other", "a: b"] {
@@ -161,7 +163,7 @@ fn what_is_no_object_is_left_byte_for_byte() {
 }
 
 #[test]
-fn what_has_not_the_shape_of_the_api_is_left() {
+fn malformed_objects_are_unchanged() {
     for spec in [
         "containers: {image: nginx}",
         "containers: nginx",
@@ -175,7 +177,7 @@ fn what_has_not_the_shape_of_the_api_is_left() {
 }
 
 #[test]
-fn the_items_of_every_list_are_rewritten() {
+fn items_of_every_list_are_rewritten() {
     let item = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: IMAGE}]}}";
     let bare = "{spec: {containers: [{image: IMAGE}]}}";
     let bare_deployment = "{spec: {template: {spec: {containers: [{image: IMAGE}]}}}}";
@@ -303,7 +305,7 @@ fn further_fields_are_rewritten_on_request() {
         &with_fields(&["My:spec/a/image", "kind=My,path=spec/b[]/c", "example.com/My:spec/d"]),
         text,
     );
-    // In built-in kinds too, beside their containers.
+    // Annotations count in built-in kinds, too, as do their containers.
     let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {annotations: {example.org/image: IMAGE}}\nspec: {template: {spec: {containers: [{image: IMAGE}]}}}\n";
     rewrites_with(&with_fields(&[r"Deployment:metadata/annotations/example.org\/image"]), text);
     let text = "apiVersion: v1\nkind: ConfigMap\ndata: {image: IMAGE}\n";
@@ -337,7 +339,7 @@ spec:
         - --other=x
 ",
     );
-    // A value that needs quotes gets them as a whole.
+    // A value that needs quotes is quoted as a whole.
     let text = pod("containers: [{args: [--image=quay.io/a, '--image=quay.io/b']}]");
     let result = rewrite(&text, &rules(), &settings).unwrap();
     assert_eq!(
@@ -347,7 +349,7 @@ spec:
 }
 
 #[test]
-fn a_resource_and_its_pods_opt_out() {
+fn resources_and_their_pods_opt_out() {
     let labels = "labels: {k8s.twr.io/imageswap: disabled}";
     for text in [
         format!("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nspec: {{template: {{metadata: {{{labels}}}, spec: {{containers: [{{image: nginx}}]}}}}}}\n"),
@@ -422,7 +424,7 @@ data:
             (5, "org/side".to_owned(), Holder::NoManifest),
         ]
     );
-    // What was there before, and what is mirrored already, is no news.
+    // Recorded images, and mirrored ones, are not reported.
     let before = r#"{"app": "quay.io/a/b"}"#;
     let text = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{annotations: {{image-swap.io/original-images: '{before}'}}}}\nx: h.example/d/library/nginx\n"
@@ -431,7 +433,7 @@ data:
 }
 
 #[test]
-fn files_without_a_manifest_are_known() {
+fn files_without_manifest_are_recognised() {
     for (text, is_manifest) in [
         ("services: {web: {image: nginx}}\n", false),
         ("image: {repository: a, tag: b}\nkind: Deployment2\n", false),
@@ -447,7 +449,7 @@ fn files_without_a_manifest_are_known() {
 }
 
 #[test]
-fn an_image_that_is_no_string_is_reported() {
+fn image_of_another_type_is_reported() {
     let text = pod(
         "containers: [{image: {{ .Values.image }}}, {image: {reference: nginx}}, {image: [nginx]}]",
     );
@@ -457,13 +459,13 @@ fn an_image_that_is_no_string_is_reported() {
 }
 
 #[test]
-fn the_schema_of_a_resource_is_left() {
+fn schema_of_a_resource_is_unchanged() {
     let text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: {containers: [{image: nginx}]}\n";
     assert!(leaves(text).is_empty());
 }
 
 #[test]
-fn any_number_of_comments_is_read() {
+fn any_number_of_comments_is_accepted() {
     let comments = "  # comment\n".repeat(10_000);
     let text = format!(
         "apiVersion: v1\nkind: Pod\nspec:\n{comments}  containers:\n{comments}  - name: a\n{comments}    image: nginx\n"
@@ -476,7 +478,7 @@ fn any_number_of_comments_is_read() {
 }
 
 #[test]
-fn what_kubectl_reads_is_rewritten_and_every_other_byte_stays() {
+fn only_image_bytes_of_kubectl_output_change() {
     for text in [
         "apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n    note: 'first\n  second'\nspec:\n  containers:\n  - name: a\n    image: IMAGE\n",
         "apiVersion: v1\nkind: Pod\nmetadata: {annotations: {\n\tnote: x\n\t}}\nspec:\n  containers:\n  - {args: [-f, -], image: IMAGE}# c\n",
@@ -487,10 +489,10 @@ fn what_kubectl_reads_is_rewritten_and_every_other_byte_stays() {
     }
 }
 
-// === What is left alone
+// === Exemptions
 
 #[test]
-fn what_admission_leaves_alone_is_left_alone() {
+fn exemptions_equal_those_of_admission() {
     for text in [
         pod("containers: [{image: nginx, imagePullPolicy: Never}]"),
         pod("volumes: [{image: {reference: nginx, pullPolicy: Never}}]"),
@@ -510,7 +512,7 @@ spec: {template: {metadata: {labels: {k8s.twr.io/imageswap: disabled}}, spec: {c
 }
 
 #[test]
-fn exempt_pods_and_placeholders_stay() {
+fn exempt_pods_and_placeholders_are_unchanged() {
     let owned = "{ownerReferences: [{apiVersion: v1, kind: Pod}, \
                  {apiVersion: postgresql.cnpg.io/v1, kind: Cluster, name: pg}]}";
     for text in [
@@ -528,7 +530,7 @@ fn exempt_pods_and_placeholders_stay() {
     let text = pod("containers: [{name: a, image: auto}, {name: istio-proxy, image: nginx}]");
     let changes = rewritten(&text).changes;
     assert_eq!(changes.len(), 2);
-    // An opt-out of the pod's own needs no note.
+    // A pod's own opt-out needs no note.
     for text in [
         pod("containers: [{image: nginx}]")
             .replace("{name: p}", "{labels: {k8s.twr.io/imageswap: disabled}}"),
@@ -536,7 +538,7 @@ fn exempt_pods_and_placeholders_stay() {
     ] {
         assert_eq!(rewritten(&text).exempt, []);
     }
-    // In a pod with a mark the other images are swapped, its volumes included.
+    // In a pod with a mark the other images are swapped, those of its volumes included.
     let text =
         pod("containers: [{image: auto}, {image: nginx}], volumes: [{image: {reference: redis}}]")
             .replace("{name: p}", "{labels: {sidecar.istio.io/inject: 'true'}}");
@@ -544,7 +546,7 @@ fn exempt_pods_and_placeholders_stay() {
 }
 
 #[test]
-fn the_label_of_a_controller_says_nothing_about_its_pods() {
+fn label_of_controller_does_not_exempt_pods() {
     let text = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -555,7 +557,7 @@ spec: {template: {spec: {containers: [{image: nginx}]}}}
 }
 
 #[test]
-fn the_label_is_a_setting() {
+fn opt_out_label_is_a_setting() {
     let text =
         pod("containers: [{image: nginx}]").replace("{name: p}", "{labels: {spec: disabled}}");
     let settings = Settings { disable_label: "spec".to_owned(), ..Settings::default() };
@@ -566,7 +568,7 @@ fn the_label_is_a_setting() {
 // === Scalars
 
 #[test]
-fn every_style_stays_the_style_it_was() {
+fn scalar_styles_are_kept() {
     for (old, new) in [
         ("nginx", "h.example/d/library/nginx"),
         ("'nginx'", "'h.example/d/library/nginx'"),
@@ -577,7 +579,7 @@ fn every_style_stays_the_style_it_was() {
         ("|-\n      nginx\n    # c", "|-\n      h.example/d/library/nginx\n    # c"),
         (">-  # c\n     nginx\n\n", ">-  # c\n     h.example/d/library/nginx\n\n"),
         ("\n      nginx", "\n      h.example/d/library/nginx"),
-        // Escapes and folds cannot stay.
+        // Escapes and folds are replaced.
         ("\"ngin\\x78\"", "\"h.example/d/library/nginx\""),
         ("\"ngi\\\n      nx\"", "\"h.example/d/library/nginx\""),
     ] {
@@ -593,7 +595,7 @@ fn every_style_stays_the_style_it_was() {
 }
 
 #[test]
-fn a_new_value_that_needs_quotes_gets_them() {
+fn new_value_is_quoted_if_needed() {
     rewrites(
         &pod("containers: [{image: quay.io/a}, {image: 'quay.io/b'}]"),
         &pod("containers: [{image: \"[::1]:5000/q/a\"}, {image: '[::1]:5000/q/b'}]"),
@@ -601,7 +603,7 @@ fn a_new_value_that_needs_quotes_gets_them() {
 }
 
 #[test]
-fn a_number_is_no_image_unless_it_is_tagged_or_quoted() {
+fn number_is_an_image_only_if_quoted() {
     let why = leaves(&pod("containers: [{image: 1.5}, {image: on}, {image: !mine nginx}]"));
     assert_eq!(why, [SkipReason::NoString; 3]);
     rewrites(
@@ -612,17 +614,17 @@ fn a_number_is_no_image_unless_it_is_tagged_or_quoted() {
 }
 
 #[test]
-fn an_image_that_is_no_reference_is_reported_and_stays() {
+fn invalid_reference_is_reported_and_unchanged() {
     let text = pod("containers: [{name: a, image: 'Nginx'}, {name: b, image: 'a:'}]");
     let result = rewritten(&text);
     assert_eq!(result.text, text);
-    let said: Vec<_> = result
+    let reasons: Vec<_> = result
         .left
         .iter()
         .map(|left| format!("{}: {}: {}", left.place.line, left.what, left.why))
         .collect();
     assert_eq!(
-        said,
+        reasons,
         [
             "4: Pod p a: invalid image reference: expected a lowercase letter (repository names \
              have no uppercase) at character 1, found 'N'",
@@ -633,7 +635,7 @@ fn an_image_that_is_no_reference_is_reported_and_stays() {
 }
 
 #[test]
-fn a_change_says_where_whose_what_and_why() {
+fn change_has_position_owner_images_and_reason() {
     let text = "\
 apiVersion: v1
 kind: List
@@ -662,7 +664,7 @@ items:
 }
 
 #[test]
-fn an_object_without_a_name_is_called_by_its_generate_name() {
+fn object_without_name_uses_generate_name() {
     let text = pod("containers: [{image: nginx}]").replace("name: p", "generateName: p-");
     assert_eq!(rewritten(&text).changes[0].what.to_string(), "Pod p-");
 }
@@ -670,7 +672,7 @@ fn an_object_without_a_name_is_called_by_its_generate_name() {
 // === Anchors
 
 #[test]
-fn an_anchored_image_is_edited_when_every_use_is_an_image() {
+fn anchored_image_is_edited_if_always_an_image() {
     rewrites(
         &pod("initContainers: [{image: &i nginx}], containers: [{image: *i}, {image: *i}]"),
         &pod("initContainers: [{image: &i h.example/d/library/nginx}], \
@@ -679,7 +681,7 @@ fn an_anchored_image_is_edited_when_every_use_is_an_image() {
 }
 
 #[test]
-fn an_anchored_list_of_containers_is_edited_once() {
+fn anchored_list_of_containers_is_edited_once() {
     rewrites(
         &pod("initContainers: &c [{image: nginx}], containers: *c"),
         &pod("initContainers: &c [{image: h.example/d/library/nginx}], containers: *c"),
@@ -687,11 +689,11 @@ fn an_anchored_list_of_containers_is_edited_once() {
 }
 
 #[test]
-fn an_anchored_image_that_is_also_something_else_is_reported() {
+fn anchored_image_with_another_use_is_reported() {
     let text = pod("containers: [{image: &i nginx, env: [{name: X, value: *i}]}]");
     let place = Position { line: 4, column: 62 };
     assert_eq!(leaves(&text), [SkipReason::UsedElsewhere(place)]);
-    // As a key, and where it is defined.
+    // The anchor is also a key, and is defined there.
     assert_eq!(leaves(&pod("x: &i nginx, containers: [{image: *i}]")).len(), 1);
     assert_eq!(leaves(&pod("containers: [{image: &i nginx, env: {*i : 1}}]")).len(), 1);
     assert_eq!(leaves(&pod("x: &c {image: nginx}, containers: [*c]")).len(), 1);
@@ -699,12 +701,12 @@ fn an_anchored_image_that_is_also_something_else_is_reported() {
 }
 
 #[test]
-fn an_anchored_value_that_no_rule_changes_is_no_news() {
+fn anchored_value_without_matching_rule_is_not_reported() {
     assert!(leaves(&pod("x: &i ghcr.io/a/b, containers: [{image: *i}]")).is_empty());
 }
 
 #[test]
-fn an_image_shared_with_a_container_that_is_left_alone_is_reported() {
+fn image_shared_with_exempt_container_is_reported() {
     let text = pod("containers: [{image: &i nginx}, {image: *i, imagePullPolicy: Never}]");
     assert_eq!(leaves(&text), [SkipReason::SharedWithExempt]);
     let text = pod(
@@ -714,7 +716,7 @@ fn an_image_shared_with_a_container_that_is_left_alone_is_reported() {
 }
 
 #[test]
-fn an_anchor_that_is_set_again_is_two_anchors() {
+fn redefined_anchor_is_a_second_anchor() {
     rewrites(
         &pod("x: &i nginx, y: *i, containers: [{image: &i nginx}, {image: *i}]"),
         &pod(
@@ -726,7 +728,7 @@ fn an_anchor_that_is_set_again_is_two_anchors() {
 // === Merge keys
 
 #[test]
-fn a_merged_container_is_a_container() {
+fn merged_container_is_rewritten() {
     rewrites(
         &pod("containers: [&a {image: nginx, name: a}, {<<: *a, name: b}, {<<: [*a], name: c}]"),
         &pod("containers: [&a {image: h.example/d/library/nginx, name: a}, {<<: *a, name: b}, \
@@ -735,7 +737,7 @@ fn a_merged_container_is_a_container() {
 }
 
 #[test]
-fn an_overridden_image_is_no_obstacle() {
+fn overridden_image_is_ignored() {
     rewrites(
         &pod("containers: [&a {image: nginx, name: a}, \
              {<<: *a, image: ghcr.io/x, imagePullPolicy: Never}, \
@@ -747,8 +749,8 @@ fn an_overridden_image_is_no_obstacle() {
 }
 
 #[test]
-fn what_a_merge_brings_counts() {
-    // The label and the policy come by merge, the image does too.
+fn merged_fields_count() {
+    // Label, policy and image are all merged.
     let never = "containers: [{<<: {imagePullPolicy: Never}, image: nginx}]";
     assert!(leaves(&pod(never)).is_empty());
     let overridden =
@@ -762,7 +764,7 @@ fn what_a_merge_brings_counts() {
 }
 
 #[test]
-fn a_merge_into_what_is_no_container_is_a_use_as_something_else() {
+fn merge_outside_containers_is_another_use() {
     let text = pod("containers: [&a {image: nginx}], securityContext: {<<: *a}");
     assert_eq!(leaves(&text).len(), 1);
     let text = pod("containers: [&a {image: nginx}], volumes: [{image: {<<: *a}}]");
@@ -772,14 +774,14 @@ fn a_merge_into_what_is_no_container_is_a_use_as_something_else() {
 }
 
 #[test]
-fn a_key_of_a_container_or_of_what_is_merged_is_no_image() {
+fn keys_of_containers_are_not_images() {
     assert_eq!(leaves(&pod("containers: [{image: &i nginx, ? *i : 1}]")).len(), 1);
     let text = pod("containers: [{image: &i nginx}, {<<: {? *i : 1}, image: ghcr.io/x}]");
     assert_eq!(leaves(&text).len(), 1);
 }
 
 #[test]
-fn a_merge_key_in_quotes_is_a_field() {
+fn quoted_merge_key_is_a_field() {
     assert!(leaves(&pod("containers: [{'<<': {image: nginx}}]")).is_empty());
     let json =
         r#"{"apiVersion":"v1","kind":"Pod","spec":{"containers":[{"<<":{"image":"nginx"}}]}}"#;
@@ -787,8 +789,8 @@ fn a_merge_key_in_quotes_is_a_field() {
 }
 
 #[test]
-fn a_document_that_multiplies_itself_costs_no_more_than_its_length() {
-    // 10 to the power of 60 containers, and as many merges.
+fn self_multiplying_document_takes_linear_time() {
+    // The document has 10 to the power of 60 containers, and as many merges.
     let mut text = String::from("apiVersion: v1\nkind: Pod\nm0: &m0 {image: nginx}\n");
     for level in 1..60 {
         let aliases = vec![format!("*m{}", level - 1); 10].join(", ");
@@ -806,7 +808,7 @@ fn a_document_that_multiplies_itself_costs_no_more_than_its_length() {
 }
 
 #[test]
-fn a_long_chain_of_merges_is_followed_to_its_end() {
+fn long_chain_of_merges_is_followed() {
     let mut text = pod("containers: [&m0 {image: nginx}]").replace("]}", ",\n");
     for level in 1..20_000 {
         writeln!(text, " &m{level} {{<<: *m{}}},", level - 1).unwrap();
@@ -827,7 +829,7 @@ fn documents_are_rewritten_one_by_one() {
 }
 
 #[test]
-fn json_is_rewritten_with_its_white_space() {
+fn white_space_of_json_is_kept() {
     let text = "{\n\t\"kind\":\"Pod\" , \"apiVersion\": \"v1\",\r\n \"spec\": {\"x\": \"\\ud83d\\ude00\",\
                 \"containers\": [ {\"image\":\"org\\/app\"},{\"image\":\"nginx\",\"image\":\"nginx\"} ]}}\n\n";
     let new = text
@@ -839,7 +841,7 @@ fn json_is_rewritten_with_its_white_space() {
 }
 
 #[test]
-fn a_broken_text_is_refused_where_it_breaks() {
+fn invalid_text_is_rejected_with_position() {
     for (text, line) in [
         ("apiVersion: v1\nkind: [\n", 2),
         ("a: b\n---\na: b: c\n", 3),
@@ -853,7 +855,7 @@ fn a_broken_text_is_refused_where_it_breaks() {
 }
 
 #[test]
-fn the_function_config_is_found_in_a_resource_list_only() {
+fn function_config_is_found_only_in_resource_list() {
     let config = |text: &str| {
         let manifest = Manifest::parse(text).unwrap();
         let found = manifest.function_config()?;
@@ -869,7 +871,7 @@ fn the_function_config_is_found_in_a_resource_list_only() {
 }
 
 #[test]
-fn the_images_in_a_function_config_stay() {
+fn images_in_function_config_are_unchanged() {
     let item = "{apiVersion: v1, kind: Pod, spec: {containers: [{image: nginx}]}}";
     let text = format!(
         "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nfunctionConfig: {item}\nitems: []\n"

@@ -1,4 +1,4 @@
-//! A manifest that has been read.
+//! Parsed manifests.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use image_swap_text::yaml::{self, NodeId, NodeKind, Style, Tree};
 use super::{Change, ExemptPart, Rewritten, Settings, SkipReason, Skipped, edit, find, passed};
 use crate::rule::RuleSet;
 
-/// A text that has been read: any number of YAML documents or JSON texts.
+/// A parsed text: any number of YAML documents or JSON texts.
 #[derive(Debug)]
 pub struct Manifest<'s> {
     tree: Tree<'s>,
@@ -15,11 +15,11 @@ pub struct Manifest<'s> {
 }
 
 impl<'s> Manifest<'s> {
-    /// Reads `source`: as JSON if it is that, otherwise as YAML.
+    /// Parses `source` as JSON if it is valid, otherwise as YAML.
     ///
     /// # Errors
-    /// If it is neither. Of a text that begins like JSON, the reader that got
-    /// further says why.
+    /// Returns the error if it is neither. For a text that begins like JSON, it is that of the
+    /// parser which got further.
     pub fn parse(source: &'s str) -> Result<Self, yaml::Error> {
         let is_blank = |c: char| c == '\u{feff}' || c.is_whitespace();
         let start = source.trim_start_matches(is_blank);
@@ -37,18 +37,18 @@ impl<'s> Manifest<'s> {
         }
     }
 
-    /// Whether the text is JSON, in which no `---` stands between documents.
+    /// Returns true if the text is JSON, whose documents are not separated by `---`.
     pub const fn is_json(&self) -> bool {
         self.is_json
     }
 
-    /// The text as a tree.
+    /// Returns the syntax tree.
     pub const fn tree(&self) -> &Tree<'s> {
         &self.tree
     }
 
-    /// The `functionConfig` of a KRM function's input: the first document, if it
-    /// is a `ResourceList` that has one.
+    /// Returns the `functionConfig` of a KRM function's input: the first document, if it is a
+    /// `ResourceList` that has one; `None` otherwise.
     pub fn function_config(&self) -> Option<NodeId> {
         let list = *self.tree.documents.first()?;
         let text = |key| self.tree.get(list, key).and_then(|id| self.tree.scalar(id));
@@ -59,6 +59,24 @@ impl<'s> Manifest<'s> {
     }
 
     /// Rewrites the images by `rules`.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::{
+    ///     manifest::{Manifest, Settings},
+    ///     rule::{
+    ///         RuleSet,
+    ///         parse::{self, MapForm},
+    ///     },
+    /// };
+    ///
+    /// let rules = RuleSet::new(parse::rules("quay.io::h.io/q", MapForm::List).0);
+    /// let source = "apiVersion: v1\nkind: Pod\nspec: {containers: [{image: quay.io/a/b:1}]} # note\n";
+    /// let manifest = Manifest::parse(source).unwrap();
+    /// let rewritten = manifest.rewrite(&rules, &Settings::default());
+    /// assert_eq!(rewritten.text, source.replace("quay.io/a", "h.io/q/a"));
+    /// assert_eq!(rewritten.changes[0].to, "h.io/q/a/b:1");
+    /// ```
     pub fn rewrite(&self, rules: &RuleSet, settings: &Settings) -> Rewritten<'s> {
         let source = self.tree.source();
         let mut text = String::new();
@@ -76,7 +94,7 @@ impl<'s> Manifest<'s> {
         exempt.sort_unstable_by_key(|it| it.place);
         for found in found.uses {
             let node = self.tree.node(found.node);
-            let (place, what) = (node.place, found.what);
+            let (place, what) = (node.place, found.owner);
             let NodeKind::Scalar(value, style) = &node.kind else {
                 let raw = source.get(node.range.clone()).unwrap_or_default();
                 let why =
@@ -85,7 +103,7 @@ impl<'s> Manifest<'s> {
                 left.push(Skipped { place, what, image, why });
                 continue;
             };
-            // A template may leave its image to the controller that makes pods of it.
+            // A template may leave its image to the controller that creates pods of it.
             if value.is_empty() || self.tree.is_null(found.node) {
                 continue;
             }
@@ -125,13 +143,13 @@ impl<'s> Manifest<'s> {
         Rewritten { text, changes, left, passed, exempt, is_manifest }
     }
 
-    /// Whether a scalar is a string to Kubernetes.
+    /// Returns true if a scalar is a string to Kubernetes.
     fn is_string(&self, id: NodeId, value: &str, style: Style) -> bool {
         let node = self.tree.node(id);
         if !node.tagged {
             return style != Style::Plain || edit::is_string(value);
         }
-        // `!!str`, and `!`, which makes a string of any scalar.
+        // The tags `!!str` and `!` make a string of any scalar.
         let before = self.tree.source()[..node.range.start].trim_end();
         let without_anchor =
             before.rsplit_once(char::is_whitespace).filter(|(_, last)| last.starts_with('&'));

@@ -11,7 +11,7 @@ pub struct Capabilities {
     pub paths: bool,
     /// A rule for all hosts that have none.
     pub default: bool,
-    /// Hosts beside Docker Hub.
+    /// Hosts other than Docker Hub.
     pub hosts: bool,
     /// Mirrors that are not the root of their registry.
     pub mirror_paths: bool,
@@ -23,12 +23,12 @@ pub struct Capabilities {
 pub const HOSTS_TOML: Capabilities =
     Capabilities { paths: false, default: true, hosts: true, mirror_paths: true, never: Ok(()) };
 
-/// A rule that a format cannot hold.
+/// A rule that a format cannot express.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedRule {
     /// The rule.
     pub rule: RuleId,
-    /// The reason, for people.
+    /// The reason, as a message.
     pub why: &'static str,
 }
 
@@ -83,7 +83,7 @@ impl Capabilities {
         let path = target.map(|target| Endpoint::of(target, key.host()).path);
         if !self.hosts && target.is_some() && key.domain() != "docker.io" {
             Some("only Docker Hub can have a mirror")
-        } else if !key.path().is_empty() && !self.paths && !says_already(key, target, mirrors) {
+        } else if !key.path().is_empty() && !self.paths && !is_redundant(key, target, mirrors) {
             Some("the format has rules for whole hosts only")
         } else if !self.mirror_paths && path.is_some_and(|path| !path.is_empty()) {
             Some("a mirror cannot have a path")
@@ -93,8 +93,8 @@ impl Capabilities {
     }
 }
 
-/// Whether the rule for the whole host sends what is below `key` to `target` too.
-fn says_already(key: &RuleSource, target: Option<&Target>, mirrors: &MirrorTable) -> bool {
+/// Returns true if the rule for the whole host already sends images below `key` to `target`.
+fn is_redundant(key: &RuleSource, target: Option<&Target>, mirrors: &MirrorTable) -> bool {
     let of_host = mirrors.host(key.domain()).unwrap_or(mirrors.elsewhere()).first();
     match (of_host, target) {
         (Some(host), Some(target)) if !target.joins_name() => {

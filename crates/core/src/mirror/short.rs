@@ -54,9 +54,9 @@ const ALIASES: [(&str, &str); 44] = [
     ("ubi9/ubi", "registry.access.redhat.com/ubi9/ubi"),
 ];
 
-/// Returns the repository that CRI-O and podman take for the short name `name`, without tag
-/// and digest, by the aliases that distributions install; `None` if that is Docker Hub's, or
-/// depends on `unqualified-search-registries`.
+/// Returns the repository that CRI-O and podman take for the short name `name`, without tag and
+/// digest, by the aliases that distributions install. Returns `None` if that is Docker Hub's,
+/// or depends on `unqualified-search-registries`.
 pub fn short_name_alias(name: &str) -> Option<&'static str> {
     let found = ALIASES.binary_search_by(|(alias, _)| (*alias).cmp(name)).ok()?;
     Some(ALIASES[found].1)

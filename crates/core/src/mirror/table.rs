@@ -1,12 +1,12 @@
-//! What a node's container runtime can be told, and the URLs it then requests.
+//! The mirror table of a node's container runtime, and the URLs that the runtime then requests.
 //!
-//! A runtime is told per registry host, or for all hosts without an entry
-//! (`_default`): a list of endpoints to try before the registry itself. Every
-//! format that nodes read is printed from this one table, so that a node asks
-//! for the very URL of the reference that pods are given.
+//! A runtime is configured per registry host, or for all hosts without an entry (`_default`).
+//! Each entry is a list of endpoints to try before the registry itself. Every format that nodes
+//! read is printed from this one table, so that a node requests the very URL of the reference
+//! in a pod.
 //!
-//! Source: containerd, `core/remotes/docker/config/hosts.go` and
-//! `docs/hosts.md`, with `override_path`.
+//! Source: containerd, `core/remotes/docker/config/hosts.go` and `docs/hosts.md`, with
+//! `override_path`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -18,16 +18,16 @@ use crate::{
     rule::{RuleSet, Target},
 };
 
-/// Where Docker Hub's registry answers (containerd, `hosts.go`).
+/// Host of Docker Hub's registry API (containerd, `hosts.go`).
 const DOCKER_REGISTRY: &str = "registry-1.docker.io";
 
-/// Whether a node may ask the public registry after the mirrors.
+/// Permission for a node to pull from the public registry after the mirrors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fallback {
-    /// The registry itself is asked last.
+    /// The registry itself is tried last.
     #[default]
     Upstream,
-    /// What a rule covers is asked of mirrors alone.
+    /// Images that a rule covers are pulled from mirrors only.
     Never,
 }
 
@@ -40,35 +40,35 @@ impl Fallback {
         }
     }
 
-    /// Returns the value that is called `name`.
+    /// Returns the value with this name; `None` for other texts.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Upstream, Self::Never].into_iter().find(|it| it.as_str() == name)
     }
 }
 
-/// One place to ask.
+/// One endpoint: a registry host and a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Its host, with its port if it has one.
+    /// Host, with its port if it has one.
     pub host: String,
-    /// Below the API root; empty for the root itself.
+    /// Path below the API root; empty for the root itself.
     pub path: String,
 }
 
-/// What nodes are told.
+/// Mirrors for each registry host, and for all other hosts.
 #[derive(Clone, Debug, Default)]
 pub struct MirrorTable {
-    /// For each host with a rule its endpoints; none: ask the registry itself.
+    /// Endpoints for each host with a rule; empty to pull from the registry itself.
     hosts: BTreeMap<String, Vec<Endpoint>>,
-    /// For all other hosts.
+    /// Endpoints for all other hosts.
     default: Vec<Endpoint>,
-    /// Hosts of targets: asked directly, so no default may catch them.
+    /// Hosts of targets. Nodes pull from them directly, so the default must not match them.
     targets: BTreeSet<String>,
     plain_http: HashSet<String>,
 }
 
 impl MirrorTable {
-    /// What nodes are told of `rules`.
+    /// Returns the mirrors that correspond to `rules`.
     pub(crate) fn new(rules: &RuleSet) -> Self {
         let mut this = Self::default();
         let mut exempt = HashSet::new();
@@ -89,7 +89,7 @@ impl MirrorTable {
             }
             if let Some(target) = target.filter(|_| !exempt.contains(key.as_str())) {
                 let endpoint = Endpoint::of(target, key.host());
-                // A table that names one twice is refused as a whole.
+                // Runtimes reject a whole table that names an endpoint twice.
                 if !endpoints.contains(&endpoint) {
                     endpoints.push(endpoint);
                 }
@@ -102,40 +102,41 @@ impl MirrorTable {
         this
     }
 
-    /// Each host with a rule, and its endpoints in order; none: ask the registry itself.
+    /// Returns each host with a rule, and its endpoints in order; empty to pull from the
+    /// registry itself.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &[Endpoint])> {
         self.hosts.iter().map(|(host, endpoints)| (host.as_str(), endpoints.as_slice()))
     }
 
-    /// The endpoints for one host, if there is a rule for it as a whole.
+    /// Returns the endpoints for one host; `None` if no rule covers the whole host.
     pub(crate) fn host(&self, host: &str) -> Option<&[Endpoint]> {
         self.hosts.get(host).map(Vec::as_slice)
     }
 
-    /// The endpoints for all other hosts.
+    /// Returns the endpoints for all other hosts.
     pub fn elsewhere(&self) -> &[Endpoint] {
         &self.default
     }
 
-    /// The hosts of targets, which nodes ask directly for what pods name.
+    /// Returns the hosts of targets, from which nodes pull directly.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().map(String::as_str)
     }
 
-    /// `https`, or what was declared or is assumed of `host`.
+    /// Returns the scheme for `host`: `https`, unless plain HTTP is declared or assumed.
     pub fn scheme(&self, host: &str) -> &'static str {
-        // Plain HTTP is declared; containerd assumes it of this machine alone
+        // Plain HTTP is declared; containerd assumes it only of this machine
         // (`docker.IsLocalhost`), unless the host is configured.
         let assumed = is_localhost(host) && !self.targets.contains(host);
         if assumed || self.plain_http.contains(host) { "http" } else { "https" }
     }
 
-    /// `scheme://host/v2/path`.
+    /// Returns the URL of the API root below `endpoint`: `scheme://host/v2/path`.
     pub fn api_url(&self, endpoint: &Endpoint) -> String {
         [self.scheme(&endpoint.host), "://", &endpoint.below("/v2")].concat()
     }
 
-    /// `scheme://host/v2` of the registry `host` itself.
+    /// Returns the URL of the API root of the registry `host` itself: `scheme://host/v2`.
     pub fn registry_url(&self, host: &str) -> String {
         self.server(host) + "/v2"
     }
@@ -146,7 +147,7 @@ impl MirrorTable {
         [self.scheme(host), "://", registry].concat()
     }
 
-    /// The URLs that are tried for `reference`, in order:
+    /// Returns the URLs that the runtime tries for `reference`, in order:
     /// `scheme://host/v2/REPOSITORY/manifests/IDENTIFIER`, without the query.
     pub fn pulls(&self, reference: &Reference<'_>, fallback: Fallback) -> Vec<String> {
         let name = reference.name();
@@ -168,7 +169,7 @@ impl MirrorTable {
         urls
     }
 
-    /// The URL of `reference` itself: what is requested for a pod that names it.
+    /// Returns the URL of `reference` itself, which a node requests for a pod that names it.
     pub fn own_url(&self, reference: &Reference<'_>) -> String {
         let name = reference.name();
         let (host, repository) = host_and_repository(&name);
@@ -182,7 +183,8 @@ impl MirrorTable {
 }
 
 impl Endpoint {
-    /// `host`: what is joined to a target that ends in `-`.
+    /// Returns the endpoint of `target` for `host`, which is appended to a target that ends in
+    /// `-`.
     pub(crate) fn of(target: &Target, host: &str) -> Self {
         let joined = if target.joins_name() { host } else { "" };
         Self { host: target.domain().to_owned(), path: [target.path(), joined].concat() }
@@ -200,7 +202,7 @@ fn host_and_repository(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("", name))
 }
 
-/// containerd, `docker.IsLocalhost`.
+/// Returns true if `host` is this machine, like containerd's `docker.IsLocalhost`.
 fn is_localhost(host: &str) -> bool {
     let name = match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],

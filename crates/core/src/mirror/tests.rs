@@ -20,7 +20,7 @@ fn pulls(text: &str, image: &str, fallback: Fallback, expected: &[&str]) {
 }
 
 #[test]
-fn mirrors_are_asked_in_order_and_the_registry_last() {
+fn mirrors_are_tried_before_the_registry() {
     let list = "docker.io::h.io/1,docker.io::http://k.io:5000/v2/2,gcr.io::h.io";
     pulls(
         list,
@@ -37,14 +37,14 @@ fn mirrors_are_asked_in_order_and_the_registry_last() {
 }
 
 #[test]
-fn the_digest_is_asked_for_before_the_tag() {
+fn digest_is_requested_before_tag() {
     let digest = ["sha256:", &"0".repeat(64)].concat();
     let url = ["https://quay.io/v2/a/b/manifests/", &digest].concat();
     pulls("gcr.io::h.io", &["quay.io/a/b:1@", &digest].concat(), Fallback::Upstream, &[&url]);
 }
 
 #[test]
-fn a_default_catches_every_host_but_targets_and_those_left_alone() {
+fn default_excludes_targets_and_exempt_hosts() {
     let list = "default::h.io/x,gcr.io::,docker.io::k.io/d";
     let of = |image: &str, expected: &[&str]| pulls(list, image, Fallback::Never, expected);
     of("quay.io:443/a", &["https://h.io/v2/x/a/manifests/latest"]);
@@ -54,7 +54,7 @@ fn a_default_catches_every_host_but_targets_and_those_left_alone() {
 }
 
 #[test]
-fn a_hyphen_is_told_for_a_host_and_not_for_a_default() {
+fn hyphen_target_works_for_hosts_only() {
     let url = "https://h.io/v2/x-docker.io/library/nginx/manifests/latest";
     pulls("docker.io::h.io/x-", "nginx", Fallback::Never, &[url]);
     let upstream = "https://registry-1.docker.io/v2/library/nginx/manifests/latest";
@@ -62,7 +62,7 @@ fn a_hyphen_is_told_for_a_host_and_not_for_a_default() {
 }
 
 #[test]
-fn plain_http_is_for_hosts_that_say_so_and_this_machine() {
+fn plain_http_is_for_declared_hosts_and_localhost() {
     pulls(
         "gcr.io::http://h.io/g",
         "h.io/other",
@@ -96,7 +96,7 @@ fn plain_http_is_for_hosts_that_say_so_and_this_machine() {
 }
 
 #[test]
-fn what_comes_first_decides_for_nodes_as_it_does_for_pods() {
+fn first_rule_decides_for_nodes_and_pods() {
     let url = "https://gcr.io/v2/a/manifests/latest";
     pulls("gcr.io::,gcr.io::h.io", "gcr.io/a", Fallback::Never, &[url]);
     pulls(
@@ -136,9 +136,9 @@ fn list() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// The first law: one rule set, many renderings.
+    /// Tests the first law: all renderings of a rule set agree.
     #[test]
-    fn a_node_asks_first_for_the_very_url_of_the_swapped_reference(
+    fn nodes_request_the_swapped_url_first(
         list in list(),
         host in prop::sample::select(vec!["", "gcr.io/", "quay.io/", "quay.io:443/", "mcr.com/"]),
         path in "[ab](/[ab]){0,2}(:1)?",
@@ -149,14 +149,14 @@ proptest! {
         let reference = Reference::parse(&image).unwrap();
         let decision = rules.swap(&image).unwrap();
         let unsupported = HOSTS_TOML.inexpressible(&rules, &mirrors, Fallback::Upstream);
-        let told = |id| !unsupported.iter().any(|row| row.rule == id);
-        // Only rules that nodes can be told, decided by, are bound.
+        let is_supported = |id| !unsupported.iter().any(|row| row.rule == id);
+        // Only rules that nodes can express are compared.
         let expressible = decision.rule.is_some_and(|id| {
-            told(id) && matches!(rules.rules()[id].kind, RuleKind::Prefix | RuleKind::Default)
+            is_supported(id) && matches!(rules.rules()[id].kind, RuleKind::Prefix | RuleKind::Default)
                 && decision.reason != Reason::AlreadyMirrored
                 && decision.reason != Reason::InvalidResult
         });
-        // A key without a port is a host's directory: it says nothing of ports.
+        // A key without a port is the directory of a host, whatever the port.
         let with_port = reference.domain().contains(':')
             && decision.rule.is_some_and(|id| !rules.rules()[id].key().contains(':'));
         if expressible && !with_port {

@@ -1,5 +1,5 @@
-//! The pull Secret: the credential with which nodes pull swapped images, and the images
-//! that it is for.
+//! The pull Secret: the credential with which nodes pull swapped images, and the images that it
+//! covers.
 
 use std::collections::BTreeSet;
 
@@ -7,25 +7,26 @@ use serde_json::{Map, Value, json};
 
 use crate::declaration::{Declaration, Registry};
 
-/// The Secret's name, in every namespace.
+/// Name of the Secret, in every namespace.
 pub const NAME: &str = "image-swap-pull";
-/// The Secret's type.
+/// Type of the Secret.
 pub const TYPE: &str = "kubernetes.io/dockerconfigjson";
-/// The key of its data.
+/// Key of the Secret's data.
 pub const KEY: &str = ".dockerconfigjson";
 
-/// The images that the credential is for: those below one of these hosts, each
-/// alone or with a path.
+/// The images that the credential covers: those below one of these hosts, each alone or with a
+/// path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CoveredImages(BTreeSet<String>);
 
 impl CoveredImages {
-    /// What the credential of `declaration` is for, whether or not it has one:
-    /// replicas ask, who are not told credentials. `None` without a registry.
+    /// Returns the images that the credential of `declaration` covers; `None` without a
+    /// registry. Replicas need them without the credential, so a missing credential does not
+    /// matter.
     ///
-    /// A node takes the Secret's key that is the longest prefix of an image, so
-    /// that the base path leaves the rest of the registry to other Secrets; what
-    /// the rules fetch from elsewhere on this host needs the whole host.
+    /// A node uses the Secret's key that is the longest prefix of an image. Keys end in the
+    /// base path, so that other Secrets can serve the rest of the registry. Rules with a target
+    /// outside of the base path need the whole host.
     pub fn of(declaration: &Declaration) -> Option<Self> {
         let registry = declaration.registry.as_ref()?;
         let Registry { domain, base_path, .. } = registry;
@@ -38,7 +39,7 @@ impl CoveredImages {
             _ if is_cut => domain.clone(),
             path => format!("{domain}/{path}"),
         });
-        // The base path is one of DOMAIN: its other hosts are covered as a whole.
+        // The base path belongs to DOMAIN: its other hosts are covered as a whole.
         for target in targets.filter(|target| registry.covers(target.domain())) {
             if target.domain() != domain || !is_below(target.path(), base_path, &PATH_ENDS) {
                 keys.insert(target.domain().to_owned());
@@ -66,10 +67,11 @@ impl CoveredImages {
         })
     }
 
-    /// Whether `image`, written as rules write it, is pulled with the credential.
+    /// Returns true if nodes pull `image`, in the spelling of swapped images, with the
+    /// credential.
     pub fn covers(&self, image: &str) -> bool {
         self.0.iter().any(|key| {
-            // What follows a host is a path, or another port.
+            // After a host only a path may follow: another port is another host.
             let ends = if key.contains('/') { &PATH_ENDS[..] } else { &PATH_ENDS[..1] };
             is_below(image, key, ends)
         })
@@ -82,15 +84,15 @@ impl CoveredImages {
 /// Source: Kubernetes, `pkg/credentialprovider/keyring.go`, `BasicDockerKeyring.Add`.
 const CUT_FROM_KEYS: [&str; 2] = ["v1/", "v2/"];
 
-/// What may follow a path in an image.
+/// Characters that may follow a path in an image.
 const PATH_ENDS: [char; 3] = ['/', ':', '@'];
 
 fn is_below(path: &str, base: &str, ends: &[char]) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with(ends))
 }
 
-/// The content of the Secret for `declaration`; `None` if nobody has to
-/// authenticate. It holds the password: it goes into Secrets, and nowhere else.
+/// Returns the content of the Secret for `declaration`; `None` for anonymous pulls. It contains
+/// the password, and may only be written to Secrets.
 pub fn content(declaration: &Declaration) -> Option<Vec<u8>> {
     let registry = declaration.registry.as_ref()?;
     let basic = registry.basic()?;

@@ -32,7 +32,7 @@ fn keys_for(hosts: &str, base_path: &str, mirrors: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
+fn credential_covers_base_path_or_host() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
     assert_eq!(keys_of("airgap", below), ["h.example.org:8443/airgap"]);
     assert_eq!(keys_of("", below), ["h.example.org:8443"]);
@@ -45,12 +45,12 @@ fn the_credential_is_for_the_base_path_unless_a_rule_needs_the_host() {
             "{beside}"
         );
     }
-    // Nobody else's host gets it.
+    // The credential is not for hosts outside of the declaration.
     assert_eq!(keys_of("airgap", "docker.io::other.example.org/x"), ["h.example.org:8443/airgap"]);
 }
 
 #[test]
-fn declared_hosts_get_the_credential_where_rules_name_them() {
+fn declared_hosts_with_rules_get_the_credential() {
     let mirrors = "docker.io::h.example.org:5001/d,quay.io::a.j.example.org,gcr.io::k.io/g,\
                    ghcr.io::h.example.org:5002";
     assert_eq!(
@@ -60,7 +60,7 @@ fn declared_hosts_get_the_credential_where_rules_name_them() {
 }
 
 #[test]
-fn base_path_that_the_kubelet_cuts_covers_the_host() {
+fn base_path_cut_by_kubelet_covers_host() {
     for path in ["v1/airgap", "v2/airgap"] {
         let mirrors = format!("docker.io::h.example.org:8443/{path}/d");
         assert_eq!(keys_of(path, &mirrors), ["h.example.org:8443"], "{path}");
@@ -73,26 +73,26 @@ fn base_path_that_the_kubelet_cuts_covers_the_host() {
 fn forged_record_proves_no_swap() {
     let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
     let covered = CoveredImages::of(&declared("airgap", "", mirrors)).unwrap();
-    let ours = "h.example.org:8443/airgap/docker.io/library/nginx";
+    let swapped = "h.example.org:8443/airgap/docker.io/library/nginx";
     let pulls =
         |record: &str, key, image| covered.pulls_swapped(record, [(key, image)].into_iter());
-    assert!(pulls(r#"{"main":"nginx"}"#, "main", ours));
-    assert!(pulls(r#"{"volume:data":"nginx"}"#, "volume:data", ours));
+    assert!(pulls(r#"{"main":"nginx"}"#, "main", swapped));
+    assert!(pulls(r#"{"volume:data":"nginx"}"#, "volume:data", swapped));
     for (record, key, image) in [
-        ("anything", "main", ours),
-        ("{}", "main", ours),
-        (r#"{"other":"nginx"}"#, "main", ours),
-        (r#"{"main":1}"#, "main", ours),
+        ("anything", "main", swapped),
+        ("{}", "main", swapped),
+        (r#"{"other":"nginx"}"#, "main", swapped),
+        (r#"{"main":1}"#, "main", swapped),
         (r#"{"main":"nginx"}"#, "main", "ghcr.io/tenant/own:1"),
         (r#"{"main":"nginx"}"#, "main", "h.example.org:8443/airgap2/x"),
     ] {
         assert!(!pulls(record, key, image), "{record} {image}");
     }
-    assert!(!pulls(&format!(r#"{{"main":"{ours}"}}"#), "main", ours));
+    assert!(!pulls(&format!(r#"{{"main":"{swapped}"}}"#), "main", swapped));
 }
 
 #[test]
-fn an_image_is_covered_where_a_node_finds_the_credential() {
+fn covered_images_are_those_of_the_nodes() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
     let covered = CoveredImages::of(&declared("airgap", "", below)).unwrap();
     for image in ["airgap/docker.io/library/nginx", "airgap:1", "airgap@sha256:0"] {
@@ -102,7 +102,7 @@ fn an_image_is_covered_where_a_node_finds_the_credential() {
     {
         assert!(!covered.covers(image), "{image}");
     }
-    // A host is no prefix of the same host with another port.
+    // A host does not cover the same host with another port.
     let covered = CoveredImages(["h.example.org".to_owned()].into());
     assert!(covered.covers("h.example.org/x"));
     assert!(!covered.covers("h.example.org:8443/x"));
@@ -110,7 +110,7 @@ fn an_image_is_covered_where_a_node_finds_the_credential() {
 }
 
 #[test]
-fn nodes_find_user_password_and_both_together() {
+fn content_has_user_password_and_auth() {
     let content = content(&declared("", "robot", "a.io::h.example.org:8443/a")).unwrap();
     let content: Value = serde_json::from_slice(&content).unwrap();
     let auth = &content["auths"]["h.example.org:8443"];
@@ -120,6 +120,6 @@ fn nodes_find_user_password_and_both_together() {
 }
 
 #[test]
-fn who_need_not_authenticate_gets_no_secret() {
+fn anonymous_registry_has_no_secret() {
     assert_eq!(content(&declared("", "", "a.io::h.example.org:8443/a")), None);
 }

@@ -1,14 +1,14 @@
-//! What each byte can be part of: one look-up instead of a row of comparisons.
+//! Character classes of bytes, by table: one look-up instead of several comparisons.
 
 /// `a-z` and `0-9`.
 pub(super) const LOWER: u8 = 1;
-/// What labels of a host are made of.
+/// Characters of a label of a host.
 pub(super) const LABEL: u8 = 2;
-/// What tags are made of.
+/// Characters of a tag.
 pub(super) const TAG: u8 = 4;
-/// What shows that a first component is a registry.
+/// Characters by which a first component is a registry.
 pub(super) const REGISTRY: u8 = 8;
-/// What is not ASCII.
+/// Bytes beyond ASCII.
 pub(super) const OTHER: u8 = 16;
 /// `A-Z`.
 pub(super) const UPPER: u8 = 32;
@@ -35,12 +35,12 @@ const fn of_ascii(byte: u8) -> u8 {
     }
 }
 
-/// The classes of `byte`, a bit each.
+/// Returns the classes of `byte`, one bit each.
 pub(super) fn class(byte: u8) -> u8 {
     CLASSES[usize::from(byte)]
 }
 
-/// How many bytes of `class` stand at the beginning of `bytes`.
+/// Returns the length of the longest prefix of `bytes` that is of `class`.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|&byte| self::class(byte) & class == 0).unwrap_or(bytes.len())
 }

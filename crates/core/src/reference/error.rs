@@ -18,7 +18,7 @@ pub struct ReferenceError {
 /// The part of a reference that is expected where parsing stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ExpectedPart {
-    /// Anything at all: the input is empty.
+    /// Any name: the input is empty.
     #[error("an image name")]
     Name,
     /// A repository name, not the 64 hex digits of an image ID.
@@ -60,7 +60,7 @@ pub enum ExpectedPart {
     /// `sha256:`, `sha384:` or `sha512:`.
     #[error("'sha256:', 'sha384:' or 'sha512:'")]
     Algorithm,
-    /// So many lowercase hex digits, and then the end.
+    /// The given number of lowercase hex digits, followed by the end.
     #[error("exactly {0} lowercase hex digits")]
     Hex(usize),
 }

@@ -43,8 +43,8 @@ fn parts<'a>(input: &'a str, first: FirstComponent<'a>) -> Result<Reference<'a>,
     if domain == DOCKER_DOMAIN {
         is_official = !input[path_start..].contains('/');
     } else if let Err((expected, at)) = scan_domain(domain.as_bytes()) {
-        // The grammar's domain is optional: a first component that is none may
-        // still be a path component (`a_b.c/d`).
+        // The grammar's domain is optional: a first component that is an invalid domain may be
+        // a valid path component (`a_b.c/d`).
         if scan_component(domain.as_bytes()) != domain.len() {
             return fail(expected, at);
         }
@@ -87,7 +87,7 @@ fn parts<'a>(input: &'a str, first: FirstComponent<'a>) -> Result<Reference<'a>,
 fn uppercase(input: &str, start: usize) -> Option<ReferenceError> {
     let rest = &input[start..];
     let upper = rest.bytes().take_while(|&b| b != b':').position(|b| b.is_ascii_uppercase())?;
-    // In `name@SHA256:…` what is uppercase is the algorithm.
+    // In `name@SHA256:…` the uppercase part is the algorithm.
     let in_digest = rest[..upper].contains('@');
     let expected = if in_digest { ExpectedPart::Algorithm } else { ExpectedPart::Lowercase };
     Some(error(input, expected, start + upper))
@@ -135,9 +135,10 @@ pub fn names_registry(input: &str) -> bool {
     split_domain(input).path_start > 0
 }
 
-/// Is `text` a domain by the reference grammar, that is, a host with or
-/// without a port? Whether a reference's first component is *taken* for one is
-/// another question: `registry` is a domain here, and a name there.
+/// Returns true if `text` is a domain by the reference grammar: a host, with or without a port.
+///
+/// A first component of a reference may be a domain by the grammar and still be read as a name,
+/// such as `registry`.
 pub fn is_domain(text: &str) -> bool {
     scan_domain(text.as_bytes()).is_ok()
 }
@@ -149,7 +150,7 @@ pub fn is_domain(text: &str) -> bool {
 /// runtimes look for an image with this ID (`ParseAnyReference`; containerd's
 /// `LocalResolve`).
 pub fn is_image_id(text: &str) -> bool {
-    // Nearly no name begins so, and every image is compared.
+    // Almost no name begins with these letters, and every image is compared.
     if !text.starts_with("sha") {
         return false;
     }
@@ -158,12 +159,12 @@ pub fn is_image_id(text: &str) -> bool {
     })
 }
 
-/// Is `text` a valid repository path: one or more components?
+/// Returns true if `text` is a valid repository path of one or more components.
 pub fn is_path(text: &str) -> bool {
     !text.is_empty() && scan_path(text, 0) == Ok(text.len())
 }
 
-/// `domainAndPort`, anchored.
+/// Checks `domain` against the grammar's `domainAndPort`, anchored.
 fn scan_domain(domain: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     let host_end = if domain.first() == Some(&b'[') {
         let inner = domain[1..].iter().take_while(|b| b.is_ascii_hexdigit() || **b == b':').count();
@@ -186,7 +187,8 @@ fn scan_domain(domain: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     }
 }
 
-/// `domainName`: labels of letters, digits and inner hyphens, joined by dots.
+/// Checks `host` against the grammar's `domainName`: labels of letters, digits and inner
+/// hyphens, joined by dots.
 fn scan_host(host: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     let mut start = 0;
     loop {
@@ -194,7 +196,7 @@ fn scan_host(host: &[u8]) -> Result<(), (ExpectedPart, usize)> {
         let length = run(label, LABEL);
         let end = start + length;
         let is_end = host.get(end).is_none_or(|&b| b == b'.');
-        // A character that is in no label is named before hyphens that are.
+        // The error names a character that no label may contain before a misplaced hyphen.
         if !is_end {
             return Err((ExpectedPart::Domain, end));
         }
@@ -211,7 +213,7 @@ fn scan_host(host: &[u8]) -> Result<(), (ExpectedPart, usize)> {
     }
 }
 
-/// The path that begins at `start`: where it ends.
+/// Returns the end of the path that begins at `start`.
 fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
     let bytes = input.as_bytes();
     let mut at = start;
@@ -226,7 +228,8 @@ fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
             // A separator must be followed by another run of letters and digits.
             Some(b'.' | b'_' | b'-') => {
                 let run = bytes[at..].iter().take_while(|b| matches!(b, b'.' | b'_' | b'-'));
-                // What is wrong is the separator itself (`a..b`, `a___b`) or what follows it.
+                // The error is at the separator itself (`a..b`, `a___b`) or at the character
+                // after it.
                 let run = run.count();
                 let separator = scan_separator(&bytes[at..]);
                 let wrong = if separator < run { at + separator } else { at + run };
@@ -237,7 +240,7 @@ fn scan_path(input: &str, start: usize) -> Result<usize, ReferenceError> {
     }
 }
 
-/// `pathComponent` at the beginning of `bytes`: its length, 0 if there is none.
+/// Returns the length of the `pathComponent` at the beginning of `bytes`; 0 if there is none.
 fn scan_component(bytes: &[u8]) -> usize {
     let mut end = run(bytes, LOWER);
     if end == 0 {
@@ -255,7 +258,8 @@ fn scan_component(bytes: &[u8]) -> usize {
     }
 }
 
-/// `separator` at the beginning of `bytes`: `.`, `_`, `__` or hyphens.
+/// Returns the length of the `separator` at the beginning of `bytes`: `.`, `_`, `__` or
+/// hyphens.
 fn scan_separator(bytes: &[u8]) -> usize {
     match bytes {
         [b'_', b'_', ..] => 2,
@@ -264,14 +268,14 @@ fn scan_separator(bytes: &[u8]) -> usize {
     }
 }
 
-/// The digest that begins at `start` and must reach the end.
+/// Returns the digest that begins at `start` and must extend to the end.
 fn scan_digest(input: &str, start: usize) -> Result<&str, ReferenceError> {
     let text = &input[start..];
     let named = text.split_once(':').and_then(|(name, hex)| Some((hex_digits(name)?, hex)));
     let Some((digits, hex)) = named else {
         return Err(error(input, ExpectedPart::Algorithm, start));
     };
-    // Without a way out, so that the compiler compares many at once.
+    // No early exit, so that the compiler compares many bytes at once.
     let all_hex = hex.bytes().fold(true, |all, b| all & is_lower_hex(b));
     if hex.len() != digits || !all_hex {
         let good = hex.bytes().take_while(|b| is_lower_hex(*b)).count();
@@ -297,7 +301,7 @@ fn hex_digits(algorithm: &str) -> Option<usize> {
 
 #[cold]
 fn error(input: &str, expected: ExpectedPart, at: usize) -> ReferenceError {
-    // A scan by bytes may stop inside a character: name the whole one.
+    // A scan by bytes may stop inside a character: the error names the whole character.
     let at = input.floor_char_boundary(at);
     let character = input[..at].chars().count() + 1;
     ReferenceError { expected, at, character, found: input[at..].chars().next() }

@@ -3,12 +3,12 @@ use serde_json::Value;
 
 use super::*;
 
-/// Inputs of our own, each with the answer that Go's `ParseNormalizedNamed`
-/// (distribution/reference 0.6, go-digest 1.0 with all three algorithms) gave.
+/// Inputs, each with the result of Go's `ParseNormalizedNamed` (distribution/reference 0.6,
+/// go-digest 1.0 with all three algorithms).
 const CORPUS: &str = include_str!("../../tests/data/references.jsonl");
 
 #[test]
-fn every_answer_is_that_of_go() {
+fn results_equal_those_of_go() {
     let mut accepted = 0;
     for line in CORPUS.lines() {
         let expected: Value = serde_json::from_str(line).unwrap();
@@ -35,7 +35,7 @@ fn rejects(input: &str, message: &str) {
 }
 
 #[test]
-fn an_error_says_what_was_expected_at_which_byte() {
+fn error_names_expected_part_and_byte() {
     let hex = |digits: usize| "0".repeat(digits);
     rejects("", "expected an image name at character 1, found the end");
     rejects(
@@ -121,7 +121,7 @@ fn an_error_says_what_was_expected_at_which_byte() {
 }
 
 #[test]
-fn an_error_points_at_the_very_byte() {
+fn error_points_at_the_first_wrong_byte() {
     rejects(
         "a.x-.io/b",
         "expected a registry host (letters, digits, '-' and '.') at character 4, found '-'",
@@ -134,14 +134,14 @@ fn an_error_points_at_the_very_byte() {
 }
 
 #[test]
-fn the_domain_does_not_count_towards_the_limit() {
+fn domain_does_not_count_towards_path_limit() {
     let domain = ["h".repeat(300), ".io/".to_owned()].concat();
     assert!(Reference::parse(&[&domain[..], &"a".repeat(255)].concat()).is_ok());
     assert!(Reference::parse(&[&domain[..], &"a".repeat(256)].concat()).is_err());
 }
 
 #[test]
-fn what_a_registry_is_asked_for_is_the_digest_else_the_tag_else_latest() {
+fn identifier_is_digest_or_tag_or_latest() {
     let digest = format!("sha256:{}", "0".repeat(64));
     let identifier = |input: &str| Reference::parse(input).unwrap().identifier().to_owned();
     assert_eq!(identifier("nginx"), "latest");
@@ -150,14 +150,14 @@ fn what_a_registry_is_asked_for_is_the_digest_else_the_tag_else_latest() {
 }
 
 #[test]
-fn only_what_normalisation_adds_is_allocated() {
+fn only_added_prefix_is_allocated() {
     let reference = Reference::parse("gcr.io/a/b:1").unwrap();
     assert!(matches!(reference.path(), Cow::Borrowed("a/b")));
     assert_eq!(Reference::parse("nginx").unwrap().path_parts(), ("library/", "nginx"));
 }
 
 prop_compose! {
-    /// A valid reference, as people write them.
+    /// Generates a valid reference in the forms that administrators write.
     fn written()(
         domain in "(|docker\\.io/|index\\.docker\\.io/|localhost/|localhost:5000/|\\[::1\\]:5000/|Foo/|[a-z][a-z0-9]{0,5}\\.io(:[1-9][0-9]{1,4})?/)",
         path in "[a-z0-9]{1,5}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,5}){0,3}",
@@ -170,7 +170,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn parsing_what_was_printed_gives_the_same(input in written()) {
+    fn printed_reference_parses_to_the_same(input in written()) {
         let reference = Reference::parse(&input).unwrap();
         let printed = reference.to_string();
         let again = Reference::parse(&printed).unwrap();
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics_and_every_error_points_into_it(input in "\\PC{0,80}") {
+    fn errors_of_any_text_point_into_it(input in "\\PC{0,80}") {
         if let Err(error) = Reference::parse(&input) {
             prop_assert!(input.is_char_boundary(error.at));
             prop_assert_eq!(input[error.at..].chars().next(), error.found);
@@ -190,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_of_the_grammars_characters_does_not_panic(input in "[a-zA-Z0-9.:/@_\\[\\]-]{0,60}") {
+    fn texts_of_grammar_characters_do_not_panic(input in "[a-zA-Z0-9.:/@_\\[\\]-]{0,60}") {
         if let Ok(reference) = Reference::parse(&input) {
             prop_assert!(Reference::parse(&reference.to_string()).is_ok());
         }

@@ -1,5 +1,7 @@
-//! `buildkitd.toml`: mirrors are written without `/v2`, and the registry itself
-//! is always asked last. Source: BuildKit, `docs/buildkitd.toml.md`.
+//! BuildKit's `buildkitd.toml`. Mirrors have no `/v2`, and BuildKit always tries the registry
+//! itself last.
+//!
+//! Source: BuildKit, `docs/buildkitd.toml.md`.
 
 use std::fmt::Write as _;
 
@@ -20,20 +22,21 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
-    for (host, endpoints) in told.mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty()) {
+    for (host, endpoints) in context.mirrors.hosts().filter(|(_, endpoints)| !endpoints.is_empty())
+    {
         let mirrors = list(endpoints.iter().map(|endpoint| endpoint.below("")));
         let _ = write!(text, "\n[registry.{}]\n  mirrors = {mirrors}\n", quoted(host));
     }
-    for host in told.mirrors.targets() {
+    for host in context.mirrors.targets() {
         let _ = write!(text, "\n[registry.{}]\n", quoted(host));
-        if told.mirrors.scheme(host) == "http" {
+        if context.mirrors.scheme(host) == "http" {
             text.push_str("  http = true\n");
         }
-        if told.insecure(host) {
+        if context.insecure(host) {
             text.push_str("  insecure = true\n");
-        } else if let Some(ca) = told.ca(host) {
+        } else if let Some(ca) = context.ca(host) {
             let path = format!("certs.d/{host}/ca.crt");
             let _ = writeln!(text, "  ca = [{}]", quoted(&["/etc/buildkit/", &path].concat()));
             printed.add(path, ca, false);

@@ -28,9 +28,9 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
-    let is_palette = told.options.endpoint == EndpointForm::Palette;
-    let plugin = match told.options.config_version {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
+    let is_palette = context.options.endpoint == EndpointForm::Palette;
+    let plugin = match context.options.config_version {
         ConfigVersion::Two => "io.containerd.grpc.v1.cri",
         ConfigVersion::Three => "io.containerd.cri.v1.images",
     };
@@ -43,13 +43,14 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
         );
     }
     // Palette's documentation prints the rules in the order of their declaration.
-    let all = told.hosts("*").filter(|(_, endpoints)| !endpoints.is_empty());
+    let all = context.hosts("*").filter(|(_, endpoints)| !endpoints.is_empty());
     let mut all: Vec<(&str, &[Endpoint])> = all.collect();
-    let rules = told.rules.rules().iter().map(Rule::key).enumerate();
+    let rules = context.rules.rules().iter().map(Rule::key).enumerate();
     let order: HashMap<&str, usize> = rules.rev().map(|(at, key)| (key, at)).collect();
     all.sort_by_key(|(host, _)| order.get(host));
     for (host, endpoints) in all {
-        let url = |it: &Endpoint| if is_palette { it.below("") } else { told.mirrors.api_url(it) };
+        let url =
+            |it: &Endpoint| if is_palette { it.below("") } else { context.mirrors.api_url(it) };
         let urls = list(endpoints.iter().map(url));
         let indent = if is_palette { "        " } else { "" };
         let host = quoted(host);
@@ -57,9 +58,9 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     }
     let mut secret = false;
     if !is_palette {
-        for host in told.mirrors.targets() {
-            secret |= told.is_secret(host);
-            configuration(told, &registry, host, &mut text);
+        for host in context.mirrors.targets() {
+            secret |= context.is_secret(host);
+            configuration(context, &registry, host, &mut text);
         }
     }
     printed.notes.push(if is_palette {
@@ -67,7 +68,7 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     } else {
         "containerd tries the registry itself after its mirrors; restart containerd to apply the file"
     });
-    if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
+    if context.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
         printed.notes.push(
             "the table has no CA, and containerd 2 ignores INSECURE in it; use the format \
              containerd, or add the CA to the host's trust store",
@@ -76,13 +77,13 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     printed.add("config.toml", text, secret);
 }
 
-/// Trust and credentials of `host`, as containerd 1.x reads them.
-fn configuration(told: &RenderContext<'_>, registry: &str, host: &str, text: &mut String) {
+/// Prints trust and credentials of `host` in the form of containerd 1.x.
+fn configuration(context: &RenderContext<'_>, registry: &str, host: &str, text: &mut String) {
     let table = format!("{registry}.configs.{}", quoted(host));
-    if told.insecure(host) && told.options.config_version == ConfigVersion::Two {
+    if context.insecure(host) && context.options.config_version == ConfigVersion::Two {
         let _ = write!(text, "{table}.tls]\n  insecure_skip_verify = true\n");
     }
-    if let Some((username, password)) = told.credentials(host) {
+    if let Some((username, password)) = context.credentials(host) {
         let (username, password) = (quoted(username), quoted(password));
         let _ = write!(text, "{table}.auth]\n  username = {username}\n  password = {password}\n");
     }

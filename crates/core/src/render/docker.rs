@@ -1,6 +1,6 @@
-//! `daemon.json` of dockerd: mirrors for Docker Hub alone, and only at the root
-//! of their registry (dockerd 20 refuses to start with a path, later ones ask
-//! `/path/v2/…`).
+//! Docker's `daemon.json`: mirrors for Docker Hub only, at the root of their registry.
+//!
+//! dockerd 20 refuses to start with a path in a mirror; later versions request `/path/v2/…`.
 
 use serde_json::{Map, Value, json};
 
@@ -21,14 +21,15 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
-    let roots = told.mirrors.host("docker.io").unwrap_or_default();
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
+    let roots = context.mirrors.host("docker.io").unwrap_or_default();
     let roots = roots.iter().filter(|endpoint| endpoint.path.is_empty());
     let mirrors: Vec<String> = roots
-        .map(|endpoint| [told.mirrors.scheme(&endpoint.host), "://", &endpoint.host].concat())
+        .map(|endpoint| [context.mirrors.scheme(&endpoint.host), "://", &endpoint.host].concat())
         .collect();
-    let is_insecure = |host: &&str| told.insecure(host) || told.mirrors.scheme(host) == "http";
-    let insecure: Vec<&str> = told.mirrors.targets().filter(is_insecure).collect();
+    let is_insecure =
+        |host: &&str| context.insecure(host) || context.mirrors.scheme(host) == "http";
+    let insecure: Vec<&str> = context.mirrors.targets().filter(is_insecure).collect();
     let mut daemon = Map::new();
     for (key, values) in
         [("registry-mirrors", json!(mirrors)), ("insecure-registries", json!(insecure))]
@@ -37,8 +38,8 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
             daemon.insert(key.to_owned(), values);
         }
     }
-    for host in told.mirrors.targets() {
-        if let Some(ca) = told.ca(host) {
+    for host in context.mirrors.targets() {
+        if let Some(ca) = context.ca(host) {
             printed.add(format!("certs.d/{host}/ca.crt"), ca, false);
         }
     }

@@ -1,8 +1,8 @@
-//! `registries.yaml` of k3s and RKE2, read when the agent starts.
+//! `registries.yaml` of k3s and RKE2, which they read at the start of the agent.
 //!
-//! An endpoint with a path other than `/v2` gets `override_path` from k3s. The
-//! registry itself is asked last unless every server and agent runs with
-//! `--disable-default-registry-endpoint`. Source: k3s, `pkg/agent/containerd`.
+//! k3s sets `override_path` for an endpoint with a path other than `/v2`. It tries the registry
+//! itself last, unless every server and agent runs with `--disable-default-registry-endpoint`.
+//! Source: k3s, `pkg/agent/containerd`.
 
 use std::fmt::Write as _;
 
@@ -24,19 +24,19 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-/// Where the CA lies; RKE2 reads the same path if it is put there.
+/// Path of the CA file, also on hosts with RKE2.
 const CA: &str = "/etc/rancher/k3s/image-swap-ca.crt";
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = [MARKER, "mirrors:\n"].concat();
-    for (host, endpoints) in told.hosts("*") {
+    for (host, endpoints) in context.hosts("*") {
         let _ = write!(text, "  {}:\n    endpoint:\n", quoted(host));
         let mut urls: Vec<String> =
-            endpoints.iter().map(|endpoint| told.mirrors.api_url(endpoint)).collect();
+            endpoints.iter().map(|endpoint| context.mirrors.api_url(endpoint)).collect();
         if endpoints.is_empty() {
-            let has_rule = told.mirrors.host(host).is_some();
-            let of_target = || [told.mirrors.scheme(host), "://", host].concat();
-            urls.push(if has_rule { told.mirrors.server(host) } else { of_target() });
+            let has_rule = context.mirrors.host(host).is_some();
+            let of_target = || [context.mirrors.scheme(host), "://", host].concat();
+            urls.push(if has_rule { context.mirrors.server(host) } else { of_target() });
         }
         for url in urls {
             let _ = writeln!(text, "      - {}", quoted(&url));
@@ -44,17 +44,17 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     }
     let mut secret = false;
     let mut configs = String::new();
-    for host in told.mirrors.targets() {
+    for host in context.mirrors.targets() {
         let mut config = String::new();
-        if let Some(credentials) = told.credentials(host) {
+        if let Some(credentials) = context.credentials(host) {
             config += &auth(credentials, "    ");
-            secret |= told.is_secret(host);
+            secret |= context.is_secret(host);
         }
-        if told.insecure(host) {
+        if context.insecure(host) {
             config.push_str("    tls:\n      insecure_skip_verify: true\n");
-        } else if let Some(ca) = told.ca(host) {
+        } else if let Some(ca) = context.ca(host) {
             let _ = write!(config, "    tls:\n      ca_file: {}\n", quoted(CA));
-            // The hosts of a registry share one authority.
+            // All hosts of a registry share the same certificate authorities.
             if printed.files.is_empty() {
                 printed.add("image-swap-ca.crt", ca, false);
             }

@@ -1,9 +1,8 @@
-//! Renders the mirrors as configuration of container runtimes and image builders.
+//! Renders the mirror table as configuration for container runtimes and image builders.
 //!
-//! [`FORMATS`] is the table of formats: a new one is one file and one row.
-//! Everything is printed from [`MirrorTable`] and the declared [`Registry`]; what a
-//! format has no words for is in [`Rendered::inexpressible`], and nothing is
-//! written that would get it wrong.
+//! [`FORMATS`] is the table of formats: a new format is one file and one row. Every format
+//! prints from [`MirrorTable`] and the declared [`Registry`]. Rules that a format cannot
+//! express are in [`Rendered::inexpressible`], and are left out of its files.
 
 mod buildkit;
 mod containerd;
@@ -26,18 +25,18 @@ use crate::{
     rule::RuleSet,
 };
 
-/// A format that nodes, or those who configure them, read.
+/// A format of configuration files for nodes or for tools that configure nodes.
 #[derive(Debug)]
 pub struct Format {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// Who reads it.
+    /// Description of the reader.
     pub about: &'static str,
     capabilities: Capabilities,
     print: fn(&RenderContext<'_>, &mut Rendered),
 }
 
-/// The formats.
+/// All formats.
 pub const FORMATS: [Format; 8] = [
     CONTAINERD,
     CONTAINERD_MIRRORS,
@@ -49,72 +48,73 @@ pub const FORMATS: [Format; 8] = [
     openshift::FORMAT,
 ];
 
-/// How to print.
+/// Options of rendering.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether the registry itself may be asked after its mirrors.
+    /// Permission to pull from the registry itself after its mirrors.
     pub fallback: Fallback,
-    /// Whether credentials are printed; else each stands as `<redacted>`.
+    /// True to print credentials; otherwise each is printed as `<redacted>`.
     pub show_credentials: bool,
-    /// How endpoints of containerd's mirrors table are written.
+    /// Form of the endpoints in containerd's mirrors table.
     pub endpoint: EndpointForm,
-    /// The version of containerd's configuration.
+    /// Version of containerd's configuration.
     pub config_version: ConfigVersion,
-    /// Whether credentials may travel over plain HTTP.
+    /// True if credentials are also printed for hosts that use plain HTTP.
     pub header_over_http: bool,
 }
 
-/// How endpoints of containerd's mirrors table are written.
+/// Form of the endpoints in containerd's mirrors table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EndpointForm {
-    /// `https://host/v2/path`, which every registry answers.
+    /// `https://host/v2/path`, which works with every registry.
     #[default]
     Url,
-    /// `host/path`, as Spectro Cloud Palette's documentation, "Override Registry Configuration",
-    /// prints it; standard registries do not answer it.
+    /// `host/path`, the form in Spectro Cloud Palette's documentation, "Override Registry
+    /// Configuration". Standard registries do not serve it.
     Palette,
 }
 
 /// The version of containerd's configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConfigVersion {
-    /// Read by every containerd from 1.3 on.
+    /// Version 2, for every containerd from 1.3 on.
     #[default]
     Two,
-    /// Read by containerd 2.0 and later; version 4 of 2.3 has the same tables.
+    /// Version 3, for containerd 2.0 and later; version 4 of 2.3 has the same tables.
     Three,
 }
 
-/// What was printed.
+/// The result of rendering.
 #[derive(Clone, Debug, Default)]
 pub struct Rendered {
-    /// The files, below the directory that the format is kept in.
+    /// Files, relative to the directory of the format; empty if the format cannot express the
+    /// fallback.
     pub files: Vec<RenderedFile>,
-    /// What the format has no words for.
+    /// Rules that the format cannot express.
     pub inexpressible: Vec<UnsupportedRule>,
-    /// What a person should know beside it.
+    /// Notes for the administrator.
     pub notes: Vec<&'static str>,
 }
 
-/// A file.
+/// One rendered file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedFile {
-    /// Relative to where the format's files are kept.
+    /// Path relative to the directory of the format.
     pub path: String,
-    /// Its text.
+    /// Content of the file.
     pub text: String,
-    /// Whether a credential is in it: nobody else may read it then.
+    /// True if the file contains a credential, so that only its owner may read it.
     pub secret: bool,
 }
 
 impl Rendered {
-    /// Adds a file; `secret`: a credential is in it.
+    /// Adds a file; `secret` is true if it contains a credential.
     fn add(&mut self, path: impl Into<String>, text: impl Into<String>, secret: bool) {
         self.files.push(RenderedFile { path: path.into(), text: text.into(), secret });
     }
 }
 
-/// What a format is printed from.
+/// Input of a format's printer.
 struct RenderContext<'a> {
     mirrors: &'a MirrorTable,
     rules: &'a RuleSet,
@@ -123,29 +123,46 @@ struct RenderContext<'a> {
 }
 
 impl Format {
-    /// The format called `name`.
+    /// Returns the format called `name`; `None` if there is none.
     pub fn named(name: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.name == name)
     }
 
-    /// Returns its capabilities.
+    /// Returns the capabilities of the format.
     pub const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
     /// Prints `declaration` in this format.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::{
+    ///     declaration::{Declaration, DeclarationSource},
+    ///     render::{Format, Options},
+    /// };
+    ///
+    /// let text = "quay.io::h.io/quay";
+    /// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0)?;
+    /// let format = Format::named("containerd").unwrap();
+    /// let rendered = format.render(&declaration, Options::default());
+    /// let quay = rendered.files.iter().find(|file| file.path == "quay.io/hosts.toml").unwrap();
+    /// assert!(quay.text.contains("https://h.io/v2/quay"));
+    /// # Ok::<(), image_swap_core::declaration::DeclarationError>(())
+    /// ```
     pub fn render(&self, declaration: &Declaration, options: Options) -> Rendered {
         let rules = declaration.rules();
         let registry = declaration.registry.as_ref();
-        let told = RenderContext { mirrors: declaration.mirrors(), rules, registry, options };
-        let inexpressible = self.capabilities.inexpressible(rules, told.mirrors, options.fallback);
+        let context = RenderContext { mirrors: declaration.mirrors(), rules, registry, options };
+        let inexpressible =
+            self.capabilities.inexpressible(rules, context.mirrors, options.fallback);
         let mut printed = Rendered { inexpressible, ..Rendered::default() };
-        // A format that would ask the registry all the same is not written at all.
-        if told.never() && self.capabilities.never.is_err() {
+        // A format that cannot prevent pulls from the registry itself is not written at all.
+        if context.never() && self.capabilities.never.is_err() {
             return printed;
         }
-        (self.print)(&told, &mut printed);
-        if told.leaves_credentials_out() {
+        (self.print)(&context, &mut printed);
+        if context.omits_credentials() {
             printed.notes.push(OVER_HTTP);
         }
         printed
@@ -158,7 +175,8 @@ pub const OVER_HTTP: &str = "user name and password are left out for hosts that 
 
 impl RenderContext<'_> {
     /// Returns each host and its endpoints: the hosts with a rule, the other hosts of targets,
-    /// which have no endpoint but themselves, and `default` for all other hosts.
+    /// and `default` for all other hosts. The other hosts of targets have no endpoints, since
+    /// nodes pull from them directly.
     fn hosts<'h>(&'h self, default: &'h str) -> impl Iterator<Item = (&'h str, &'h [Endpoint])> {
         let has_no_rule = |host: &&str| self.mirrors.host(host).is_none();
         let targets = self.mirrors.targets().filter(has_no_rule).map(|host| (host, &[][..]));
@@ -174,7 +192,7 @@ impl RenderContext<'_> {
 
     /// Returns true if a credential was declared for a host of a target, and is left out
     /// because nodes reach that host by plain HTTP.
-    fn leaves_credentials_out(&self) -> bool {
+    fn omits_credentials(&self) -> bool {
         let has_login = |host: &str| {
             self.registry_at(host).is_some_and(|registry| !registry.username.is_empty())
         };
@@ -182,18 +200,19 @@ impl RenderContext<'_> {
         !self.options.header_over_http && self.mirrors.targets().filter(is_plain).any(has_login)
     }
 
-    /// The CA that signs for `host`.
+    /// Returns the CA certificates for `host`; `None` for those of the system.
     fn ca(&self, host: &str) -> Option<&str> {
         let registry = self.registry_at(host)?;
         (!registry.ca.is_empty()).then(|| registry.ca.pem())
     }
 
-    /// Whether certificates of `host` are taken unseen.
+    /// Returns true if certificates of `host` are not verified.
     fn insecure(&self, host: &str) -> bool {
         self.registry_at(host).is_some_and(|registry| registry.insecure)
     }
 
-    /// User name and password for `host`, or what stands for them.
+    /// Returns user name and password for `host`, redacted unless they are to be printed;
+    /// `None` if `host` gets none.
     fn credentials(&self, host: &str) -> Option<(&str, &str)> {
         let registry = self.registry_at(host).filter(|registry| !registry.username.is_empty())?;
         if self.mirrors.scheme(host) == "http" && !self.options.header_over_http {
@@ -206,13 +225,15 @@ impl RenderContext<'_> {
         })
     }
 
-    /// The value of an Authorization header for `host`.
+    /// Returns the value of an Authorization header for `host`, or its redacted form; `None` if
+    /// `host` gets no credential.
     fn authorization(&self, host: &str) -> Option<String> {
         let basic = self.basic(host)?;
         Some(if self.options.show_credentials { ["Basic ", &basic].concat() } else { basic })
     }
 
-    /// [`Registry::basic`] for `host`, or what stands for it.
+    /// Returns [`Registry::basic`] for `host`, or its redacted form; `None` if `host` gets no
+    /// credential.
     fn basic(&self, host: &str) -> Option<String> {
         self.credentials(host)?;
         if !self.options.show_credentials {
@@ -221,7 +242,7 @@ impl RenderContext<'_> {
         self.registry_at(host)?.basic()
     }
 
-    /// Whether what is printed about `host` holds a credential.
+    /// Returns true if the output about `host` contains a credential.
     fn is_secret(&self, host: &str) -> bool {
         self.options.show_credentials && self.credentials(host).is_some()
     }

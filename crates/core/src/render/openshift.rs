@@ -20,9 +20,9 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
-    let policy = if told.never() { "NeverContactSource" } else { "AllowContactingSource" };
+    let policy = if context.never() { "NeverContactSource" } else { "AllowContactingSource" };
     for (kind, field) in
         [("ImageDigestMirrorSet", "imageDigestMirrors"), ("ImageTagMirrorSet", "imageTagMirrors")]
     {
@@ -30,8 +30,8 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
             text,
             "---\napiVersion: config.openshift.io/v1\nkind: {kind}\nmetadata:\n  name: image-swap\nspec:\n  {field}:\n"
         );
-        // There is no default that leaving a source alone would have to undo.
-        for (source, endpoints) in prefixes(told).iter().filter(|(_, list)| !list.is_empty()) {
+        // There is no default, so an exempt source needs no entry.
+        for (source, endpoints) in prefixes(context).iter().filter(|(_, list)| !list.is_empty()) {
             let _ = write!(text, "    - source: {}\n      mirrors:\n", quoted(source));
             for endpoint in endpoints {
                 let _ = writeln!(text, "        - {}", quoted(&endpoint.below("")));
@@ -40,10 +40,10 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
         }
     }
     printed.notes.push("creating or changing an ImageTagMirrorSet drains and reboots nodes");
-    if told.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
+    if context.registry.is_some_and(|registry| !registry.ca.is_empty() || registry.insecure) {
         printed.notes.push("set CA and INSECURE in image.config.openshift.io/cluster: additionalTrustedCA, insecureRegistries");
     }
-    if told.registry.is_some_and(|registry| !registry.username.is_empty()) {
+    if context.registry.is_some_and(|registry| !registry.username.is_empty()) {
         printed.notes.push("add credentials to the cluster's global pull secret");
     }
     printed.add("image-swap-mirror-sets.yaml", text, false);

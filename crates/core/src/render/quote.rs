@@ -1,20 +1,20 @@
-//! Quoting, for the languages that files are written in.
+//! Quoting of texts in configuration languages.
 
-/// What stands in place of a credential.
+/// Replacement of a redacted credential.
 pub(super) const REDACTED: &str = "<redacted>";
 
-/// The first line of every file: whose it is.
+/// First line of every file, which identifies it as image-swap's.
 pub const MARKER: &str =
     "# Written by image-swap from the declared registry; changes are overwritten.\n";
 
-/// `text` as a basic string of TOML, a double-quoted scalar of YAML and a string
-/// of JSON: all three read JSON's escapes.
+/// Returns `text` as a basic string of TOML, a double-quoted scalar of YAML and a string of
+/// JSON. All three languages decode JSON's escapes.
 pub(super) fn quoted(text: &str) -> String {
-    // JSON leaves DEL as it is; TOML has no place for it.
+    // JSON does not escape DEL; TOML requires it.
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-/// Texts, quoted and with commas.
+/// Returns the quoted texts, separated by commas.
 pub(super) fn list(texts: impl Iterator<Item = String>) -> String {
     let texts: Vec<String> = texts.map(|text| quoted(&text)).collect();
     format!("[{}]", texts.join(", "))

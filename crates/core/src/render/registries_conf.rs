@@ -1,8 +1,8 @@
 //! `registries.conf` of podman, skopeo, buildah and CRI-O.
 //!
-//! Locations have neither scheme nor `/v2`. The longest prefix wins, on a
-//! component boundary, so that rules with a path are held; there is no default.
-//! `blocked` refuses the registry itself and leaves its mirrors in use.
+//! Locations have neither scheme nor `/v2`. The longest prefix wins, on a component boundary,
+//! so the format can express rules with a path; it has no default. `blocked` prevents pulls
+//! from the registry itself and does not affect its mirrors.
 //!
 //! Source: containers-registries.conf(5), containers-auth.json(5).
 
@@ -24,31 +24,31 @@ pub const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = MARKER.to_owned();
-    for (prefix, endpoints) in prefixes(told) {
-        registry(&prefix, told.never() && !endpoints.is_empty(), &mut text);
+    for (prefix, endpoints) in prefixes(context) {
+        registry(&prefix, context.never() && !endpoints.is_empty(), &mut text);
         for endpoint in &endpoints {
             let location = quoted(&endpoint.below(""));
             let _ = write!(text, "[[registry.mirror]]\nlocation = {location}\n");
-            insecure(told, &endpoint.host, &mut text);
+            insecure(context, &endpoint.host, &mut text);
         }
     }
-    for host in told.mirrors.targets() {
-        if told.mirrors.host(host).is_none() {
+    for host in context.mirrors.targets() {
+        if context.mirrors.host(host).is_none() {
             registry(host, false, &mut text);
-            insecure(told, host, &mut text);
+            insecure(context, host, &mut text);
         }
     }
     let mut auths = Map::new();
     let mut secret = false;
-    for host in told.mirrors.targets() {
-        if let Some(ca) = told.ca(host) {
+    for host in context.mirrors.targets() {
+        if let Some(ca) = context.ca(host) {
             printed.add(format!("certs.d/{host}/ca.crt"), ca, false);
         }
-        if let Some(auth) = told.basic(host) {
+        if let Some(auth) = context.basic(host) {
             auths.insert(host.to_owned(), json!({ "auth": auth }));
-            secret |= told.is_secret(host);
+            secret |= context.is_secret(host);
         }
     }
     if !auths.is_empty() {
@@ -57,15 +57,15 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     printed.add("registries.conf", text, false);
 }
 
-/// Every prefix rule, its mirrors in order; none: leave alone.
-pub(super) fn prefixes(told: &RenderContext<'_>) -> BTreeMap<String, Vec<Endpoint>> {
+/// Returns every prefix rule with its mirrors in order; an empty list exempts.
+pub(super) fn prefixes(context: &RenderContext<'_>) -> BTreeMap<String, Vec<Endpoint>> {
     let mut prefixes: BTreeMap<String, Vec<Endpoint>> = BTreeMap::new();
-    for (id, rule) in told.rules.rules().iter().enumerate() {
+    for (id, rule) in context.rules.rules().iter().enumerate() {
         let Some(key) = rule.prefix() else { continue };
         let first = !prefixes.contains_key(key.as_str());
-        let target = told.rules.target(id);
+        let target = context.rules.target(id);
         let endpoints = prefixes.entry(key.as_str().to_owned()).or_default();
-        // What comes first decides: nothing is added to "leave alone".
+        // The first rule decides: no mirror is added to an exemption.
         if let Some(target) = target.filter(|_| first || !endpoints.is_empty()) {
             let mut endpoint = Endpoint::of(target, key.host());
             if target.joins_name() && !key.path().is_empty() {
@@ -88,9 +88,9 @@ fn registry(prefix: &str, blocked: bool, text: &mut String) {
     }
 }
 
-/// `insecure` is both: certificates are not verified, and plain HTTP is allowed.
-fn insecure(told: &RenderContext<'_>, host: &str, text: &mut String) {
-    if told.insecure(host) || told.mirrors.scheme(host) == "http" {
+/// Prints `insecure`, which disables the verification of certificates and allows plain HTTP.
+fn insecure(context: &RenderContext<'_>, host: &str, text: &mut String) {
+    if context.insecure(host) || context.mirrors.scheme(host) == "http" {
         text.push_str("insecure = true\n");
     }
 }

@@ -19,23 +19,23 @@ pub(super) const FORMAT: Format = Format {
     print,
 };
 
-fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
+fn print(context: &RenderContext<'_>, printed: &mut Rendered) {
     let mut text = [MARKER, "machine:\n  registries:\n    mirrors:\n"].concat();
-    for (host, endpoints) in told.hosts("*") {
-        mirror(told, host, endpoints, &mut text);
+    for (host, endpoints) in context.hosts("*") {
+        mirror(context, host, endpoints, &mut text);
     }
     let mut secret = false;
     let mut configs = String::new();
-    for host in told.mirrors.targets() {
+    for host in context.mirrors.targets() {
         let mut config = String::new();
-        if told.insecure(host) {
+        if context.insecure(host) {
             config.push_str("        tls:\n          insecureSkipVerify: true\n");
-        } else if let Some(ca) = told.ca(host) {
+        } else if let Some(ca) = context.ca(host) {
             let _ = write!(config, "        tls:\n          ca: {}\n", base64::encode(ca));
         }
-        if let Some(credentials) = told.credentials(host) {
+        if let Some(credentials) = context.credentials(host) {
             config += &auth(credentials, "        ");
-            secret |= told.is_secret(host);
+            secret |= context.is_secret(host);
         }
         if !config.is_empty() {
             let _ = write!(configs, "      {}:\n{config}", quoted(host));
@@ -47,17 +47,17 @@ fn print(told: &RenderContext<'_>, printed: &mut Rendered) {
     printed.add("talos-patch.yaml", text, secret);
 }
 
-fn mirror(told: &RenderContext<'_>, host: &str, endpoints: &[Endpoint], text: &mut String) {
+fn mirror(context: &RenderContext<'_>, host: &str, endpoints: &[Endpoint], text: &mut String) {
     let _ = write!(text, "      {}:\n        endpoints:\n", quoted(host));
     if endpoints.is_empty() {
-        let _ = writeln!(text, "          - {}", quoted(&told.mirrors.server(host)));
+        let _ = writeln!(text, "          - {}", quoted(&context.mirrors.server(host)));
         return;
     }
     for endpoint in endpoints {
-        let _ = writeln!(text, "          - {}", quoted(&told.mirrors.api_url(endpoint)));
+        let _ = writeln!(text, "          - {}", quoted(&context.mirrors.api_url(endpoint)));
     }
     text.push_str("        overridePath: true\n");
-    if told.never() {
+    if context.never() {
         text.push_str("        skipFallback: true\n");
     }
 }

@@ -1,9 +1,8 @@
 //! Converts an imageswap map to a canonical map with the same effect.
 //!
-//! Upstream's answer for a host is found by asking it, not by reading its
-//! rules: whether it holds depends on what it answers for its own answer. What
-//! a canonical map has no words for is listed in
-//! `docs/imageswap-compatibility.md`.
+//! Upstream's result for a host is found by evaluating probe images, not by reading its rules.
+//! Reason: upstream's result only holds if a second evaluation leaves it unchanged. Effects
+//! that no canonical map can express are listed in `docs/imageswap-compatibility.md`.
 
 use std::fmt::Write as _;
 
@@ -16,38 +15,37 @@ use super::{
 };
 use crate::reference::{DOCKER_DOMAIN, Reference};
 
-/// A repository that nobody has, to ask about the rest of a host.
+/// Repository that does not exist, as a probe for all repositories of a host.
 const PROBE: &str = "image-swap-probe/image-swap-probe";
-/// One of a single component, to ask about Docker Hub's library.
+/// Repository of a single component, as a probe for Docker Hub's library.
 const LIBRARY_PROBE: &str = "image-swap-probe";
-/// The key of that library.
+/// Canonical key of Docker Hub's library.
 const LIBRARY: &str = "docker.io/library";
-/// A host that no map names.
+/// Host that no map names.
 const OTHER_HOST: &str = "image-swap-probe.invalid";
 
 /// A map that was converted to canonical rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// Its text, with comments where something of the old map has no effect.
+    /// Text of the map, with comments on parts of the old map that have no effect.
     pub text: String,
-    /// Differences in effect for some images, for people.
+    /// Descriptions of images for which the effect differs.
     pub differences: Vec<String>,
 }
 
-/// What a host's images become.
+/// The mapping of a host's images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostMapping {
     Same,
     Below(String),
-    /// The whole name joined to it.
+    /// The whole name appended to this target.
     Joined(String),
-    /// Something that no prefix says.
+    /// A result that no prefix rule can express.
     Other(String),
 }
 
 impl ImageSwap {
-    /// Prints the canonical map with the effect that this map has in the
-    /// dialect `imageswap`.
+    /// Converts this map to a canonical one with the effect of the dialect `imageswap`.
     pub fn to_canonical(&self) -> Converted {
         let mut out = Converted { text: String::new(), differences: Vec::new() };
         for rule in self.in_force(RuleKind::Exact) {
@@ -60,8 +58,8 @@ impl ImageSwap {
         for rule in self.in_force(RuleKind::Replace) {
             let key = rule.key().trim_start();
             if rule.target.is_empty() {
-                // Its canonical target would be Docker Hub's library, and make all of that
-                // already mirrored.
+                // A canonical rule would have Docker Hub's library as its target. All images of
+                // the library would count as already mirrored.
                 let _ = writeln!(out.text, "# [REPLACE]{key}:: keeps the bare name in imageswap");
                 out.differences.push(format!(
                     "[REPLACE]{key}: imageswap keeps the bare name, which no canonical rule can do"
@@ -88,12 +86,12 @@ impl ImageSwap {
         out
     }
 
-    fn prefixes(&self, asked: &Self, out: &mut Converted) {
+    fn prefixes(&self, upstream: &Self, out: &mut Converted) {
         let mut lines = CanonicalMap::default();
         let other = [OTHER_HOST, "/", PROBE].concat();
-        match asked.fate(OTHER_HOST, PROBE) {
+        match upstream.mapping(OTHER_HOST, PROBE) {
             HostMapping::Same => {}
-            // Upstream joins the host to the whole name, which holds it already.
+            // Upstream prepends the target to the whole name, which contains the host already.
             HostMapping::Below(target) if target.contains(OTHER_HOST) => {
                 out.differs("default", &other, &[&target, "/", PROBE].concat());
             }
@@ -105,15 +103,15 @@ impl ImageSwap {
         let wildcards = self.wildcards();
         for key in self.keys(out) {
             let (host, probe) = match key.as_str() {
-                // As people write them: imageswap treats `docker.io/…` apart.
+                // In the usual form: imageswap treats `docker.io/…` differently.
                 DOCKER_DOMAIN => ("", PROBE),
                 LIBRARY => ("", LIBRARY_PROBE),
                 key => (key, PROBE),
             };
             let domain = key.split('/').next().unwrap_or(&key);
-            let fate = asked.fate(host, probe);
+            let mapping = upstream.mapping(host, probe);
             let named = self.in_force(RuleKind::Prefix).iter().any(|rule| rule.source == key);
-            if lines.fate(&key, probe) == fate {
+            if lines.mapping(&key, probe) == mapping {
                 if named && key.contains('/') {
                     let _ =
                         writeln!(out.text, "# {}:: has no effect in imageswap", rule_text(&key));
@@ -130,17 +128,17 @@ impl ImageSwap {
                 ));
                 continue;
             }
-            match &fate {
+            match &mapping {
                 HostMapping::Same => lines.push(&key, ""),
                 HostMapping::Below(target) | HostMapping::Joined(target) => {
                     lines.push(&key, target);
                 }
                 HostMapping::Other(image) => out.differs(&key, &[&key, "/", probe].concat(), image),
             }
-            // An explicit key beats `noswap_wildcards`. Where imageswap asks its
-            // default, and so the wildcards first, patterns say so.
-            let by_default = !named && !asked.maps.contains_key(domain);
-            if by_default && fate != HostMapping::Same {
+            // An explicit key beats `noswap_wildcards`. Patterns are needed for hosts that
+            // imageswap handles by its default, and so by the wildcards first.
+            let by_default = !named && !upstream.maps.contains_key(domain);
+            if by_default && mapping != HostMapping::Same {
                 for wildcard in &wildcards {
                     out.rule("[REPLACE]", &format!("{key}/*{}*", escaped(wildcard)), "");
                 }
@@ -152,12 +150,12 @@ impl ImageSwap {
         }
     }
 
-    /// What to ask about: Docker Hub, `localhost` (which imageswap takes for a
-    /// path on Docker Hub), and every key; a registry before what is below it.
+    /// Returns the keys to convert: Docker Hub, `localhost` (a path on Docker Hub to
+    /// imageswap), and every key. A registry precedes the paths below it.
     fn keys(&self, out: &mut Converted) -> Vec<String> {
         let mut dead: Vec<&String> = Vec::new();
         let mut keys = vec![DOCKER_DOMAIN.to_owned(), LIBRARY.to_owned(), "localhost".to_owned()];
-        // Where upstream gives no answer the canonical one counts, and its keys.
+        // The canonical dialect and its keys count for images without a result of upstream.
         let canonical =
             self.canonical().rules().iter().filter(|rule| rule.kind == RuleKind::Prefix);
         for rule in self.in_force(RuleKind::Prefix).into_iter().chain(canonical) {
@@ -182,8 +180,8 @@ impl ImageSwap {
         elements.filter(|element| !element.is_empty()).collect()
     }
 
-    /// What becomes of `path` on `host`; no host: as people write it.
-    fn fate(&self, host: &str, path: &str) -> HostMapping {
+    /// Returns the mapping of `path` on `host`; an empty host stands for names without one.
+    fn mapping(&self, host: &str, path: &str) -> HostMapping {
         let slash = if host.is_empty() { "" } else { "/" };
         let image = [host, slash, path].concat();
         self.swap(&image)
@@ -207,7 +205,7 @@ impl HostMapping {
     }
 }
 
-/// The canonical rules found so far.
+/// The canonical rules converted so far.
 #[derive(Default)]
 struct CanonicalMap {
     lines: Vec<(String, String)>,
@@ -221,15 +219,15 @@ impl CanonicalMap {
         self.rules = RuleSet::new(parse::rules(&text.join("\n"), parse::MapForm::Lines).0);
     }
 
-    /// What they make of `path` below `key`.
-    fn fate(&self, key: &str, path: &str) -> HostMapping {
+    /// Returns the mapping of `path` below `key` by the converted rules.
+    fn mapping(&self, key: &str, path: &str) -> HostMapping {
         let image = [key, "/", path].concat();
         self.rules
             .swap(&image)
             .map_or(HostMapping::Same, |swap| HostMapping::new(&image, path, &swap.image))
     }
 
-    /// The default comes last, as people write it.
+    /// Prints the map. The default comes last, as is usual.
     fn print(&self, out: &mut Converted) {
         let (default, others): (Vec<_>, Vec<_>) =
             self.lines.iter().partition(|(source, _)| source == "default");
@@ -248,15 +246,15 @@ impl Converted {
 
     fn rule(&mut self, marker: &str, source: &str, target: &str) {
         let line = [marker, source, "::", target].concat();
-        // What canonical cannot read (a `[` that only the target closes) is no part of a
-        // reference, so that imageswap has no answer there, and canonical no rule.
+        // Text that canonical cannot parse (a `[` that only the target closes) is never part of
+        // a reference. So imageswap has no result for it, and canonical needs no rule.
         let readable = parse::rules(&line, parse::MapForm::Lines).1.is_empty();
         let mark = if readable { "" } else { "# no effect in imageswap: " };
         let _ = writeln!(self.text, "{mark}{line}");
     }
 }
 
-/// A target with its registry in front: without one, imageswap means Docker Hub.
+/// Adds Docker Hub to a target without a registry, as imageswap does.
 fn prefix_target(written: &str) -> String {
     let written = written.trim_end_matches('/');
     let first = written.split('/').next().unwrap_or(written);
@@ -272,7 +270,7 @@ fn whole_target(written: &str) -> String {
     }
 }
 
-/// The text as a pattern that matches itself.
+/// Returns a pattern that matches exactly `text`.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,12 +1,12 @@
-//! The dialect `imageswap`: what imageswap-webhook makes of a map.
+//! The dialect `imageswap`: the results of imageswap-webhook for a map.
 //!
-//! Its answer is taken wherever it gives one that holds: it does not crash, the
-//! result is a valid reference, and asking a second time changes nothing.
-//! Everywhere else the answer is that of the dialect `canonical`. It explains
-//! and converts the maps people have; the webhook never serves it.
+//! A result of imageswap-webhook is used under three conditions: the program does not crash,
+//! the result is a valid reference, and a second evaluation leaves it unchanged. All other
+//! images get the result of the dialect `canonical`. The dialect is for explaining and
+//! converting existing maps; the webhook never serves it.
 //!
-//! Source: phenixblue/imageswap-webhook 1.5.3, `app/imageswap/imageswap.py`,
-//! `build_swap_map` and `swap_image` in MAPS mode.
+//! Source: phenixblue/imageswap-webhook 1.5.3, `app/imageswap/imageswap.py`, `build_swap_map`
+//! and `swap_image` in MAPS mode.
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -20,22 +20,22 @@ use super::{
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError};
 
-/// A map as imageswap-webhook reads it, beside the same map as `canonical` reads it.
+/// A map as imageswap-webhook parses it, and the same map in the dialect `canonical`.
 #[derive(Clone, Debug)]
 pub struct ImageSwap {
     canonical: RuleSet,
-    /// The canonical rules, and behind them upstream's.
+    /// The canonical rules, followed by those of upstream.
     rules: Vec<Rule>,
     exact: HashMap<String, RuleId>,
     /// In file order; a repeated pattern keeps its first place and gets its last value.
     replace: Vec<(String, Pattern, RuleId)>,
     pub(super) maps: HashMap<String, RuleId>,
-    /// Whether a missing `default` counts as an empty one, as in the list forms.
+    /// True if a missing `default` counts as an empty one, as in the list forms.
     implied_default: bool,
 }
 
 impl ImageSwap {
-    /// Reads `text` as upstream does.
+    /// Parses `text` like upstream.
     pub fn new(text: &str, form: MapForm) -> Self {
         let canonical = RuleSet::new(parse::rules(text, form).0);
         let mut this = Self {
@@ -54,19 +54,19 @@ impl ImageSwap {
         this
     }
 
-    /// The rules that [`Decision::rule`] counts.
+    /// Returns the rules that [`Decision::rule`] indexes.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// The same map as the dialect `canonical` reads it.
+    /// Returns the same map in the dialect `canonical`.
     pub const fn canonical(&self) -> &RuleSet {
         &self.canonical
     }
 
     fn add(&mut self, rule: Rule) {
         let id = self.rules.len();
-        // Upstream strips white space behind a marker, and a tab nowhere else.
+        // Upstream strips white space after a marker, and tabs only there.
         let marked = matches!(rule.kind, RuleKind::Exact | RuleKind::Replace);
         let key = if marked { rule.key().trim_start() } else { rule.key() }.to_owned();
         match rule.kind {
@@ -82,10 +82,10 @@ impl ImageSwap {
         self.rules.push(rule);
     }
 
-    /// What `image` becomes.
+    /// Returns the decision about `image`.
     ///
     /// # Errors
-    /// If `image` is no valid reference.
+    /// Returns the error if `image` is an invalid reference.
     pub fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
         let reference = Reference::parse(image)?;
         let holds = |answer: &Decision<'_>| {
@@ -99,7 +99,7 @@ impl ImageSwap {
         })
     }
 
-    /// `swap_image`. `None`: it raises an exception.
+    /// Evaluates upstream's `swap_image`. Returns `None` if it raises an exception.
     fn upstream<'i>(&self, image: &'i str) -> Option<Decision<'i>> {
         let keep = |reason, rule| Some(Decision::keep(image, reason, rule));
         let swap = |image, reason, rule| {
@@ -130,7 +130,8 @@ impl ImageSwap {
         if self.maps.contains_key(key) || self.maps.contains_key(&library_key) {
             let is_library = !image.contains('/') && self.maps.contains_key(&library_key);
             let key = if is_library { &library_key } else { key };
-            // A rule for `/library` alone: KeyError for everything else of that host.
+            // With a rule for `/library` alone, upstream raises KeyError for all other images
+            // of that host.
             let rule = *self.maps.get(key)?;
             let value = &self.rules[rule].target;
             let swapped = if value.is_empty() {
@@ -150,7 +151,7 @@ impl ImageSwap {
         let noswap = self.maps.get("noswap_wildcards").copied();
         if let Some(rule) = noswap {
             let value = &self.rules[rule].target;
-            // An empty element is in everything, as upstream has it.
+            // An empty element is contained in every name, as in upstream.
             if !value.is_empty() && value.split(',').any(|element| image.contains(element)) {
                 return keep(Reason::Noswap, Some(rule));
             }
@@ -169,8 +170,8 @@ impl ImageSwap {
         swap(swapped, Reason::Default, rule)
     }
 
-    /// The same map without what decides before prefixes are asked, and without
-    /// `noswap_wildcards`: what remains is a function of host and path.
+    /// Returns the map without the rules that precede prefixes, and without `noswap_wildcards`.
+    /// Its results depend only on host and path.
     pub(super) fn prefixes_only(&self) -> Self {
         let mut this = self.clone();
         this.exact.clear();
@@ -182,10 +183,10 @@ impl ImageSwap {
         this
     }
 
-    /// Upstream's rules of one kind that are in force, in file order.
+    /// Returns upstream's effective rules of one kind, in file order.
     pub(super) fn in_force(&self, kind: RuleKind) -> Vec<&Rule> {
         if kind == RuleKind::Replace {
-            // Their order is that of their first appearance.
+            // The order is that of the first occurrences.
             return self.replace.iter().map(|(.., id)| &self.rules[*id]).collect();
         }
         let table = if kind == RuleKind::Exact { &self.exact } else { &self.maps };
@@ -194,20 +195,20 @@ impl ImageSwap {
         ids.into_iter().map(|id| &self.rules[id]).filter(|rule| rule.kind == kind).collect()
     }
 
-    /// Whether any rule can change an image: without a `default` only `[EXACT]`
-    /// and `[REPLACE]` are asked.
+    /// Returns true if a rule can change an image. Without a `default` upstream only evaluates
+    /// `[EXACT]` and `[REPLACE]`.
     pub fn swaps_anything(&self) -> bool {
         self.has_default() || !self.exact.is_empty() || !self.replace.is_empty()
     }
 
-    /// Whether prefix rules are asked at all.
+    /// Returns true if upstream evaluates prefix rules.
     pub(super) fn has_default(&self) -> bool {
         self.implied_default || self.maps.contains_key("default")
     }
 }
 
-/// The lines upstream would read, each with its place. A list has no lines:
-/// each of its items is one.
+/// Splits `text` into the lines that upstream would read, each with its position. Each item of
+/// a list is a line.
 fn lines(text: &str, form: MapForm) -> Vec<(Position, String)> {
     let mut lines: Vec<(Position, String)> = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
@@ -238,7 +239,7 @@ fn lines(text: &str, form: MapForm) -> Vec<(Position, String)> {
     lines
 }
 
-/// `build_swap_map`, one line of it.
+/// Parses one line like `build_swap_map`.
 fn parse_line(line: &str, place: Position) -> Option<Rule> {
     if line.starts_with('#') {
         return None;
@@ -264,13 +265,13 @@ fn parse_line(line: &str, place: Position) -> Option<Rule> {
     Some(Rule { kind, source, target, place, target_place: place })
 }
 
-/// `os.path.join(value, last)` for a `last` without slashes.
+/// Joins `value` and `last`, which has no slashes, like `os.path.join`.
 fn join_path(value: &str, last: &str) -> String {
     let slash = if value.is_empty() || value.ends_with('/') { "" } else { "/" };
     [value, slash, last].concat()
 }
 
-/// `re.sub(r":.*/", "/", image)`: greedy, from the first colon to the last slash.
+/// Evaluates `re.sub(r":.*/", "/", image)`: greedy, from the first colon to the last slash.
 fn drop_port(image: &str) -> Cow<'_, str> {
     match (image.find(':'), image.rfind('/')) {
         (Some(colon), Some(slash)) if colon < slash => {
@@ -280,9 +281,11 @@ fn drop_port(image: &str) -> Cow<'_, str> {
     }
 }
 
-/// `re.sub(key, value, image)`. A key is a host, so the one special character in
-/// it is the dot, which matches anything. `None`: a backslash in the value,
-/// which is a template and mostly raises an exception.
+/// Evaluates `re.sub(key, value, image)`. A key is a host, so its only special character is the
+/// dot, which matches any character.
+///
+/// Returns `None` if the value has a backslash: it is then a template, and upstream mostly
+/// raises an exception.
 fn substitute(key: &str, value: &str, image: &str) -> Option<String> {
     if value.contains('\\') {
         return None;

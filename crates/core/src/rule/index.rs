@@ -6,16 +6,16 @@ use foldhash::fast::RandomState;
 
 use super::pattern::Pattern;
 
-/// Which rule: its place in the list of rules.
+/// Index of a rule in the list of rules.
 pub type RuleId = usize;
 
-/// A table that is filled with an operator's rules and only then asked by strangers:
-/// nobody can choose texts that collide, so the hash may be a fast one.
+/// A hash table that only an administrator's rules fill, with a fast hash. Senders of pods only
+/// look up, so they cannot construct collisions.
 pub(super) type Table<V> = HashMap<Box<str>, V, RandomState>;
-/// The same without values.
+/// The set of the keys of such a table.
 pub(super) type StringSet = HashSet<Box<str>, RandomState>;
 
-/// Names to find by their beginnings, on component boundaries only.
+/// Names that are found by their prefixes, on component boundaries only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PathPrefixIndex {
     domains: Table<Domain>,
@@ -24,16 +24,15 @@ pub(super) struct PathPrefixIndex {
 /// The names on one domain.
 #[derive(Clone, Debug, Default)]
 struct Domain {
-    /// The domain itself is a name.
+    /// The rule of the domain itself; `None` if only paths on it have rules.
     whole: Option<RuleId>,
     paths: Table<RuleId>,
-    /// Slashes in the deepest path: nothing longer needs to be asked for.
+    /// Number of slashes in the deepest path: longer prefixes are never looked up.
     deepest: usize,
 }
 
 impl PathPrefixIndex {
-    /// Adds `path` on `domain`, or all of it if that is empty, unless it is there;
-    /// the first rule stays.
+    /// Adds `path` on `domain`; an empty path is the whole domain. An existing entry stays.
     pub(super) fn insert(&mut self, domain: &str, path: &str, rule: RuleId) {
         let domain = self.domains.entry(domain.into()).or_default();
         if path.is_empty() {
@@ -44,8 +43,8 @@ impl PathPrefixIndex {
         domain.paths.entry(path.into()).or_insert(rule);
     }
 
-    /// Returns the rule of every name in the table that `path` on `domain` is or is below, the
-    /// longest first, and the number of bytes of `path` that each covers.
+    /// Returns the rules of every prefix of `path` on `domain`, the longest first, and the
+    /// number of bytes of `path` that each covers.
     #[inline]
     pub(super) fn beginnings<'a>(
         &'a self,
@@ -68,11 +67,11 @@ impl Domain {
     }
 }
 
-/// Texts to find as the beginnings of others, wherever they end.
+/// Texts that are found as prefixes of others, at any byte.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StringPrefixIndex<T> {
     table: Table<T>,
-    /// The lengths that occur, ascending: one look-up for each.
+    /// Lengths of the texts, ascending, with one look-up for each.
     lengths: Vec<usize>,
 }
 
@@ -90,10 +89,10 @@ impl<T: Default> StringPrefixIndex<T> {
     }
 }
 
-/// Patterns, tried in file order on the input as written and then normalised.
+/// Patterns, tried in file order on the original input and then on its normalised form.
 ///
-/// Found by their literal beginnings: only patterns that begin alike are tried
-/// one by one.
+/// The literal prefix selects the candidates: only patterns with a common prefix are tried one
+/// by one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Patterns {
     by_beginning: StringPrefixIndex<Vec<(RuleId, Pattern)>>,
@@ -109,7 +108,7 @@ impl Patterns {
         self.by_beginning.lengths.is_empty()
     }
 
-    /// The first in file order that matches any of `texts`.
+    /// Returns the first pattern, in file order, that matches any of `texts`.
     pub(super) fn first(&self, texts: [&str; 2]) -> Option<RuleId> {
         if self.is_empty() {
             return None;

@@ -1,6 +1,6 @@
-//! Rules: the image swap format, and what it makes of a reference.
+//! Rules: the image swap format and its effect on references.
 //!
-//! [`parse`] reads the text, [`RuleSet`] answers for the dialect `canonical`.
+//! [`parse`] reads the text; [`RuleSet`] evaluates the dialect `canonical`.
 
 pub mod parse;
 pub mod redact;

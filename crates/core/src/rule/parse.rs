@@ -1,4 +1,4 @@
-//! The text of a map: from lines to rules, nothing judged yet.
+//! Parses the text of a map to rules, without judging them.
 //!
 //! ```text
 //! map       = line { newline line }
@@ -7,11 +7,12 @@
 //! source    = "default" | "noswap_wildcards" | [ "[EXACT]" | "[REPLACE]" ] text
 //! ```
 //!
-//! White space and byte order marks count nowhere. In a list an item without `::` continues a
-//! `noswap_wildcards` before it on the same line, since its value needs commas
-//! of its own, and one with an `@` the target before it. Source: imageswap-webhook, `docs/configuration.md` and
-//! `build_swap_map`; comments end the line at the *first* `#`, which is what its
-//! documentation says and its code does not.
+//! White space and byte order marks are ignored everywhere. In a list, an item without `::`
+//! continues a `noswap_wildcards` before it on the same line, since its value contains commas.
+//! An item with an `@` and without `::` continues the target before it.
+//!
+//! A comment begins at the *first* `#`. Imageswap's documentation defines it so; its code
+//! differs. Source: imageswap-webhook, `docs/configuration.md` and `build_swap_map`.
 
 use std::ops::Range;
 
@@ -26,38 +27,38 @@ use crate::{
     reference::Reference,
 };
 
-/// What sort of rule it is.
+/// The kind of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleKind {
-    /// For a host, or a host and a path.
+    /// Rule for a host, or for a host and a path.
     Prefix,
-    /// `[EXACT]`: for one reference as a whole.
+    /// `[EXACT]`: rule for one whole reference.
     Exact,
-    /// `[REPLACE]`: for a pattern.
+    /// `[REPLACE]`: rule for a pattern.
     Replace,
-    /// `default`: for whatever no other rule speaks of.
+    /// `default`: rule for all images that match no other rule.
     Default,
-    /// One element of `noswap_wildcards`: not by the default.
+    /// One element of `noswap_wildcards`: images that the default does not change.
     Noswap,
 }
 
-/// One rule as it was written.
+/// One rule in its original spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// What sort of rule it is.
+    /// Kind of the rule.
     pub kind: RuleKind,
-    /// The left side as written, marker included, white space left out.
+    /// Left side of the rule, with its marker, without white space.
     pub source: String,
-    /// The right side as written, white space left out; of `noswap_wildcards`, one element.
+    /// Right side of the rule without white space; for `noswap_wildcards`, one element.
     pub target: String,
-    /// Where the source begins (of a `noswap_wildcards` element: the element).
+    /// Position of the source; for `noswap_wildcards`, of the element.
     pub place: Position,
-    /// Where the target begins.
+    /// Position of the target.
     pub target_place: Position,
 }
 
 impl Rule {
-    /// The left side without its marker: what references are compared with.
+    /// Returns the left side without its marker, which references are compared with.
     pub fn key(&self) -> &str {
         let marker = match self.kind {
             RuleKind::Exact => EXACT,
@@ -67,16 +68,16 @@ impl Rule {
         self.source.strip_prefix(marker).unwrap_or(&self.source)
     }
 
-    /// Parses the key of a rule for a host, or a host and a path; [`None`] for other kinds, and
-    /// for a key that no reference can match.
+    /// Parses the key of a rule for a host, or a host and a path. Returns `None` for other
+    /// kinds, and for a key that no reference can match.
     pub(crate) fn prefix(&self) -> Option<RuleSource> {
         if self.kind == RuleKind::Prefix { RuleSource::parse(&self.source) } else { None }
     }
 
-    /// Parses the target; [`None`] for a rule of a kind that has none.
+    /// Parses the target. Returns `None` for a rule of a kind that has no target.
     ///
     /// # Errors
-    /// If no swapped reference could begin with it.
+    /// Returns the reason if no valid reference can begin with the target.
     pub fn parse_target(&self) -> Option<Result<Target, TargetError>> {
         match self.kind {
             RuleKind::Noswap => None,
@@ -87,8 +88,8 @@ impl Rule {
         }
     }
 
-    /// True if images that the rule matches stay as they are: it has no target, or its
-    /// target is its own source (`[EXACT]auto::auto`, `quay.io/a::quay.io/a`).
+    /// Returns true if images that the rule matches stay unchanged. Either it has no target, or
+    /// the target is its own source (`[EXACT]auto::auto`, `quay.io/a::quay.io/a`).
     pub fn exempts(&self) -> bool {
         let key = self.key();
         match self.kind {
@@ -99,7 +100,8 @@ impl Rule {
             RuleKind::Exact => {
                 key == self.target || {
                     let normalised = |text| Reference::parse(text).map(|it| it.to_string()).ok();
-                    // Most targets are other images, which the last letters show.
+                    // Most targets differ from the source in the last byte, which is compared
+                    // first.
                     key.as_bytes().last() == self.target.as_bytes().last()
                         && normalised(key).is_some_and(|key| normalised(&self.target) == Some(key))
                 }
@@ -108,7 +110,7 @@ impl Rule {
                 let (Some(key), Ok(target)) = (self.prefix(), Target::parse(&self.target)) else {
                     return false;
                 };
-                // With `http://` the rule declares plain HTTP of the registry itself.
+                // With `http://` the rule declares plain HTTP for the registry itself.
                 !target.is_plain_http()
                     && *compared(target.domain()) == *key.domain()
                     && target.path() == key.path()
@@ -117,10 +119,10 @@ impl Rule {
     }
 }
 
-/// How the text separates its items.
+/// Separator of the items in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MapForm {
-    /// One rule a line: an imageswap map file.
+    /// One rule per line: an imageswap map file.
     Lines,
     /// Commas or newlines: `MIRROR_REGISTRIES`.
     List,
@@ -132,13 +134,22 @@ const REPLACE: &str = "[REPLACE]";
 const DEFAULT: &str = "default";
 const NOSWAP: &str = "noswap_wildcards";
 
-/// Reads `text`: its rules in order, and a warning for each item that is none.
+/// Parses `text`. Returns its rules in order, and a warning for each invalid item.
+///
+/// # Examples
+/// ```
+/// use image_swap_core::rule::parse::{self, MapForm};
+///
+/// let (rules, warnings) = parse::rules("docker.io::h.io/hub, quay.io", MapForm::List);
+/// assert_eq!((rules.len(), rules[0].target.as_str()), (1, "h.io/hub"));
+/// assert_eq!(warnings[0].place.column, 22);
+/// ```
 pub fn rules(text: &str, form: MapForm) -> (Vec<Rule>, Vec<Diagnostic>) {
     let mut reader = MapReader { rules: Vec::new(), findings: Vec::new(), in_noswap: false };
     for (index, line) in text.split('\n').enumerate() {
         let line_number = index + 1;
         let code = line.split_once('#').map_or(line, |(code, _comment)| code);
-        // A value that continues on the next line would make a rule of what follows it.
+        // A value that continues on the next line would absorb the rule that follows.
         reader.in_noswap = false;
         let mut column = 1;
         let items = match form {
@@ -155,8 +166,8 @@ pub fn rules(text: &str, form: MapForm) -> (Vec<Rule>, Vec<Diagnostic>) {
     (reader.rules, reader.findings)
 }
 
-/// The items of one line of a list. What holds an `@` and no `::` is the end of a password
-/// with a comma: cut off from its user name, nobody would take the rest for one.
+/// Splits one line of a list into its items. An item with an `@` and without `::` is the end of
+/// a password with a comma. It stays with the item before it, so that both are hidden together.
 fn items(line: &str) -> Vec<&str> {
     let mut items: Vec<&str> = Vec::new();
     let mut start = 0;
@@ -175,7 +186,7 @@ fn items(line: &str) -> Vec<&str> {
     items
 }
 
-/// One item without its white space, each character with its column.
+/// One item without its white space, with the column of each character.
 struct MapItem {
     text: String,
     line: usize,
@@ -183,8 +194,8 @@ struct MapItem {
 }
 
 impl MapItem {
-    /// `None` where there is nothing but white space and byte order marks, which some
-    /// editors put in front of a file.
+    /// Creates an item. Returns `None` if `text` has only white space and byte order marks,
+    /// which some editors write at the beginning of a file.
     fn new(text: &str, line: usize, first_column: usize) -> Option<Self> {
         let mut item = Self { text: String::with_capacity(text.len()), line, columns: Vec::new() };
         for (index, character) in text.chars().enumerate() {
@@ -196,7 +207,7 @@ impl MapItem {
         (!item.text.is_empty()).then_some(item)
     }
 
-    /// The place of the byte `at` of the text; past the end, of its last character.
+    /// Returns the position of the byte `at`; past the end, that of the last character.
     fn place(&self, at: usize) -> Position {
         let index = self.text[..at].chars().count().min(self.columns.len() - 1);
         Position { line: self.line, column: self.columns[index] }
@@ -248,8 +259,8 @@ impl MapReader {
         });
     }
 
-    /// The comma-separated elements from byte `at` on; an empty one would match
-    /// everything and is left out.
+    /// Reads the comma-separated elements from byte `at` on. An empty element is skipped, as it
+    /// would match everything.
     fn noswap(&mut self, item: &MapItem, mut at: usize) {
         for element in item.text[at..].split(',') {
             if !element.is_empty() {
@@ -267,12 +278,14 @@ impl MapReader {
     }
 }
 
-/// Returns the bytes of the one `::`, else of the one `:`, outside brackets (which hold IPv6
-/// addresses and character sets), and true if there is any `::`.
+/// Returns the byte range of the separator outside brackets, which contain IPv6 addresses and
+/// character sets. The separator is the only `::`, else the only `:`.
+///
+/// The flag is true if there is any `::`.
 fn separator(text: &str) -> (Option<Range<usize>>, bool) {
     let (mut doubles, mut singles) = (Vec::new(), Vec::new());
     let mut in_brackets = false;
-    // A `[` without its `]` is itself, as in patterns.
+    // An unclosed `[` is a literal character, as in patterns.
     let last_closing = text.rfind(']').unwrap_or(0);
     let bytes = text.as_bytes();
     let mut at = 0;

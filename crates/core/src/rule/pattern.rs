@@ -1,6 +1,7 @@
-//! Shell patterns of `[REPLACE]` rules, as Python's `fnmatch.fnmatchcase`:
-//! `*` matches anything, `/` included; `?` one character; `[seq]` and `[!seq]`
-//! one of a set, with ranges. A `[` without its `]` is itself.
+//! Shell patterns of `[REPLACE]` rules, like Python's `fnmatch.fnmatchcase`.
+//!
+//! `*` matches any text, `/` included; `?` one character; `[seq]` and `[!seq]` one of a set,
+//! with ranges. An unclosed `[` is a literal character.
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ impl Pattern {
         while let Some(&character) = characters.get(at) {
             at += 1;
             tokens.push(match character {
-                // A run of stars says no more than one.
+                // Several stars in a row are equal to one.
                 '*' if tokens.last() == Some(&PatternToken::Many) => continue,
                 '*' => PatternToken::Many,
                 '?' => PatternToken::Any,
@@ -41,7 +42,7 @@ impl Pattern {
         Self { tokens }
     }
 
-    /// What every text that matches begins with.
+    /// Returns the literal prefix of every matching text.
     pub(crate) fn literal_prefix(&self) -> String {
         let literals = self.tokens.iter().map_while(|token| match token {
             PatternToken::Literal(character) => Some(*character),
@@ -50,13 +51,15 @@ impl Pattern {
         literals.collect()
     }
 
-    /// Whether it is a literal text and then `*`: it matches all that begins so.
+    /// Returns true for a literal text followed by `*`, which matches every text with that
+    /// prefix.
     pub(crate) fn is_open_prefix(&self) -> bool {
         let many = self.tokens.iter().position(|token| !matches!(token, PatternToken::Literal(_)));
         many.is_some_and(|at| at + 1 == self.tokens.len() && self.tokens[at] == PatternToken::Many)
     }
 
-    /// Linear in practice: on a mismatch only the last star is given more.
+    /// Returns true if `text` matches. Takes linear time in practice: after a mismatch only the
+    /// last star is extended.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut token, mut rest) = (0, text.chars());
         let mut retry: Option<(usize, std::str::Chars<'_>)> = None;
@@ -90,11 +93,12 @@ impl Pattern {
     }
 }
 
-/// The set that follows a `[`, and how many characters it has, `]` included.
+/// Parses the set after a `[`. Returns it with its number of characters, `]` included; `None`
+/// if it is unclosed.
 fn set(characters: &[char]) -> Option<(PatternToken, usize)> {
     let negated = characters.first() == Some(&'!');
     let start = usize::from(negated);
-    // A `]` that comes first is a member.
+    // A `]` in the first place is a member of the set.
     let end = start + 1 + characters.get(start + 1..)?.iter().position(|&c| c == ']')?;
     let members = &characters[start..end];
     let mut ranges = Vec::new();
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_fnmatch_does() {
+    fn patterns_match_like_fnmatch() {
         for (pattern, text, expected) in [
             ("quay.io/*", "quay.io/a/b:1", true),
             ("*/nginx:*", "docker.io/library/nginx:1.25", true),
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_knows_its_literal_beginning() {
+    fn literal_prefix_ends_at_first_wildcard() {
         assert_eq!(Pattern::new("quay.io/*").literal_prefix(), "quay.io/");
         assert!(Pattern::new("quay.io/*").is_open_prefix() && Pattern::new("*").is_open_prefix());
         assert!(!Pattern::new("quay.io/*:1").is_open_prefix());

@@ -1,4 +1,4 @@
-//! A reference in the forms in which rules ask for it, and what targets make of it.
+//! An image reference in the forms that rules match on, and the result of applying a target.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use super::{
 };
 use crate::reference::{DOCKER_DOMAIN, PATH_MAX, Reference};
 
-/// A reference in the forms in which rules ask for it.
+/// An image reference in the forms that rules match on.
 pub(super) struct ImageQuery<'i> {
-    /// As written.
+    /// The input text.
     pub(super) image: &'i str,
-    /// Normalised, the host in the form in which rules compare it, without tag and digest.
+    /// The normalised name without tag and digest, its host in the compared form.
     pub(super) name: Cow<'i, str>,
-    /// The name with tag and digest; empty where no rule asks for it.
+    /// The name with tag and digest; empty unless a rule needs it.
     pub(super) whole: String,
-    /// Where in the name its first component ends: its domain, but for the names
-    /// that have none.
+    /// The byte at which the first component of the name ends: its domain, or part of the path
+    /// in a name without one.
     domain_end: usize,
-    /// Tag and digest, with the marks before them.
+    /// Tag and digest, with their separators.
     ending: &'i str,
     tag: Option<&'i str>,
     digest: Option<&'i str>,
@@ -29,7 +29,7 @@ impl<'i> ImageQuery<'i> {
     pub(super) fn new(image: &'i str, reference: &Reference<'_>, with_whole: bool) -> Self {
         let domain = reference.domain();
         let (prefix, path) = reference.path_parts();
-        // Path, tag and digest end the input: they are borrowed from there.
+        // Path, tag and digest are borrowed from the end of the input.
         let end = |part: Option<&str>, after: usize| {
             let end = image.len() - after;
             part.map(|part| &image[end - part.len()..end])
@@ -43,7 +43,7 @@ impl<'i> ImageQuery<'i> {
             && image[..path_start].strip_suffix('/').is_some_and(|before| before == domain);
         let (name, domain_end) = if reference.domain_has_upper {
             let compared = compared(domain);
-            // `Docker.IO/nginx` is meant as `docker.io/nginx`, which is below the library.
+            // `Docker.IO/nginx` stands for `docker.io/nginx`, which is below the library.
             let hub = compared == DOCKER_DOMAIN && !path.contains('/');
             let library = if hub { "library/" } else { "" };
             (Cow::Owned([&compared, "/", library, path].concat()), Some(compared.len()))
@@ -66,18 +66,19 @@ impl<'i> ImageQuery<'i> {
         }
     }
 
-    /// What stands before the first slash of the name.
+    /// Returns the name up to its first slash.
     pub(super) fn domain(&self) -> &str {
         &self.name[..self.domain_end]
     }
 
-    /// What stands behind it.
+    /// Returns the name after its first slash.
     pub(super) fn path(&self) -> &str {
         self.name.get(self.domain_end + 1..).unwrap_or("")
     }
 
-    /// What follows the first `length` bytes of the path below `target`, or the whole
-    /// name joined to it; tag and digest survive. `None` if that is no reference.
+    /// Returns the path from byte `length` on below `target`, or the whole name appended to a
+    /// target that ends in `-`. Tag and digest are kept. Returns `None` if the result is an
+    /// invalid reference.
     pub(super) fn onto(&self, target: &Target, length: usize) -> Option<String> {
         if target.joins_name() {
             let host = &self.name[..host_length(self.domain())];
@@ -96,7 +97,8 @@ impl<'i> ImageQuery<'i> {
         (is_proven || self.is_kept_by(&result, target)).then_some(result)
     }
 
-    /// The last component below `target`, with the tag and digest that follow it.
+    /// Returns the last path component below `target`, with tag and digest; `None` if that is
+    /// an invalid reference.
     pub(super) fn replaced(&self, target: &Target) -> Option<String> {
         let (_, last) = self.whole.rsplit_once('/').unwrap_or(("", &self.whole));
         let slash = if target.joins_name() { "" } else { "/" };
@@ -104,9 +106,9 @@ impl<'i> ImageQuery<'i> {
         self.is_kept_by(&result, target).then_some(result)
     }
 
-    /// Whether `result` is a reference on `target`'s host, with this tag and digest.
+    /// Returns true if `result` is a reference on `target`'s host, with this tag and digest.
     fn is_kept_by(&self, result: &str, target: &Target) -> bool {
-        // `h.io` with nothing below it would parse, as an image of Docker Hub.
+        // `h.io` with an empty path would parse as an image of Docker Hub.
         Reference::parse(result).is_ok_and(|swapped| {
             swapped.domain() == target.domain()
                 && swapped.tag() == self.tag

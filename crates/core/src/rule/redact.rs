@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use image_swap_text::redact::{has_userinfo, may_hold_secret, without_userinfo};
 
-/// Returns a source or a target for a message: `…` if it may hold a credential.
+/// Returns a source or a target for a message: `…` if it may contain a credential.
 pub fn rule_text(text: &str) -> Cow<'_, str> {
     let is_url_with_secret = text.contains("://") && may_hold_secret(text);
     if is_url_with_secret || has_userinfo(text) {
@@ -13,11 +13,11 @@ pub fn rule_text(text: &str) -> Cow<'_, str> {
     without_userinfo(text)
 }
 
-/// Returns true if a line of a map or of a list may hold a credential, so that it is not
-/// shown: an `@` that begins no digest, a comment directly behind a text that has one, or a
-/// target that may hold one.
+/// Returns true if a line of a map or of a list may contain a credential, so that it is not
+/// shown. Signs are an `@` that begins no digest, a comment directly after a text with one, or
+/// a target that may contain one.
 pub fn line_may_hold_secret(line: &str) -> bool {
-    // A comment behind white space is a comment, whatever is in it.
+    // A `#` after white space always begins a comment.
     let before = |(at, _): (usize, &str)| &line[..at];
     let ends_code = |code: &&str| code.is_empty() || code.ends_with(char::is_whitespace);
     let code = line.match_indices('#').map(before).find(ends_code).unwrap_or(line);

@@ -1,4 +1,4 @@
-//! The compiled rules, and the order in which they are asked.
+//! The compiled rules and their order of evaluation.
 
 use std::borrow::Cow;
 
@@ -13,33 +13,33 @@ use super::{
 };
 use crate::reference::{DOCKER_DOMAIN, Reference, ReferenceError, is_image_id};
 
-/// Why a reference became what it became.
+/// Reason of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// It already points at a target.
+    /// The image is already below a target.
     AlreadyMirrored,
-    /// An `[EXACT]` rule.
+    /// An `[EXACT]` rule matched.
     Exact,
-    /// A `[REPLACE]` rule.
+    /// A `[REPLACE]` rule matched.
     Replace,
-    /// A rule for its host, or host and path.
+    /// A rule for a host, or a host and a path, matched.
     Rule,
-    /// The `default` rule.
+    /// The `default` rule applied.
     Default,
-    /// No rule speaks of it.
+    /// No rule matched.
     NoRule,
-    /// The rule that matches it has no target, or leads to its own source: exempt.
+    /// The matching rule exempts: it has no target, or its target is its own source.
     Disabled,
-    /// `noswap_wildcards` names a part of it.
+    /// An element of `noswap_wildcards` is contained in the name.
     Noswap,
-    /// The result would be no valid reference.
+    /// The result would be an invalid reference.
     InvalidResult,
-    /// An image ID, which names an image on the node and no registry.
+    /// The image is an image ID, which refers to an image on the node and not to a registry.
     ImageId,
 }
 
 impl Reason {
-    /// Every reason, in the order of the table of metrics.
+    /// All reasons, in the order of the table of metrics.
     pub const ALL: [Self; 10] = [
         Self::AlreadyMirrored,
         Self::Exact,
@@ -53,7 +53,7 @@ impl Reason {
         Self::ImageId,
     ];
 
-    /// The reason's name in every output.
+    /// Returns the reason's name in every output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AlreadyMirrored => "already-mirrored",
@@ -70,14 +70,15 @@ impl Reason {
     }
 }
 
-/// What the rules make of one reference.
+/// The result of the rules for one reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'i> {
-    /// The image to use: the input itself, byte for byte, when nothing changes.
+    /// The image to use; the unchanged input, byte for byte, if no rule changes it.
     pub image: Cow<'i, str>,
-    /// Why.
+    /// Reason of the decision.
     pub reason: Reason,
-    /// The rule that decided; of [`Reason::AlreadyMirrored`], one whose target it is.
+    /// The deciding rule. For [`Reason::AlreadyMirrored`], a rule with the target that contains
+    /// the image; `None` if no rule decided.
     pub rule: Option<RuleId>,
 }
 
@@ -86,25 +87,24 @@ impl<'i> Decision<'i> {
         Self { image: Cow::Borrowed(image), reason, rule }
     }
 
-    /// Whether [`Self::image`] differs from the input.
+    /// Returns true if [`Self::image`] differs from the input.
     pub const fn changed(&self) -> bool {
         matches!(self.image, Cow::Owned(_))
     }
 }
 
-/// Rules, compiled for the dialect `canonical`: the one that serves.
+/// Rules, compiled for the dialect `canonical`, which the webhook serves.
 ///
 /// The order is: already mirrored, `[EXACT]`, `[REPLACE]`, the longest prefix,
-/// `noswap_wildcards`, `default`. Asking first whether a reference is already
-/// mirrored is what makes `swap(swap(x)) = swap(x)`.
+/// `noswap_wildcards`, `default`. The first check makes `swap(swap(x)) = swap(x)`.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    /// Beside each rule its target; `None`: exempt, or no target at all.
+    /// The target of each rule; `None` if it exempts or has no target.
     targets: Vec<Option<Target>>,
     mirrored_below: PathPrefixIndex,
     mirrored_joined: StringPrefixIndex<Option<RuleId>>,
-    /// `[EXACT]` targets, as written and normalised.
+    /// `[EXACT]` targets, in original and in normalised form.
     exact_targets: Table<RuleId>,
     exact_written: Table<RuleId>,
     exact_normalised: Table<RuleId>,
@@ -116,7 +116,7 @@ pub struct RuleSet {
     default: Option<RuleId>,
 }
 
-/// The substrings of `noswap_wildcards`, all searched for in one pass.
+/// The substrings of `noswap_wildcards`, which one pass searches for.
 #[derive(Clone, Debug)]
 struct Noswap {
     automaton: AhoCorasick,
@@ -124,8 +124,21 @@ struct Noswap {
 }
 
 impl RuleSet {
-    /// Compiles `rules`. A rule whose target is none is left out, as if it had
-    /// not been written: declarations with such rules are refused before.
+    /// Compiles `rules`. A rule with an invalid target is left out; declarations with such
+    /// rules are rejected before.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::rule::{
+    ///     RuleSet,
+    ///     parse::{self, MapForm},
+    /// };
+    ///
+    /// let (rules, _) = parse::rules("docker.io::h.io/hub, quay.io::", MapForm::List);
+    /// let rules = RuleSet::new(rules);
+    /// assert_eq!(rules.target(0).map(|target| target.as_str()), Some("h.io/hub"));
+    /// assert!(rules.target(1).is_none());
+    /// ```
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut set = Self::default();
         let mut noswap = Vec::new();
@@ -141,7 +154,8 @@ impl RuleSet {
             set.targets.push(target);
         }
         if !noswap.is_empty() {
-            // Only hosts have upper case, and those are compared without regard to it.
+            // Only hosts may have uppercase letters, and hosts are compared without regard to
+            // case.
             let elements = noswap.iter().map(|&id| &rules[id].target);
             let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(elements);
             set.noswap = automaton.ok().map(|automaton| Noswap { automaton, rules: noswap });
@@ -185,13 +199,13 @@ impl RuleSet {
             }
         };
         add_mirrored(target.path());
-        // A result directly below `docker.io` normalises to what is below its library.
+        // A result directly below `docker.io` is normalised to a path below its library.
         if domain == DOCKER_DOMAIN && !target.path().contains('/') && !target.path().is_empty() {
             add_mirrored(&["library/", target.path()].concat());
         }
     }
 
-    /// The rules, in the order in which they were written.
+    /// Returns the rules in their original order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -201,109 +215,141 @@ impl RuleSet {
         self.targets.get(rule)?.as_ref()
     }
 
-    /// The `default` rule in force.
+    /// Returns the effective `default` rule; `None` if there is none.
     pub const fn default_rule(&self) -> Option<RuleId> {
         self.default
     }
 
-    /// What `image` becomes.
+    /// Returns the decision about `image`.
     ///
     /// # Errors
-    /// If `image` is no valid reference.
+    /// Returns the error if `image` is an invalid reference.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::rule::{
+    ///     Reason, RuleSet,
+    ///     parse::{self, MapForm},
+    /// };
+    ///
+    /// let rules = RuleSet::new(parse::rules("docker.io::h.io/hub", MapForm::List).0);
+    /// let decision = rules.swap("nginx:1.29")?;
+    /// assert_eq!(decision.image, "h.io/hub/library/nginx:1.29");
+    /// assert_eq!((decision.reason, decision.rule), (Reason::Rule, Some(0)));
+    /// assert!(!rules.swap("quay.io/a/b")?.changed());
+    /// # Ok::<(), image_swap_core::reference::ReferenceError>(())
+    /// ```
     pub fn swap<'i>(&self, image: &'i str) -> Result<Decision<'i>, ReferenceError> {
         Reference::parse(image).map(|reference| self.decide(image, &reference))
     }
 
-    /// What `image`, parsed as `reference`, becomes.
+    /// Returns the decision about `image`, which was parsed as `reference`.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::{
+    ///     reference::Reference,
+    ///     rule::{
+    ///         Reason, RuleSet,
+    ///         parse::{self, MapForm},
+    ///     },
+    /// };
+    ///
+    /// let rules = RuleSet::new(parse::rules("quay.io::", MapForm::List).0);
+    /// let image = "quay.io/a/b:1";
+    /// let decision = rules.decide(image, &Reference::parse(image)?);
+    /// assert_eq!((decision.image.as_ref(), decision.reason), (image, Reason::Disabled));
+    /// # Ok::<(), image_swap_core::reference::ReferenceError>(())
+    /// ```
     pub fn decide<'i>(&self, image: &'i str, reference: &Reference<'_>) -> Decision<'i> {
         if is_image_id(image) {
             return Decision::keep(image, Reason::ImageId, None);
         }
-        let asked = ImageQuery::new(image, reference, self.needs_whole());
-        if let Some(rule) = self.already_mirrored(&asked) {
+        let query = ImageQuery::new(image, reference, self.needs_whole());
+        if let Some(rule) = self.already_mirrored(&query) {
             return Decision::keep(image, Reason::AlreadyMirrored, Some(rule));
         }
-        if let Some(rule) = self.exact(&asked) {
-            return self.swapped(&asked, rule, Reason::Exact, |target| {
+        if let Some(rule) = self.exact(&query) {
+            return self.swapped(&query, rule, Reason::Exact, |target| {
                 Reference::parse(target.as_str()).is_ok().then(|| target.as_str().to_owned())
             });
         }
-        if let Some(rule) = self.replaced(&asked) {
-            return self.swapped(&asked, rule, Reason::Replace, |target| asked.replaced(target));
+        if let Some(rule) = self.replaced(&query) {
+            return self.swapped(&query, rule, Reason::Replace, |target| query.replaced(target));
         }
-        if let Some((rule, length)) = self.prefixed(&asked).next() {
-            return self.swapped(&asked, rule, Reason::Rule, |target| asked.onto(target, length));
+        if let Some((rule, length)) = self.prefixed(&query).next() {
+            return self.swapped(&query, rule, Reason::Rule, |target| query.onto(target, length));
         }
-        if let Some(rule) = self.noswap(&asked) {
+        if let Some(rule) = self.noswap(&query) {
             return Decision::keep(image, Reason::Noswap, Some(rule));
         }
         match self.default {
             Some(rule) if self.target(rule).is_some() => {
-                self.swapped(&asked, rule, Reason::Default, |target| asked.onto(target, 0))
+                self.swapped(&query, rule, Reason::Default, |target| query.onto(target, 0))
             }
             _ => Decision::keep(image, Reason::NoRule, None),
         }
     }
 
-    /// Whether any rule looks at tag and digest too.
+    /// Returns true if a rule matches on tag and digest.
     fn needs_whole(&self) -> bool {
         !self.exact_written.is_empty() || !self.patterns.is_empty()
     }
 
-    pub(super) fn already_mirrored(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
+    pub(super) fn already_mirrored(&self, query: &ImageQuery<'_>) -> Option<RuleId> {
         let exact = || {
-            let whole = || self.exact_targets.get(&*asked.whole);
-            self.exact_targets.get(asked.image).or_else(whole).copied()
+            let whole = || self.exact_targets.get(&*query.whole);
+            self.exact_targets.get(query.image).or_else(whole).copied()
         };
         let below = || {
-            let mut beginnings = self.mirrored_below.beginnings(asked.domain(), asked.path());
+            let mut beginnings = self.mirrored_below.beginnings(query.domain(), query.path());
             beginnings.next().map(|(rule, _)| rule)
         };
-        let joined = || self.mirrored_joined.of(&asked.name).find_map(|rule| *rule);
+        let joined = || self.mirrored_joined.of(&query.name).find_map(|rule| *rule);
         exact().or_else(below).or_else(joined)
     }
 
-    pub(super) fn exact(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
-        let normalised = || self.exact_normalised.get(&*asked.whole);
-        self.exact_written.get(asked.image).or_else(normalised).copied()
+    pub(super) fn exact(&self, query: &ImageQuery<'_>) -> Option<RuleId> {
+        let normalised = || self.exact_normalised.get(&*query.whole);
+        self.exact_written.get(query.image).or_else(normalised).copied()
     }
 
-    pub(super) fn replaced(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
-        self.patterns.first([asked.image, &asked.whole])
+    pub(super) fn replaced(&self, query: &ImageQuery<'_>) -> Option<RuleId> {
+        self.patterns.first([query.image, &query.whole])
     }
 
-    /// Every prefix rule that speaks of it, the longest first.
+    /// Returns every matching prefix rule, the longest first.
     ///
-    /// A key without a port speaks of every port that has no key of its own.
+    /// A key without a port matches every port that has no key of its own.
     pub(super) fn prefixed<'a>(
         &'a self,
-        asked: &'a ImageQuery<'_>,
+        query: &'a ImageQuery<'_>,
     ) -> impl Iterator<Item = (RuleId, usize)> + use<'a> {
-        let domain = asked.domain();
+        let domain = query.domain();
         let is_own = || self.own_ports.contains(domain);
         let host = host_length(domain);
         let key = if host == domain.len() || is_own() { domain } else { &domain[..host] };
-        self.prefixes.beginnings(key, asked.path())
+        self.prefixes.beginnings(key, query.path())
     }
 
-    pub(super) fn noswap(&self, asked: &ImageQuery<'_>) -> Option<RuleId> {
+    pub(super) fn noswap(&self, query: &ImageQuery<'_>) -> Option<RuleId> {
         let noswap = self.noswap.as_ref()?;
-        noswap.automaton.find(&*asked.name).map(|found| noswap.rules[found.pattern().as_usize()])
+        noswap.automaton.find(&*query.name).map(|found| noswap.rules[found.pattern().as_usize()])
     }
 
     fn swapped<'i>(
         &self,
-        asked: &ImageQuery<'i>,
+        query: &ImageQuery<'i>,
         rule: RuleId,
         reason: Reason,
         result: impl FnOnce(&Target) -> Option<String>,
     ) -> Decision<'i> {
         let Some(target) = self.target(rule) else {
-            return Decision::keep(asked.image, Reason::Disabled, Some(rule));
+            return Decision::keep(query.image, Reason::Disabled, Some(rule));
         };
         match result(target) {
             Some(image) => Decision { image: Cow::Owned(image), reason, rule: Some(rule) },
-            None => Decision::keep(asked.image, Reason::InvalidResult, Some(rule)),
+            None => Decision::keep(query.image, Reason::InvalidResult, Some(rule)),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The source of a rule: a host, perhaps with a port, perhaps with a path.
+//! The source of a rule: a host with an optional port and an optional path.
 
 use std::borrow::Cow;
 
 use crate::reference::{DOCKER_DOMAIN, LEGACY_DOCKER_DOMAIN, is_domain, is_path};
 
-/// A source that references can match.
+/// A source that at least one reference matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleSource {
     text: String,
@@ -13,10 +13,10 @@ pub struct RuleSource {
 }
 
 impl RuleSource {
-    /// Reads a source. `None`: no reference can ever match it.
+    /// Parses a source. Returns `None` if no reference can ever match it.
     ///
-    /// The host is normalised as in references, so that a rule for
-    /// `index.docker.io` speaks of `docker.io`, and is in lower case: see `compared`.
+    /// The host is normalised as in references and set in lower case, so that a rule for
+    /// `index.docker.io` matches `docker.io`. See `compared`.
     pub fn parse(source: &str) -> Option<Self> {
         let (domain, path) = source.split_once('/').unwrap_or((source, ""));
         let well_formed = is_registry(domain) && (domain.len() == source.len() || is_path(path));
@@ -28,44 +28,44 @@ impl RuleSource {
         Some(Self { text: [&domain, slash, path].concat(), domain_end: domain.len() })
     }
 
-    /// The whole key, normalised.
+    /// Returns the whole key, normalised.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host without its port.
+    /// Returns the host without its port.
     pub fn host(&self) -> &str {
         &self.text[..host_length(self.domain())]
     }
 
-    /// The host with its port.
+    /// Returns the host with its port.
     pub fn domain(&self) -> &str {
         &self.text[..self.domain_end]
     }
 
-    /// Whether it names a port.
+    /// Returns true if the key has a port.
     pub fn has_port(&self) -> bool {
         self.host() != self.domain()
     }
 
-    /// The path below the domain; empty for a whole registry.
+    /// Returns the path below the domain; empty for a whole registry.
     pub fn path(&self) -> &str {
         self.text.get(self.domain_end + 1..).unwrap_or("")
     }
 }
 
-/// Does normalisation take `domain`, standing before a `/`, for a registry?
+/// Returns true if normalisation takes `domain`, before a `/`, for a registry.
 pub(crate) fn is_registry(domain: &str) -> bool {
     let taken = domain == "localhost"
         || domain.bytes().any(|b| matches!(b, b'.' | b':') || b.is_ascii_uppercase());
     taken && is_domain(domain)
 }
 
-/// Returns `domain` in the form in which rules compare it: in lower case, as DNS has it,
-/// and Docker Hub under its one name.
+/// Returns `domain` in the form in which rules compare it: in lower case, as in DNS, and Docker
+/// Hub under its one name.
 ///
-/// Container runtimes compare hosts by case, and DNS does not: `GCR.io/a` has no mirror on
-/// a node and is pulled from `gcr.io`. So rules match it, and its pod gets the mirror.
+/// Container runtimes compare hosts by case, unlike DNS. `GCR.io/a` has no mirror on a node and
+/// is pulled from `gcr.io`, so rules must match it for its pod to use the mirror.
 pub(crate) fn compared(domain: &str) -> Cow<'_, str> {
     let domain = if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(domain.to_ascii_lowercase())
@@ -75,14 +75,14 @@ pub(crate) fn compared(domain: &str) -> Cow<'_, str> {
     if domain == LEGACY_DOCKER_DOMAIN { Cow::Borrowed(DOCKER_DOMAIN) } else { domain }
 }
 
-/// How long the host is before a port: the digits that end a domain after a colon.
-/// `[::1]` has its colons inside brackets.
+/// Returns the length of the host before a port: a colon and digits at the end. The colons of
+/// `[::1]` are inside brackets.
 pub(crate) fn host_length(domain: &str) -> usize {
     let host = domain.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix(':');
     host.map_or(domain.len(), str::len)
 }
 
-/// Is `name` the name `below`, or below it on a component boundary?
+/// Returns true if `name` equals `below`, or is below it on a component boundary.
 pub(crate) fn is_below(name: &str, below: &str) -> bool {
     name.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_a_host_a_port_and_a_path() {
+    fn key_has_host_port_and_path() {
         let key = RuleSource::parse("[::1]:5000/team/app").unwrap();
         assert_eq!((key.host(), key.domain(), key.path()), ("[::1]", "[::1]:5000", "team/app"));
         assert!(key.has_port());
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_reference_can_match_is_no_key() {
+    fn unmatchable_source_is_rejected() {
         for dead in [
             "*",
             "*.gcr.io",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn below_means_below_on_a_component_boundary() {
+    fn below_requires_a_component_boundary() {
         assert!(is_below("h.io/a/b", "h.io/a") && is_below("h.io/a", "h.io/a"));
         assert!(!is_below("h.io/ab", "h.io/a") && !is_below("h.io", "h.io/a"));
         assert!(!is_below("h.io:5000/a", "h.io"));

@@ -1,41 +1,41 @@
-//! The target of a rule: where images come from instead.
+//! The target of a rule: the new beginning of an image's name.
 
 use super::source::{compared, host_length, is_registry};
 use crate::reference::{DOCKER_DOMAIN, is_path};
 
-/// A target that swapped references can begin with.
+/// A target that valid references can begin with.
 ///
-/// One text serves two readers. Pods need `host/path`; nodes need
-/// `scheme://host/v2/path`. Users write either, so a scheme and the API's
-/// `/v2/` are taken off here, and the scheme is remembered.
+/// The same text serves two readers. Pods need `host/path`; nodes need `scheme://host/v2/path`.
+/// Administrators write either form, so parsing removes the scheme and the API's `/v2/`, and
+/// records the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     text: String,
     domain_end: usize,
     plain_http: bool,
-    /// True if any path below it is a reference, which is read as it is written, unless it is
-    /// too long. False: unknown.
+    /// True if every path appended to this target is a valid reference, length aside. False
+    /// means unknown.
     pub(super) takes_any_path: bool,
 }
 
-/// Why a text is no target.
+/// Reason why a target is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Its first component is no registry.
+    /// The first component is not a registry.
     #[error(
         "expected a target that begins with a registry (host.example.org, localhost or host:port)"
     )]
     NoRegistry,
-    /// It names a tag or a digest, which the swapped reference brings itself.
+    /// The target has a tag or a digest, which the swapped reference itself has.
     #[error("expected a target without a tag or digest")]
     TagOrDigest,
 }
 
 impl Target {
-    /// Reads the target of a prefix, `default` or `[REPLACE]` rule.
+    /// Parses the target of a prefix, `default` or `[REPLACE]` rule.
     ///
     /// # Errors
-    /// See [`TargetError`].
+    /// Returns a [`TargetError`] if the target has no registry, or has a tag or a digest.
     pub fn parse(written: &str) -> Result<Self, TargetError> {
         let target = Self::read(written, true)?;
         if target.path().contains([':', '@']) {
@@ -44,10 +44,10 @@ impl Target {
         Ok(target)
     }
 
-    /// Reads the target of an `[EXACT]` rule: a whole reference, tag and digest included.
+    /// Parses the target of an `[EXACT]` rule: a whole reference, tag and digest included.
     ///
     /// # Errors
-    /// [`TargetError::NoRegistry`].
+    /// Returns [`TargetError::NoRegistry`] if the reference has no registry.
     pub fn of_exact(written: &str) -> Result<Self, TargetError> {
         Self::read(written, false)
     }
@@ -61,51 +61,52 @@ impl Target {
             return Err(TargetError::NoRegistry);
         }
         let path = if path == "v2" { "" } else { path.strip_prefix("v2/").unwrap_or(path) };
-        // Docker Hub has one name. Any other host stays as it was written, for pods to use.
+        // Docker Hub has one name. Any other host keeps its spelling, which pods use.
         let is_hub = normalise && compared(domain) == DOCKER_DOMAIN;
         let domain = if is_hub { DOCKER_DOMAIN } else { domain };
         let slash = if path.is_empty() { "" } else { "/" };
         let text = [domain, slash, path].concat();
-        // A path of one component on Docker Hub is read as one that is longer.
+        // Normalisation lengthens a path of one component on Docker Hub.
         let takes_any_path = domain != DOCKER_DOMAIN && (path.is_empty() || is_path(path));
         Ok(Self { text, domain_end: domain.len(), plain_http, takes_any_path })
     }
 
-    /// `host/path` as swapped references begin, the host normalised; of an
-    /// `[EXACT]` rule, the swapped reference as it was written.
+    /// Returns the beginning of swapped references, `host/path` with the host normalised. For
+    /// an `[EXACT]` rule, returns the swapped reference in its original spelling.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host, with its port if it has one.
+    /// Returns the host, with its port if it has one.
     pub fn domain(&self) -> &str {
         &self.text[..self.domain_end]
     }
 
-    /// The host without its port.
+    /// Returns the host without its port.
     pub fn host(&self) -> &str {
         &self.text[..host_length(self.domain())]
     }
 
-    /// The path below the host; empty for the registry's root.
+    /// Returns the path below the host; empty for the registry's root.
     pub fn path(&self) -> &str {
         self.text.get(self.domain_end + 1..).unwrap_or("")
     }
 
-    /// Whether it said `http://`: nodes then speak plain HTTP to this host.
+    /// Returns true if the target was declared with `http://`, so that nodes use plain HTTP.
     pub const fn is_plain_http(&self) -> bool {
         self.plain_http
     }
 
-    /// Whether it ends in `-`, and names are joined to it instead of put below it.
+    /// Returns true if the target ends in `-`: names are then appended to it instead of put
+    /// below it.
     pub fn joins_name(&self) -> bool {
         self.text.ends_with('-')
     }
 
-    /// Whether no reference below it can be valid: its path is none.
+    /// Returns true if no reference below the target can be valid, because its path is invalid.
     pub fn can_never_be_valid(&self) -> bool {
         let path = self.path();
-        // What is joined to a hyphen continues its component.
+        // Text appended to a hyphen continues its component.
         let path = if self.joins_name() { format!("{path}x") } else { path.to_owned() };
         !path.is_empty() && !is_path(&path)
     }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_what_pods_need_however_it_was_written() {
+    fn target_has_the_form_for_pods() {
         for (written, text, plain_http) in [
             ("h.io/d", "h.io/d", false),
             ("h.io/d/", "h.io/d", false),
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_without_its_port() {
+    fn host_excludes_port() {
         let host = |written: &str| Target::parse(written).unwrap().host().to_owned();
         assert_eq!(
             [host("h.io:5000/d"), host("h.io/d"), host("[::1]:5000")],
@@ -145,18 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn a_target_whose_path_is_none_is_hopeless() {
-        let is_hopeless = |written: &str| Target::parse(written).unwrap().can_never_be_valid();
+    fn target_with_invalid_path_can_never_be_valid() {
+        let is_invalid = |written: &str| Target::parse(written).unwrap().can_never_be_valid();
         for written in ["h.io", "h.io/d", "h.io/d/e", "h.io/x-", "h.io/d/x-"] {
-            assert!(!is_hopeless(written), "{written}");
+            assert!(!is_invalid(written), "{written}");
         }
         for written in ["h.io/D", "h.io/d//e", "h.io/D-", "h.io/d_-"] {
-            assert!(is_hopeless(written), "{written}");
+            assert!(is_invalid(written), "{written}");
         }
     }
 
     #[test]
-    fn a_target_begins_with_a_registry() {
+    fn target_begins_with_a_registry() {
         for written in [
             "",
             "/",
@@ -175,8 +176,8 @@ mod tests {
             assert_eq!(Target::parse(written), Err(TargetError::TagOrDigest), "{written}");
         }
         assert_eq!(Target::of_exact("h.io/d:1").unwrap().as_str(), "h.io/d:1");
-        let told = |written: &str| Target::parse(written).unwrap_err().to_string();
-        assert!(told("harbor/d").contains("begins with a registry"));
-        assert!(told("h.io/d:1").contains("without a tag or digest"));
+        let error = |written: &str| Target::parse(written).unwrap_err().to_string();
+        assert!(error("harbor/d").contains("begins with a registry"));
+        assert!(error("h.io/d:1").contains("without a tag or digest"));
     }
 }

@@ -1,4 +1,4 @@
-//! Why an image becomes what it becomes, step by step.
+//! Explains a decision about an image, step by step.
 
 use super::{
     index::RuleId,
@@ -8,63 +8,82 @@ use super::{
 };
 use crate::reference::Reference;
 
-/// One question asked on the way to a decision.
+/// One step of the evaluation of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
-    /// What was asked.
+    /// Stage that was evaluated.
     pub question: TraceStage,
-    /// What it came to.
+    /// Result of the stage.
     pub outcome: StageResult,
-    /// The rules that matched, the one that counts first.
+    /// Matching rules, the effective one first; empty if none matched.
     pub matched: Vec<RuleId>,
 }
 
-/// The questions, in the order in which they are asked.
+/// The stages of evaluation, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceStage {
-    /// Does it lie below a target already?
+    /// The image is below a target already.
     AlreadyMirrored,
-    /// Is it an `[EXACT]` source?
+    /// The image is an `[EXACT]` source.
     Exact,
-    /// Does a `[REPLACE]` pattern match it?
+    /// A `[REPLACE]` pattern matches the image.
     Replace,
-    /// Which key is the longest beginning of its name?
+    /// The key with the longest prefix of the name.
     Prefix,
-    /// Does its name hold one of `noswap_wildcards`?
+    /// The name contains an element of `noswap_wildcards`.
     Noswap,
-    /// Is there a default?
+    /// There is a default.
     Default,
 }
 
-/// What a question came to.
+/// Result of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageResult {
-    /// It decided.
+    /// The stage decided.
     Decided,
-    /// Nothing matched; so many rules could have.
+    /// No rule matched; the number of rules that were candidates.
     No(usize),
-    /// An earlier question had decided.
+    /// The stage was not evaluated, because an earlier one had decided.
     NotAsked,
 }
 
 impl RuleSet {
-    /// How the decision about `image`, parsed as `reference`, came about.
+    /// Returns the steps of the decision about `image`, which was parsed as `reference`.
+    ///
+    /// # Examples
+    /// ```
+    /// use image_swap_core::{
+    ///     reference::Reference,
+    ///     rule::{
+    ///         RuleSet, StageResult, TraceStage,
+    ///         parse::{self, MapForm},
+    ///     },
+    /// };
+    ///
+    /// let rules = parse::rules("quay.io::h.io/q, default::h.io/d", MapForm::List).0;
+    /// let rules = RuleSet::new(rules);
+    /// let image = "quay.io/a/b";
+    /// let steps = rules.trace(image, &Reference::parse(image)?);
+    /// let decided = steps.iter().find(|step| step.outcome == StageResult::Decided).unwrap();
+    /// assert_eq!((decided.question, &decided.matched[..]), (TraceStage::Prefix, &[0][..]));
+    /// # Ok::<(), image_swap_core::reference::ReferenceError>(())
+    /// ```
     pub fn trace(&self, image: &str, reference: &Reference<'_>) -> Vec<TraceStep> {
-        let asked = ImageQuery::new(image, reference, true);
+        let query = ImageQuery::new(image, reference, true);
         let Decision { reason, rule, .. } = self.decide(image, reference);
         let count = |kind| self.rules().iter().filter(|rule| rule.kind == kind).count();
         let targets = (0..self.rules().len()).filter(|id| self.target(*id).is_some()).count();
-        // The kind of the rule that decided; `None` inside: a rule of any kind.
+        // Kind of the deciding rule; the inner `None` stands for a rule of any kind.
         let is_mirrored = reason == Reason::AlreadyMirrored;
         let decided = rule.map(|id| (!is_mirrored).then_some(self.rules()[id].kind));
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
-        let prefixed = self.prefixed(&asked).map(|(rule, _)| rule).collect();
+        let prefixed = self.prefixed(&query).map(|(rule, _)| rule).collect();
         let questions = [
-            (TraceStage::AlreadyMirrored, None, one(self.already_mirrored(&asked))),
-            (TraceStage::Exact, Some(RuleKind::Exact), one(self.exact(&asked))),
-            (TraceStage::Replace, Some(RuleKind::Replace), one(self.replaced(&asked))),
+            (TraceStage::AlreadyMirrored, None, one(self.already_mirrored(&query))),
+            (TraceStage::Exact, Some(RuleKind::Exact), one(self.exact(&query))),
+            (TraceStage::Replace, Some(RuleKind::Replace), one(self.replaced(&query))),
             (TraceStage::Prefix, Some(RuleKind::Prefix), prefixed),
-            (TraceStage::Noswap, Some(RuleKind::Noswap), one(self.noswap(&asked))),
+            (TraceStage::Noswap, Some(RuleKind::Noswap), one(self.noswap(&query))),
             (TraceStage::Default, Some(RuleKind::Default), one(self.default_rule())),
         ];
         // No rule is evaluated for an image ID.

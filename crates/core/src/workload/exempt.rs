@@ -1,10 +1,11 @@
-//! Pods and images that keep their names although a rule covers them.
+//! Pods and images that are exempt although a rule matches them.
 //!
-//! Some operators compare the image of a pod with the image that they requested, and
-//! delete the pod where the two differ: a swapped pod of theirs is deleted and created
-//! for ever. Some injectors replace an image that only holds a place, and take any other
-//! name for the user's own choice. [`BUILT_IN`] lists both; administrators extend the
-//! list or turn it off.
+//! Some operators compare the image of a pod with the image that they requested, and replace
+//! the pod if the two differ. A swapped pod of such an operator is deleted and created again
+//! for ever.
+//!
+//! Some injectors replace a placeholder image, and treat any other name as the user's own
+//! choice. [`BUILT_IN`] lists both; administrators extend the list or disable it.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -35,8 +36,8 @@ pub enum BuiltIn {
         image: &'static str,
         /// The container that the injector looks for in every pod of its namespaces.
         container: &'static str,
-        /// The labels and annotations by which a pod is injected, whatever its containers
-        /// are called.
+        /// Labels and annotations by which a pod is injected, whatever the names of its
+        /// containers.
         marks: &'static [&'static str],
         /// The name of the injector.
         product: &'static str,
@@ -92,8 +93,8 @@ pub struct Exemptions {
     marks: Sieve,
 }
 
-/// A set of texts that lets most others through: most pods have nothing on the list, and
-/// are not compared with each row.
+/// A bit set of texts that excludes most other texts. Most pods have no text of the list, and
+/// need no comparison with each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sieve(u64);
 
@@ -133,7 +134,7 @@ pub struct ExemptOwner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptLabel {
     key: Cow<'static, str>,
-    /// The value; `None`: any.
+    /// The value; `None` for any value.
     value: Option<Cow<'static, str>>,
     reason: String,
 }
@@ -142,7 +143,7 @@ pub struct ExemptLabel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptImage {
     image: Cow<'static, str>,
-    /// The container whose image it is; `None`: any.
+    /// The container of the image; `None` for any container.
     container: Option<Cow<'static, str>>,
     marks: &'static [&'static str],
     reason: String,
@@ -160,9 +161,9 @@ pub struct InvalidExemption {
 /// The exemption of one pod: a handle into [`Exemptions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodExemption {
-    /// By an owner.
+    /// The pod has an owner on the list.
     Owner(usize),
-    /// By a label.
+    /// The pod has a label on the list.
     Label(usize),
 }
 
@@ -216,7 +217,7 @@ impl Exemptions {
         self
     }
 
-    /// Adds rows, in front of those that are there.
+    /// Adds rows in front of the present ones.
     #[must_use]
     pub fn with(
         mut self,
@@ -230,7 +231,8 @@ impl Exemptions {
         self.sifted()
     }
 
-    /// Returns the exemption by an owner of this `apiVersion` and `kind`, in UTF-8.
+    /// Returns the exemption by an owner of this `apiVersion` and `kind`, in UTF-8; `None` if
+    /// there is none.
     #[inline]
     pub fn owner(
         &self,
@@ -247,13 +249,13 @@ impl Exemptions {
         self.owners.iter().position(is_row).map(PodExemption::Owner)
     }
 
-    /// Returns true if some row has the label `key`, so that its value has to be read.
+    /// Returns true if a row has the label `key`, so that its value must be read.
     #[inline]
     pub fn has_label(&self, key: &[u8]) -> bool {
         self.keys.may_hold(key) && self.labels.iter().any(|row| row.key.as_bytes() == key)
     }
 
-    /// Returns the exemption by the label `key` with this value.
+    /// Returns the exemption by the label `key` with this value; `None` if there is none.
     pub fn label(&self, key: &[u8], value: &str) -> Option<PodExemption> {
         let is_value = |row: &ExemptLabel| row.value.as_ref().is_none_or(|wanted| wanted == value);
         let is_row = |row: &ExemptLabel| row.key.as_bytes() == key && is_value(row);
@@ -276,7 +278,7 @@ impl Exemptions {
         self.images.iter().flat_map(|row| row.marks).copied()
     }
 
-    /// Returns the reason of a pod's exemption, for people: `owned by a ...`.
+    /// Returns the reason of a pod's exemption, as a message: `owned by a ...`.
     pub fn reason(&self, of: PodExemption) -> &str {
         match of {
             PodExemption::Owner(row) => self.owners.get(row).map(|row| &*row.reason),
@@ -285,7 +287,7 @@ impl Exemptions {
         .unwrap_or_default()
     }
 
-    /// Returns the reason for which `image` of `container` is exempt; `None`: it is not.
+    /// Returns the reason for which `image` of `container` is exempt; `None` if it is not.
     /// `is_marked` is true for a pod with one of [`Self::marks`].
     #[inline]
     pub fn image(&self, image: &str, container: &str, is_marked: bool) -> Option<&str> {
@@ -377,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owner_is_known_in_every_version() {
+    fn owner_matches_in_every_version() {
         let exemptions = Exemptions::default();
         for version in ["v1", "v2beta1"] {
             let api_version = format!("postgresql.cnpg.io/{version}");
@@ -431,12 +433,12 @@ mod tests {
         assert_eq!(exemptions.reason(found), "owned by a Cluster.postgresql.cnpg.io");
         let image = "registry.example:5000/a/b:1";
         assert!(exemptions.image(image, "proxy", false).is_some());
-        // A mark stands for no container of a configured row.
+        // A mark does not replace the container of a configured row.
         assert_eq!(exemptions.image(image, "other", true), None);
     }
 
     #[test]
-    fn invalid_rows_are_refused_with_an_example() {
+    fn invalid_rows_are_rejected_with_an_example() {
         for text in ["", "Cluster", ".example.org", "Cluster.", "Clu ster.example.org"] {
             let error = text.parse::<ExemptOwner>().unwrap_err().to_string();
             assert!(error.contains("KIND.GROUP"), "{error}");

@@ -1,36 +1,34 @@
-//! Workloads: where the images are in every built-in kind, and which pods are
-//! left alone.
+//! Workloads: the paths of images in every built-in kind, and exempt pods.
 //!
-//! Source: the Kubernetes API types (`k8s.io/api`: core/v1, apps, batch,
-//! extensions). A custom resource is nobody's workload here, whatever it holds:
-//! only its own controller knows what its fields mean.
+//! Source: the Kubernetes API types (`k8s.io/api`: core/v1, apps, batch, extensions). Custom
+//! resources are not workloads here: only their controllers know the meaning of their fields.
 
 pub mod exempt;
 
-/// The pull policy (`imagePullPolicy` of a container, `pullPolicy` of an image
-/// volume) under which no registry is asked, so that the image's name has to stay
-/// what the node knows it by.
+/// Pull policy (`imagePullPolicy` of a container, `pullPolicy` of an image volume) under which
+/// the kubelet queries no registry. The node knows the image by its present name, so it is
+/// never swapped.
 pub const PULL_NEVER: &str = "Never";
 /// The lists of containers in a pod's spec.
 pub const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// Where an object of a built-in kind keeps its pod.
+/// The path from an object of a built-in kind to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Workload {
-    /// It is one: Pod.
+    /// The object itself: Pod.
     Pod,
-    /// In `template`: `PodTemplate`.
+    /// `template`: `PodTemplate`.
     Template,
-    /// In `spec.template`: Deployment, `ReplicaSet`, `StatefulSet`, `DaemonSet`, Job,
+    /// `spec.template`: Deployment, `ReplicaSet`, `StatefulSet`, `DaemonSet`, Job,
     /// `ReplicationController`.
     Controller,
-    /// In `spec.jobTemplate.spec.template`: `CronJob`.
+    /// `spec.jobTemplate.spec.template`: `CronJob`.
     CronJob,
 }
 
 impl Workload {
-    /// What an object of this `apiVersion` and `kind` is, in any version of its
-    /// group; `None` if it runs no pods or is not built in.
+    /// Returns the kind of an object with this `apiVersion` and `kind`, in any version of its
+    /// group. Returns `None` for kinds that run no pods or are not built in.
     pub fn of(api_version: &str, kind: &str) -> Option<Self> {
         Some(match (group(api_version.as_bytes()), kind) {
             (b"", "Pod") => Self::Pod,
@@ -41,14 +39,14 @@ impl Workload {
             | (b"extensions", "Deployment" | "ReplicaSet" | "DaemonSet" | "Job") => {
                 Self::Controller
             }
-            // CronJob was ScheduledJob in batch/v2alpha1.
+            // CronJob was called ScheduledJob in batch/v2alpha1.
             (b"batch", "CronJob" | "ScheduledJob") => Self::CronJob,
             _ => return None,
         })
     }
 
-    /// The fields that lead from the object to the one that has the pod's
-    /// `metadata` and `spec`.
+    /// Returns the path of fields from the object to the one with the pod's `metadata` and
+    /// `spec`.
     pub const fn template_path(self) -> &'static [&'static str] {
         match self {
             Self::Pod => &[],
@@ -70,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_known_by_its_group_in_every_version() {
+    fn kind_is_recognised_in_every_version() {
         for (api_version, kind, path) in [
             ("v1", "Pod", ""),
             ("v1", "PodTemplate", "template"),
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_name_in_a_foreign_group_is_not_ours() {
+    fn known_name_in_other_group_is_ignored() {
         for (api_version, kind) in [
             ("serving.knative.dev/v1", "Deployment"),
             ("apps/v1", "Pod"),

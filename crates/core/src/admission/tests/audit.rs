@@ -1,11 +1,11 @@
-//! Mode `audit`, and the modes' names.
+//! Mode `audit`, and the names of the modes.
 
 use serde_json::{Value, json};
 
 use super::{Mode, RULES, ask_with, create, mk_pod, mk_recorded_pod, mk_review, rules, update};
 
 #[test]
-fn audit_patches_nothing_warns_nobody_and_tells_what_it_would_do() {
+fn audit_mode_only_reports() {
     let pod = mk_pod(&[("app", "nginx"), ("bad", "a/UPPER"), ("other", "quay.io/a/b")]);
     let request = mk_review("CREATE", &pod, &Value::Null);
     let answer = ask_with(&request, &rules(RULES), Mode::Audit);
@@ -23,21 +23,21 @@ fn audit_patches_nothing_warns_nobody_and_tells_what_it_would_do() {
 }
 
 #[test]
-fn decisions_are_json_whatever_an_image_that_nobody_parsed_says() {
+fn decisions_are_json_for_any_invalid_image() {
     let odd = "a\"b\\c\nd";
     let bad = create(&mk_pod(&[("odd", odd)])).decisions;
     assert_eq!(bad["odd"], json!({"from": odd, "to": odd, "reason": "invalid-image"}));
     let mut pod = mk_pod(&[("odd", odd)]);
     pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
-    let left_alone = create(&pod).decisions;
-    assert_eq!(left_alone["odd"], json!({"from": odd, "to": odd, "reason": "disabled"}));
+    let exempt = create(&pod).decisions;
+    assert_eq!(exempt["odd"], json!({"from": odd, "to": odd, "reason": "disabled"}));
     let old = mk_recorded_pod(&[("odd", "h.example/d/odd")], &json!({"odd": odd}));
     let kept = update(&mk_pod(&[("odd", odd)]), &old).decisions;
     assert_eq!(kept["odd"], json!({"from": odd, "to": "h.example/d/odd", "reason": "kept"}));
 }
 
 #[test]
-fn a_mode_is_read_as_it_is_printed() {
+fn printed_mode_is_parsed() {
     for mode in [Mode::Enforce, Mode::Audit] {
         assert_eq!(mode.to_string().parse(), Ok(mode));
     }

@@ -1,11 +1,11 @@
-//! New pods.
+//! Creation of pods.
 
 use serde_json::json;
 
 use super::{create, leaves, mk_container, mk_pod, swaps};
 
 #[test]
-fn an_image_of_a_declared_registry_is_swapped() {
+fn image_of_declared_registry_is_swapped() {
     let answer =
         swaps(&mk_pod(&[("app", "nginx:1.27")]), "nginx:1.27", "h.example/d/library/nginx:1.27");
     assert_eq!(
@@ -35,19 +35,19 @@ fn an_image_of_a_declared_registry_is_swapped() {
 }
 
 #[test]
-fn an_image_that_no_rule_speaks_of_is_left() {
+fn image_without_matching_rule_is_unchanged() {
     let answer = leaves(&mk_pod(&[("app", "quay.io/team/app:1")]));
     assert_eq!(answer.reason("app"), "no-rule");
     assert_eq!(answer.changed, 0);
 }
 
 #[test]
-fn an_image_below_a_target_is_left() {
+fn image_below_a_target_is_unchanged() {
     assert_eq!(leaves(&mk_pod(&[("app", "h.example/d/x:1")])).reason("app"), "already-mirrored");
 }
 
 #[test]
-fn every_list_that_names_images_is_read() {
+fn images_of_all_lists_are_swapped() {
     let mut pod = mk_pod(&[("app", "nginx"), ("side", "gcr.io/a/b")]);
     pod["spec"]["initContainers"] = json!([mk_container("init", "busybox")]);
     pod["spec"]["ephemeralContainers"] = json!([mk_container("debug", "alpine")]);
@@ -86,7 +86,7 @@ fn tags_and_digests_survive() {
 }
 
 #[test]
-fn null_lists_and_odd_items_are_stepped_over() {
+fn null_lists_and_invalid_items_are_skipped() {
     let mut pod = mk_pod(&[("app", "nginx")]);
     pod["spec"]["initContainers"] = json!(null);
     pod["spec"]["ephemeralContainers"] = json!("none");
@@ -111,7 +111,7 @@ fn null_lists_and_odd_items_are_stepped_over() {
 }
 
 #[test]
-fn a_pod_without_metadata_or_spec_does_not_fail() {
+fn pod_without_metadata_or_spec_is_allowed() {
     leaves(&json!({"kind": "Pod", "apiVersion": "v1"}));
     leaves(&json!({"kind": "Pod", "apiVersion": "v1", "metadata": null, "spec": null}));
     let answer =
@@ -122,7 +122,7 @@ fn a_pod_without_metadata_or_spec_does_not_fail() {
 }
 
 #[test]
-fn containers_of_one_name_are_all_swapped() {
+fn containers_with_the_same_name_are_swapped() {
     let answer = create(&mk_pod(&[("app", "nginx"), ("app", "redis"), ("app", "quay.io/a/b")]));
     assert_eq!(answer.object["spec"]["containers"][0]["image"], "h.example/d/library/nginx");
     assert_eq!(answer.object["spec"]["containers"][1]["image"], "h.example/d/library/redis");
@@ -132,7 +132,7 @@ fn containers_of_one_name_are_all_swapped() {
 }
 
 #[test]
-fn names_that_need_escapes_come_back_as_they_were() {
+fn escaped_names_are_unchanged() {
     let name = "a\"b\\c\n/~é\u{1}";
     let answer = create(&mk_pod(&[(name, "nginx")]));
     assert_eq!(answer.record(), json!({name: "nginx"}));

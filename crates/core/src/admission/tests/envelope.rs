@@ -1,4 +1,4 @@
-//! The review around the request: what is refused, and what is told apart.
+//! The review around the request: rejected bodies, and distinguished ones.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn refused_without(pointer: &str, value: Value) -> String {
 }
 
 #[test]
-fn what_is_no_json_is_refused_with_its_place() {
+fn invalid_json_is_rejected_with_position() {
     for (body, message) in [
         ("", "line 1, column 1: expected a value, found the end"),
         ("hello", "line 1, column 1: expected a value"),
@@ -37,13 +37,13 @@ fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn text_that_is_no_utf8_is_refused() {
+fn invalid_utf8_is_rejected() {
     let body = b"{\"kind\": \"Admission\xffReview\"}";
     assert!(refused(body).ends_with("line 1, column 20: expected UTF-8"));
 }
 
 #[test]
-fn another_object_is_refused() {
+fn other_objects_are_rejected_as_reviews() {
     assert_eq!(refused(b"[]"), "expected kind AdmissionReview, found none");
     assert_eq!(
         refused_without("/kind", json!("Pod")),
@@ -53,7 +53,7 @@ fn another_object_is_refused() {
 }
 
 #[test]
-fn another_version_is_refused() {
+fn other_versions_are_rejected() {
     assert_eq!(
         refused_without("/apiVersion", json!("admission.k8s.io/v1beta1")),
         "expected apiVersion admission.k8s.io/v1, found 'admission.k8s.io/v1beta1'"
@@ -61,7 +61,7 @@ fn another_version_is_refused() {
 }
 
 #[test]
-fn errors_quote_nothing_that_could_be_a_secret() {
+fn errors_quote_no_possible_secret() {
     for secret in ["pass word", &"x".repeat(100), "a\nb", "\"quoted\""] {
         let message = refused_without("/kind", json!(secret));
         assert_eq!(message, "expected kind AdmissionReview, found another value");
@@ -69,7 +69,7 @@ fn errors_quote_nothing_that_could_be_a_secret() {
 }
 
 #[test]
-fn a_review_without_a_request_is_refused() {
+fn review_without_request_is_rejected() {
     for request in [json!(null), json!("ask"), json!([])] {
         assert_eq!(
             refused_without("/request", request),
@@ -79,7 +79,7 @@ fn a_review_without_a_request_is_refused() {
 }
 
 #[test]
-fn a_request_without_a_uid_is_refused() {
+fn request_without_uid_is_rejected() {
     for uid in [json!(null), json!(""), json!(7)] {
         assert_eq!(
             refused_without("/request/uid", uid),
@@ -89,7 +89,7 @@ fn a_request_without_a_uid_is_refused() {
 }
 
 #[test]
-fn the_answer_is_exactly_this() {
+fn response_has_this_exact_text() {
     let request = mk_review("CREATE", &mk_pod(&[("app", "quay.io/a/b")]), &Value::Null);
     let body = request.to_string();
     let reviewed = review(body.as_bytes(), &RuleSet::default(), &settings(Mode::Enforce)).unwrap();
@@ -105,14 +105,14 @@ fn the_answer_is_exactly_this() {
 }
 
 #[test]
-fn a_uid_that_needs_escapes_comes_back_as_it_was() {
+fn escaped_uid_is_unchanged() {
     let mut request = mk_review("CREATE", &mk_pod(&[]), &Value::Null);
     request["request"]["uid"] = json!("a\"b\\c\u{7}é");
     super::ask(&request);
 }
 
 #[test]
-fn the_log_gets_what_it_needs() {
+fn subject_has_the_fields_for_the_log() {
     let mut pod = mk_pod(&[]);
     pod["metadata"] = json!({"generateName": "web-"});
     let mut request = mk_review("CREATE", &pod, &Value::Null);
@@ -129,13 +129,13 @@ fn the_log_gets_what_it_needs() {
 }
 
 #[test]
-fn the_order_and_layout_of_members_do_not_matter() {
+fn members_may_have_any_order_and_layout() {
     let request = mk_review("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
     let pretty = serde_json::to_string_pretty(&request).unwrap();
     let rules = rules(RULES);
     let ask = |body: &str| review(body.as_bytes(), &rules, &settings(Mode::Enforce)).unwrap().body;
     assert_eq!(ask(&pretty), ask(&request.to_string()));
-    // The request before its kind, the object before its operation.
+    // The request precedes its kind, and the object its operation.
     let reversed = format!(
         r#"{{"request":{{"object":{},"operation":"CREATE","kind":{{"kind":"Pod"}},"uid":"1"}},
             "kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#,
@@ -145,7 +145,7 @@ fn the_order_and_layout_of_members_do_not_matter() {
 }
 
 #[test]
-fn escapes_in_names_and_values_are_understood() {
+fn escapes_in_names_and_values_are_decoded() {
     let body = br#"{"\u0061piVersion":"admission.k8s.io\/v1","kind":"\u0041dmissionReview",
         "request":{"uid":"1","kind":{"kind":"Pod"},"operation":"CREATE","object":{"sp\u0065c":{
         "containers":[{"n\u0061me":"\u0061pp","im\u0061ge":"ngin\u0078"}]}}}}"#;

@@ -1,4 +1,4 @@
-//! `kubectl debug`: ephemeral containers come through a subresource.
+//! Ephemeral containers of `kubectl debug`, which use a subresource.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn mk_debugged(images: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-fn only_the_image_of_the_new_ephemeral_container_is_patched() {
+fn only_new_ephemeral_containers_are_patched() {
     let old = mk_debugged(&[("first", "busybox")]);
     let new = mk_debugged(&[("first", "busybox"), ("second", "busybox")]);
     assert_eq!(
@@ -32,7 +32,7 @@ fn only_the_image_of_the_new_ephemeral_container_is_patched() {
 }
 
 #[test]
-fn the_first_ephemeral_container_of_a_pod_is_new() {
+fn first_ephemeral_container_is_new() {
     let answer = debug(&mk_debugged(&[("debug", "busybox")]), &mk_pod(&[("app", "nginx")]));
     assert_eq!(answer.image("debug"), "h.example/d/library/busybox");
     assert_eq!(answer.image("app"), "nginx", "what runs is not touched");
@@ -40,14 +40,14 @@ fn the_first_ephemeral_container_of_a_pod_is_new() {
 }
 
 #[test]
-fn a_second_look_finds_nothing_to_do() {
+fn second_review_changes_nothing() {
     let old = mk_debugged(&[]);
     let once = debug(&mk_debugged(&[("debug", "busybox")]), &old);
     assert_eq!(debug(&once.object, &old).patch, [] as [Value; 0]);
 }
 
 #[test]
-fn a_pod_labelled_disabled_is_debugged_with_the_image_as_written() {
+fn disabled_pod_is_debugged_with_unchanged_image() {
     let mut pod = mk_debugged(&[("debug", "busybox")]);
     pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
     let answer = debug(&pod, &mk_debugged(&[]));

@@ -34,14 +34,14 @@ fn pod_of_an_operator_is_exempt() {
 }
 
 #[test]
-fn pod_with_an_operator_s_label_is_exempt() {
+fn pod_with_label_of_operator_is_exempt() {
     let answer = leaves(&mk_labelled(&json!({"application": "spilo", "team": "a"})));
     assert!(answer.reason("app").starts_with("exempt: labelled application=spilo"));
     assert_eq!(create(&mk_labelled(&json!({"application": "shop"}))).changed, 1);
 }
 
 #[test]
-fn exempt_pod_gets_no_pull_secret_and_no_record() {
+fn exempt_pod_gets_no_secret_or_record() {
     let settings = pull_secret::settings("");
     let mut pod = mk_owned("operators.coreos.com/v1alpha1", "CatalogSource");
     pod["metadata"]["annotations"] = json!({"image-swap.io/original-images": "{\"gone\":\"a\"}"});
@@ -50,14 +50,14 @@ fn exempt_pod_gets_no_pull_secret_and_no_record() {
 }
 
 #[test]
-fn label_that_disables_comes_before_an_exemption() {
+fn opt_out_label_precedes_an_exemption() {
     let mut pod = mk_owned("postgresql.cnpg.io/v1", "Cluster");
     pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
     assert_eq!(leaves(&pod).reason("app"), "disabled");
 }
 
 #[test]
-fn placeholder_of_istio_stays_and_other_images_are_swapped() {
+fn only_the_placeholder_of_istio_is_exempt() {
     for (container, metadata) in [
         ("istio-proxy", json!({})),
         ("gateway", json!({"annotations": {"inject.istio.io/templates": "gateway"}})),
@@ -71,7 +71,7 @@ fn placeholder_of_istio_stays_and_other_images_are_swapped() {
         assert_eq!(answer.reason(container), "exempt: placeholder that Istio replaces");
         assert_eq!(answer.image("app"), "h.example/d/library/nginx");
         leaves(&answer.object);
-        // The injector replaces it, and the webhook is called once more.
+        // The injector replaces the placeholder, and the API server calls the webhook again.
         let mut injected = answer.object;
         injected["spec"]["containers"][0]["image"] = json!("docker.io/istio/proxyv2:1.24.0");
         assert_eq!(create(&injected).image(container), "h.example/d/istio/proxyv2:1.24.0");
@@ -85,7 +85,7 @@ fn created_with(exemptions: Exemptions, pod: &Value) -> Answer {
 }
 
 #[test]
-fn rows_can_be_added_and_the_built_in_ones_left_out() {
+fn rows_are_added_and_built_in_rows_disabled() {
     let own = || {
         Exemptions::none().with(
             ["Database.example.org".parse().unwrap()],
@@ -116,9 +116,9 @@ fn rows_can_be_added_and_the_built_in_ones_left_out() {
     assert_eq!(answer.image("other"), "h.example/d/library/nginx:2");
 }
 
-/// The list of exemptions may have been extended since the pod was swapped.
+/// Extends the list of exemptions after the pod was swapped.
 #[test]
-fn repeated_apply_of_a_pod_that_is_exempt_since_keeps_its_images() {
+fn repeated_apply_of_newly_exempt_pod_keeps_images() {
     let mut old =
         mk_recorded_pod(&[("app", "h.example/d/library/nginx:1")], &json!({"app": "nginx:1"}));
     old["metadata"]["labels"] = json!({"app": "aerospike-cluster"});

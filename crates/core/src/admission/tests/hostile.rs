@@ -1,4 +1,4 @@
-//! Requests that no API server sends.
+//! Malformed requests that the API server never sends.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::rule::RuleSet;
 const IMAGES_MAX: usize = 10_000;
 
 #[test]
-fn more_images_than_any_pod_has_are_refused() {
+fn too_many_images_are_rejected() {
     let ask = |count: usize| {
         let mut pod = mk_pod(&[]);
         pod["spec"]["containers"] = json!(vec![json!({"image": "nginx"}); count]);
@@ -22,7 +22,7 @@ fn more_images_than_any_pod_has_are_refused() {
 }
 
 #[test]
-fn decisions_beyond_their_bound_are_cut_and_said_to_be() {
+fn decisions_beyond_the_limit_are_marked_truncated() {
     let names: Vec<_> = (0..2000).map(|number| format!("container-{number}")).collect();
     let containers: Vec<_> = names.iter().map(|name| (name.as_str(), "nginx")).collect();
     let answer = create(&mk_pod(&containers));
@@ -34,13 +34,13 @@ fn decisions_beyond_their_bound_are_cut_and_said_to_be() {
 }
 
 #[test]
-fn one_decision_that_is_too_long_is_cut_too() {
+fn one_long_decision_is_truncated() {
     let answer = create(&mk_pod(&[("app", &"x".repeat(100_000))]));
     assert_eq!(answer.decisions, json!({"truncated": true}));
 }
 
 #[test]
-fn of_members_that_come_twice_the_last_counts() {
+fn last_duplicate_member_counts() {
     let containers = |image: &str| format!(r#"[{{"name":"a","image":"{image}"}}]"#);
     let object = format!(
         r#"{{"spec":{{"containers":{old}}},
@@ -61,7 +61,7 @@ fn of_members_that_come_twice_the_last_counts() {
 }
 
 #[test]
-fn deep_nesting_neither_fails_nor_overflows_the_stack() {
+fn deep_nesting_does_not_overflow_the_stack() {
     let deep = format!("{}{}", "[{\"a\":".repeat(100_000), "}]".repeat(100_000));
     let pod = mk_pod(&[("app", "nginx")]).to_string();
     let body = mk_review("CREATE", &json!("POD"), &Value::Null)

@@ -1,4 +1,4 @@
-//! The laws, on random pods.
+//! The laws of admission, over random pods.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{labels, pull_secret::NAME};
 
-/// Everything that admission can do is on.
+/// Sends a request with every feature of admission enabled.
 fn ask(operation: &str, pod: &Value, old: &Value) -> Answer {
     let settings = pull_secret::settings("d");
     ask_settled(&mk_review(operation, pod, old), &rules(RULES), &settings)
@@ -23,7 +23,7 @@ fn update(pod: &Value, old: &Value) -> Answer {
     ask("UPDATE", pod, old)
 }
 
-/// Any JSON value: what fields we do not know may hold.
+/// Generates any JSON value, for fields that image-swap does not know.
 fn arb_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -41,7 +41,7 @@ fn arb_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Texts that are hard to step over.
+/// Generates texts that are difficult to skip.
 fn arb_text() -> impl Strategy<Value = String> {
     let parts =
         select(vec!["a", "\\", "\"", "{", "}", "[", "]", ",", ":", "é", "\n", "image", "😀"]);
@@ -67,7 +67,7 @@ fn arb_name() -> impl Strategy<Value = Value> {
     prop_oneof![9 => select(vec!["a", "b", "c", "volume:a"]).prop_map(Value::from), 1 => arb_value()]
 }
 
-/// Members that we do not know, around those that we do.
+/// Generates objects with unknown members around the known ones.
 fn with_unknown(known: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let known: Vec<_> = known
         .into_iter()
@@ -103,7 +103,7 @@ fn arb_volume() -> BoxedStrategy<Value> {
 
 fn arb_secret() -> BoxedStrategy<Value> {
     prop_oneof![
-        9 => select(vec!["theirs", NAME]).prop_map(Value::from),
+        9 => select(vec!["other", NAME]).prop_map(Value::from),
         1 => arb_value(),
     ]
     .boxed()
@@ -134,9 +134,9 @@ fn arb_pod() -> BoxedStrategy<Value> {
     ])
 }
 
-/// The pod without what a patch may touch: images, our pull Secret, and the record
-/// with the annotations or metadata that hold nothing else.
-fn without_ours(pod: &Value) -> Value {
+/// Removes the parts that a patch may change: images, image-swap's pull Secret, and the record
+/// with annotations or metadata that contain nothing else.
+fn without_patched(pod: &Value) -> Value {
     let mut pod = pod.clone();
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         if let Some(secrets) = spec.get_mut("imagePullSecrets").and_then(Value::as_array_mut) {
@@ -177,7 +177,7 @@ fn references(pod: &Value) -> Vec<Value> {
     volumes.into_iter().flatten().map(reference).collect()
 }
 
-/// Rules for any of the registries that the images come from.
+/// Generates rules for some of the registries that the images come from.
 fn arb_list_of_rules() -> impl Strategy<Value = String> {
     let target = select(vec!["", "h.example/d", "old.example/x", "new.example"]);
     vec(target, 2).prop_map(|targets| {
@@ -189,20 +189,20 @@ fn arb_list_of_rules() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_patch_touches_only_images_and_the_record(pod in arb_pod()) {
-        prop_assert_eq!(without_ours(&create(&pod).object), without_ours(&pod));
+    fn patch_changes_only_images_and_record(pod in arb_pod()) {
+        prop_assert_eq!(without_patched(&create(&pod).object), without_patched(&pod));
     }
 
     #[test]
-    fn a_new_pod_looked_at_twice_is_patched_once(pod in arb_pod()) {
+    fn second_review_of_new_pod_patches_nothing(pod in arb_pod()) {
         prop_assert_eq!(create(&create(&pod).object).patch, [] as [Value; 0]);
     }
 
     #[test]
-    fn an_update_touches_only_images_and_the_record(new in arb_pod(), old in arb_pod()) {
+    fn update_changes_only_images_and_record(new in arb_pod(), old in arb_pod()) {
         let answer = update(&new, &old);
-        prop_assert_eq!(without_ours(&answer.object), without_ours(&new));
-        // An image of a volume stays, or becomes the one that is stored.
+        prop_assert_eq!(without_patched(&answer.object), without_patched(&new));
+        // An image of a volume is unchanged, or becomes the stored one.
         let stored = references(&old);
         for (after, came) in references(&answer.object).iter().zip(references(&new)) {
             prop_assert!(*after == came || stored.contains(after), "{:?}", after);
@@ -210,19 +210,19 @@ proptest! {
     }
 
     #[test]
-    fn an_update_looked_at_twice_is_patched_once(new in arb_pod(), old in arb_pod()) {
+    fn second_review_of_update_patches_nothing(new in arb_pod(), old in arb_pod()) {
         prop_assert_eq!(update(&update(&new, &old).object, &old).patch, [] as [Value; 0]);
     }
 
     #[test]
-    fn an_update_of_nothing_is_no_patch(pod in arb_pod(), metadata in arb_value()) {
+    fn update_without_changes_gets_no_patch(pod in arb_pod(), metadata in arb_value()) {
         let mut new = pod.clone();
         new["metadata"] = metadata;
         prop_assert_eq!(update(&new, &pod).patch, [] as [Value; 0]);
     }
 
     #[test]
-    fn a_rule_change_and_a_repeated_apply_restart_nothing(
+    fn rule_change_and_repeated_apply_restart_nothing(
         images in vec(arb_image(), 1..5),
         before in arb_list_of_rules(),
         after in arb_list_of_rules(),
@@ -249,12 +249,12 @@ proptest! {
     }
 
     #[test]
-    fn whatever_bytes_come_nothing_panics(body in vec(any::<u8>(), 0..300)) {
+    fn review_of_any_bytes_does_not_panic(body in vec(any::<u8>(), 0..300)) {
         let _ = review(&body, &rules(RULES), &settings(Mode::Enforce));
     }
 
     #[test]
-    fn a_damaged_review_never_panics_and_a_truncated_one_is_refused(
+    fn damaged_review_does_not_panic(
         pod in arb_pod(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),

@@ -1,4 +1,4 @@
-//! Reviews are built as JSON, answers applied with an independent crate.
+//! Builds reviews as JSON and applies the patches with an independent crate.
 
 mod audit;
 mod create;
@@ -7,10 +7,10 @@ mod ephemeral;
 mod exempt;
 mod hostile;
 mod laws;
-mod left_alone;
 mod probe;
 mod pull_secret;
 mod record;
+mod unchanged;
 mod update;
 mod warnings;
 
@@ -25,7 +25,7 @@ use crate::rule::{
     parse::{self, MapForm},
 };
 
-/// What the tests declare: two registries, and nothing for quay.io.
+/// Rules of the tests: two registries, and none for quay.io.
 const RULES: &str = "docker.io::h.example/d,gcr.io::h.example/g";
 
 fn rules(list: &str) -> RuleSet {
@@ -40,7 +40,7 @@ fn mk_container(name: &str, image: &str) -> Value {
     json!({"name": name, "image": image, "resources": {}, "imagePullPolicy": "IfNotPresent"})
 }
 
-/// A pod with one container a pair.
+/// Returns a pod with a container for each pair of name and image.
 fn mk_pod(containers: &[(&str, &str)]) -> Value {
     let containers: Vec<_> = containers.iter().map(|(n, i)| mk_container(n, i)).collect();
     json!({
@@ -51,7 +51,7 @@ fn mk_pod(containers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// The same with the record of originals.
+/// Returns such a pod with the record of originals.
 fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
     let mut pod = mk_pod(containers);
     pod["metadata"]["annotations"] =
@@ -59,22 +59,22 @@ fn mk_recorded_pod(containers: &[(&str, &str)], originals: &Value) -> Value {
     pod
 }
 
-/// An answer, taken apart.
+/// A parsed response.
 #[derive(Debug)]
 struct Answer {
-    /// The operations; none without a patch.
+    /// Operations of the patch; empty without a patch.
     patch: Vec<Value>,
-    /// The object with the patch applied.
+    /// Object with the patch applied.
     object: Value,
     warnings: Vec<String>,
-    /// The decisions by name; null if there are none.
+    /// Decisions by name; null if there are none.
     decisions: Value,
     tally: DecisionCounts,
     changed: usize,
 }
 
 impl Answer {
-    /// The image of the first container called `name`.
+    /// Returns the image of the first container called `name`.
     fn image(&self, name: &str) -> &str {
         let spec = &self.object["spec"];
         let lists = ["containers", "initContainers", "ephemeralContainers"];
@@ -82,7 +82,7 @@ impl Answer {
         containers.find(|c| c["name"] == name).and_then(|c| c["image"].as_str()).unwrap()
     }
 
-    /// The record of originals without checksums; null if there is none.
+    /// Returns the record of originals without checksums; null if there is none.
     fn record(&self) -> Value {
         let text = self.object["metadata"]["annotations"][labels::ORIGINAL_IMAGES].as_str();
         let mut record = text.map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
@@ -97,12 +97,12 @@ impl Answer {
     }
 }
 
-/// Sends `request` and checks what holds of every answer.
+/// Sends `request` and asserts the properties of every response.
 fn ask_with(request: &Value, rules: &RuleSet, mode: Mode) -> Answer {
     ask_settled(request, rules, &settings(mode))
 }
 
-/// The same with any settings.
+/// Sends `request` with the given settings, with the same assertions.
 fn ask_settled(request: &Value, rules: &RuleSet, settings: &Settings) -> Answer {
     let body = request.to_string();
     let reviewed = review(body.as_bytes(), rules, settings).unwrap();
@@ -148,8 +148,8 @@ fn update(pod: &Value, old: &Value) -> Answer {
     ask(&mk_review("UPDATE", pod, old))
 }
 
-/// Creates `pod`: its first container must go from `from` to `to`, and a second
-/// look at the result must find nothing to do.
+/// Creates `pod`. Asserts that its first container is swapped from `from` to `to`, and that a
+/// second review changes nothing.
 fn swaps(pod: &Value, from: &str, to: &str) -> Answer {
     assert_eq!(pod["spec"]["containers"][0]["image"], from);
     let answer = create(pod);
@@ -158,7 +158,7 @@ fn swaps(pod: &Value, from: &str, to: &str) -> Answer {
     answer
 }
 
-/// Creates `pod`, which must get no patch at all.
+/// Creates `pod` and asserts that it gets no patch.
 fn leaves(pod: &Value) -> Answer {
     let answer = create(pod);
     assert_eq!(answer.patch, [] as [Value; 0]);

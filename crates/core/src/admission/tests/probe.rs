@@ -1,4 +1,4 @@
-//! The controller's probe.
+//! Reviews of the controller's probe.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn mk_probe() -> Value {
     })
 }
 
-/// What becomes of the object; `None`: nothing.
+/// Returns the patched object; `None` without a patch.
 fn answered(probe: &Value, mode: Mode) -> Option<Value> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let body = probe.to_string();
@@ -39,7 +39,7 @@ fn answered(probe: &Value, mode: Mode) -> Option<Value> {
 }
 
 #[test]
-fn the_probe_shows_that_we_were_asked_in_every_mode() {
+fn probe_is_answered_in_every_mode() {
     for mode in [Mode::Enforce, Mode::Audit] {
         let object = answered(&mk_probe(), mode).unwrap();
         assert_eq!(object["metadata"]["annotations"][labels::PROBE_REACHED], labels::REACHED);
@@ -47,7 +47,7 @@ fn the_probe_shows_that_we_were_asked_in_every_mode() {
 }
 
 #[test]
-fn the_answer_warns_that_a_replica_was_reached() {
+fn response_warns_that_replica_was_reached() {
     let body = mk_probe().to_string();
     let reviewed = review(body.as_bytes(), &rules(""), &settings(Mode::Enforce)).unwrap();
     let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
@@ -55,7 +55,7 @@ fn the_answer_warns_that_a_replica_was_reached() {
 }
 
 #[test]
-fn what_is_stored_or_has_no_place_for_an_answer_stays_as_it_is() {
+fn stored_or_other_objects_are_unchanged() {
     let mut stored = mk_probe();
     stored["request"]["dryRun"] = false.into();
     let mut bare = mk_probe();

@@ -1,4 +1,4 @@
-//! The Secret with which nodes pull what was swapped.
+//! The pull Secret, with which nodes pull swapped images.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_testkit::registry_info;
@@ -10,7 +10,7 @@ use crate::{
     pull_secret::CoveredImages,
 };
 
-/// Settings of a release that declares `h.example` with a base path.
+/// Returns settings of a release that declares `h.example` with a base path.
 pub(super) fn settings(base_path: &str) -> Settings {
     let text = registry_info(&[
         ("DOMAIN", "h.example"),
@@ -26,7 +26,8 @@ fn ask(operation: &str, pod: &Value, old: &Value, settings: &Settings) -> Answer
     ask_settled(&mk_review(operation, pod, old), &rules(RULES), settings)
 }
 
-/// The pull Secrets of `pod` once it was created; a second look changes nothing.
+/// Returns the pull Secrets of `pod` after its creation. Asserts that a second review changes
+/// nothing.
 fn created(pod: &Value, base_path: &str) -> Value {
     let settings = settings(base_path);
     let answer = ask("CREATE", pod, &Value::Null, &settings);
@@ -42,27 +43,27 @@ fn with(pod: &Value, secrets: &Value) -> Value {
 }
 
 #[test]
-fn a_swapped_pod_gets_it_behind_its_own() {
+fn pull_secret_is_appended_for_swapped_images() {
     let pod = mk_pod(&[("app", "nginx")]);
-    let ours = json!([{"name": "image-swap-pull"}]);
+    let own = json!([{"name": "image-swap-pull"}]);
     for base_path in ["", "d"] {
-        assert_eq!(created(&pod, base_path), ours);
-        assert_eq!(created(&with(&pod, &Value::Null), base_path), ours);
-        assert_eq!(created(&with(&pod, &json!([])), base_path), ours);
-        let theirs = json!([{"name": "theirs"}, {}, null, {"name": "image-swap-pull2"}]);
-        let mut both = theirs.as_array().unwrap().clone();
-        both.push(ours[0].clone());
-        assert_eq!(created(&with(&pod, &theirs), base_path), Value::Array(both));
+        assert_eq!(created(&pod, base_path), own);
+        assert_eq!(created(&with(&pod, &Value::Null), base_path), own);
+        assert_eq!(created(&with(&pod, &json!([])), base_path), own);
+        let others = json!([{"name": "other"}, {}, null, {"name": "image-swap-pull2"}]);
+        let mut both = others.as_array().unwrap().clone();
+        both.push(own[0].clone());
+        assert_eq!(created(&with(&pod, &others), base_path), Value::Array(both));
     }
-    // One that has it already keeps it where it stands.
-    let first = json!([{"name": "image-swap-pull", "future": 1}, {"name": "theirs"}]);
+    // A pod that has the Secret already keeps its position.
+    let first = json!([{"name": "image-swap-pull", "future": 1}, {"name": "other"}]);
     assert_eq!(created(&with(&pod, &first), ""), first);
-    // No API server sends such a thing; nothing of it is lost.
+    // No API server sends such a value; it is kept.
     assert_eq!(created(&with(&pod, &json!("odd")), ""), json!("odd"));
 }
 
 #[test]
-fn every_list_with_an_image_of_the_declared_host_counts() {
+fn images_of_every_list_add_pull_secret() {
     let mut pod = mk_pod(&[("app", "quay.io/a/b")]);
     assert_eq!(created(&pod, ""), Value::Null);
     pod["spec"]["initContainers"] = json!([mk_container("init", "busybox")]);
@@ -73,15 +74,15 @@ fn every_list_with_an_image_of_the_declared_host_counts() {
 }
 
 #[test]
-fn a_pod_whose_images_we_did_not_swap_to_the_declared_host_gets_none() {
-    // Written as they are by whoever made the pod, who has a Secret for them.
+fn pod_without_covered_swap_gets_no_secret() {
+    // The author of the pod wrote mirror names, and has a Secret for them.
     assert_eq!(created(&mk_pod(&[("app", "h.example/d/library/nginx")]), ""), Value::Null);
-    // Swapped to the same host, outside of what the credential is for.
+    // The image is swapped to the same host, outside of the credential's path.
     assert_eq!(created(&mk_pod(&[("app", "gcr.io/a/b")]), "d"), Value::Null);
     let mut disabled = mk_pod(&[("app", "nginx")]);
     disabled["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
     assert_eq!(created(&disabled, ""), Value::Null);
-    // A mirror pod that differs from its file is killed.
+    // The kubelet kills a mirror pod that differs from its file.
     let mut mirror = mk_pod(&[("app", "nginx")]);
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "hash"});
     assert_eq!(created(&mirror, ""), Value::Null);
@@ -91,10 +92,10 @@ fn a_pod_whose_images_we_did_not_swap_to_the_declared_host_gets_none() {
 }
 
 #[test]
-fn it_comes_back_when_another_webhook_took_it_away() {
+fn removed_pull_secret_is_added_again() {
     let settings = settings("");
     let mut pod = ask("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null, &settings).object;
-    pod["spec"]["imagePullSecrets"] = json!([{"name": "theirs"}]);
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "other"}]);
     let answer = ask("CREATE", &pod, &Value::Null, &settings);
     assert_eq!(
         answer.patch,
@@ -105,7 +106,7 @@ fn it_comes_back_when_another_webhook_took_it_away() {
 }
 
 #[test]
-fn a_pod_that_is_stored_keeps_its_list() {
+fn stored_pod_keeps_its_pull_secrets() {
     let settings = settings("");
     let old = mk_pod(&[("app", "redis")]);
     let answer = ask("UPDATE", &mk_pod(&[("app", "nginx")]), &old, &settings);
@@ -114,7 +115,7 @@ fn a_pod_that_is_stored_keeps_its_list() {
 }
 
 #[test]
-fn nobody_gets_any_in_audit_or_without_a_credential() {
+fn audit_or_missing_credential_adds_no_secret() {
     let pod = mk_pod(&[("app", "nginx")]);
     let audit = Settings { mode: Mode::Audit, ..settings("") };
     assert_eq!(ask("CREATE", &pod, &Value::Null, &audit).patch, [] as [Value; 0]);
@@ -123,7 +124,7 @@ fn nobody_gets_any_in_audit_or_without_a_credential() {
 }
 
 #[test]
-fn of_a_list_that_comes_twice_the_last_counts() {
+fn last_duplicate_list_counts() {
     let spec = r#""containers":[{"name":"a","image":"nginx"}]"#;
     for (lists, expected) in [
         (

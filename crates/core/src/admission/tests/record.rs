@@ -1,4 +1,4 @@
-//! The annotation that remembers what images were called.
+//! The annotation with the original images.
 
 use crate::labels;
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use super::{create, leaves, mk_pod, mk_recorded_pod};
 const RECORD: &str = r#"{"app":"nginx","swapped:app":"e4eff381"}"#;
 
 #[test]
-fn a_second_look_finds_nothing_to_do() {
+fn second_review_changes_nothing() {
     let once = create(&mk_pod(&[("app", "nginx"), ("side", "quay.io/a/b"), ("cache", "redis")]));
     assert_eq!(once.record(), json!({"app": "nginx", "cache": "redis"}));
     leaves(&once.object);
 }
 
 #[test]
-fn only_the_one_key_is_set_where_there_are_annotations() {
+fn only_one_key_of_annotations_is_set() {
     for annotations in [json!({}), json!({"a/b": "c"}), json!({labels::ORIGINAL_IMAGES: null})] {
         let mut pod = mk_pod(&[("app", "nginx")]);
         pod["metadata"]["annotations"] = annotations;
@@ -43,7 +43,7 @@ fn null_annotations_are_replaced_by_a_map() {
 }
 
 #[test]
-fn what_is_no_map_of_annotations_is_not_written_over() {
+fn malformed_annotations_are_not_overwritten() {
     for (path, odd) in [("metadata", json!("odd")), ("annotations", json!(["odd"]))] {
         let mut pod = mk_pod(&[("app", "nginx")]);
         if path == "metadata" {
@@ -58,7 +58,7 @@ fn what_is_no_map_of_annotations_is_not_written_over() {
 }
 
 #[test]
-fn a_true_entry_of_a_copied_manifest_is_kept() {
+fn correct_entry_of_copied_manifest_is_kept() {
     let pod = mk_recorded_pod(
         &[("app", "h.example/d/library/nginx"), ("new", "redis")],
         &json!({"app": "nginx"}),
@@ -69,9 +69,9 @@ fn a_true_entry_of_a_copied_manifest_is_kept() {
 }
 
 #[test]
-fn an_entry_that_the_rules_contradict_is_dropped() {
-    // Of another image, of a container that is gone, of an image not swapped, and
-    // of none at all.
+fn entry_that_contradicts_rules_is_dropped() {
+    // Records of another image, of a removed container, of an unswapped image, and of an empty
+    // one.
     let originals = json!({
         "app": "redis",
         "gone": "nginx",
@@ -96,7 +96,7 @@ fn an_entry_that_the_rules_contradict_is_dropped() {
 }
 
 #[test]
-fn a_text_that_is_no_record_stays_until_there_is_something_to_record() {
+fn invalid_record_stays_until_an_image_is_swapped() {
     for text in ["", "not json", "[]", "{\"app\":", "{} {}", "{\"app\":\"nginx\"} x"] {
         let mut pod = mk_pod(&[("app", "quay.io/a/b")]);
         pod["metadata"]["annotations"] = json!({labels::ORIGINAL_IMAGES: text});
@@ -109,7 +109,7 @@ fn a_text_that_is_no_record_stays_until_there_is_something_to_record() {
 }
 
 #[test]
-fn a_record_that_says_the_same_in_other_words_is_left() {
+fn equal_record_in_other_spelling_is_kept() {
     let mut pod = mk_pod(&[("app", "h.example/d/library/nginx")]);
     for text in [r#" { "app" : "nginx" } "#, r#"{"app":"redis","\u0061pp":"n\u0067inx"}"#] {
         pod["metadata"]["annotations"] = json!({labels::ORIGINAL_IMAGES: text});
@@ -118,7 +118,7 @@ fn a_record_that_says_the_same_in_other_words_is_left() {
 }
 
 #[test]
-fn an_empty_record_is_left() {
+fn empty_record_is_kept() {
     leaves(&mk_recorded_pod(&[("app", "quay.io/a/b")], &json!({})));
 }
 
@@ -130,11 +130,11 @@ fn mk_annotated_pod(len: usize, filler: &str) -> Value {
     pod
 }
 
-/// The API server refuses a pod whose annotations, keys and values, exceed 256 KiB.
+/// Fills the annotations up to the API server's limit of 256 KiB, keys and values.
 #[test]
-fn record_that_has_no_room_is_left_out() {
+fn record_beyond_size_limit_is_left_out() {
     let record = labels::ORIGINAL_IMAGES.len() + RECORD.len();
-    // In JSON the second takes two bytes a character.
+    // In JSON the second filler takes two bytes a character.
     for filler in ["a", "\""] {
         let room = 262_144 - record;
         let fits = create(&mk_annotated_pod(room, filler));
@@ -148,7 +148,7 @@ fn record_that_has_no_room_is_left_out() {
 }
 
 #[test]
-fn stale_record_goes_where_the_new_one_has_no_room() {
+fn stale_record_is_removed_without_room_for_another() {
     let mut pod = mk_annotated_pod(262_144 - 40, "a");
     pod["metadata"]["annotations"][labels::ORIGINAL_IMAGES] = json!(r#"{"gone":"a"}"#);
     let answer = create(&pod);

@@ -1,4 +1,4 @@
-//! Pods that are there already: none is restarted but by its owner.
+//! Updates of stored pods: only their owners restart them.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use super::{
 };
 use crate::rule::RuleSet;
 
-/// A running pod as a declaration left it that is no longer in force.
+/// Returns a running pod that was swapped by a former declaration.
 fn mk_old_pod() -> Value {
     mk_recorded_pod(&[("app", "old.example/d/library/nginx:1")], &json!({"app": "nginx:1"}))
 }
 
 #[test]
-fn an_update_that_changes_no_image_gets_no_patch() {
+fn update_of_other_fields_gets_no_patch() {
     let old = mk_pod(&[("app", "nginx:1")]);
     let mut new = old.clone();
     new["metadata"]["labels"] = json!({"new": "label"});
@@ -24,7 +24,7 @@ fn an_update_that_changes_no_image_gets_no_patch() {
 }
 
 #[test]
-fn a_changed_image_is_swapped_and_recorded() {
+fn changed_image_is_swapped_and_recorded() {
     let old = create(&mk_pod(&[("app", "nginx:1"), ("side", "redis:7")])).object;
     let mut new = old.clone();
     new["spec"]["containers"][0]["image"] = json!("nginx:2");
@@ -37,7 +37,7 @@ fn a_changed_image_is_swapped_and_recorded() {
 }
 
 #[test]
-fn a_rule_change_and_a_repeated_apply_restart_nothing() {
+fn rule_change_and_repeated_apply_restart_nothing() {
     let old = mk_old_pod();
     let mut applied = old.clone();
     applied["spec"]["containers"][0]["image"] = json!("nginx:1");
@@ -55,7 +55,7 @@ fn a_rule_change_and_a_repeated_apply_restart_nothing() {
 }
 
 #[test]
-fn a_replaced_manifest_without_the_record_gets_it_back() {
+fn replaced_manifest_gets_the_record_back() {
     let answer = update(&mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
     assert_eq!(answer.image("app"), "old.example/d/library/nginx:1");
     assert_eq!(answer.record(), json!({"app": "nginx:1"}));
@@ -63,14 +63,14 @@ fn a_replaced_manifest_without_the_record_gets_it_back() {
 }
 
 #[test]
-fn another_image_is_swapped_by_the_rules_of_today() {
+fn another_image_is_swapped_by_present_rules() {
     let answer = update(&mk_pod(&[("app", "nginx:2")]), &mk_old_pod());
     assert_eq!(answer.image("app"), "h.example/d/library/nginx:2");
     assert_eq!(answer.record(), json!({"app": "nginx:2"}));
 }
 
 #[test]
-fn the_record_of_an_image_that_is_no_longer_swapped_is_dropped() {
+fn record_of_unswapped_image_is_dropped() {
     let mut new = mk_old_pod();
     new["spec"]["containers"][0]["image"] = json!("quay.io/a/b");
     let answer = update(&new, &mk_old_pod());
@@ -80,8 +80,8 @@ fn the_record_of_an_image_that_is_no_longer_swapped_is_dropped() {
 }
 
 #[test]
-fn a_record_that_an_unseen_change_made_stale_keeps_nothing() {
-    // Someone set redis while the webhook was away; the record still says nginx.
+fn stale_record_keeps_no_image() {
+    // A user set redis while no webhook was registered; the record still contains nginx.
     let old = mk_recorded_pod(&[("app", "redis:7")], &json!({"app": "nginx:1"}));
     let answer = update(&mk_pod(&[("app", "nginx:1")]), &old);
     assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
@@ -89,13 +89,13 @@ fn a_record_that_an_unseen_change_made_stale_keeps_nothing() {
 }
 
 #[test]
-fn an_exact_target_of_another_name_is_kept_too() {
+fn exact_target_with_another_name_is_kept() {
     let old = mk_recorded_pod(&[("app", "h.example/special:2")], &json!({"app": "nginx:1"}));
     assert_eq!(update(&mk_pod(&[("app", "nginx:1")]), &old).image("app"), "h.example/special:2");
 }
 
 #[test]
-fn containers_are_matched_by_name_wherever_they_stand() {
+fn containers_are_matched_by_name() {
     let old = mk_recorded_pod(
         &[("a", "old.example/x/a:1"), ("b", "old.example/x/b:1")],
         &json!({"a": "gcr.io/x/a:1", "b": "gcr.io/x/b:1"}),
@@ -148,7 +148,7 @@ fn repeated_apply_keeps_the_image_of_a_volume() {
         assert_eq!(answer.object, stored);
         assert_eq!(answer.reason("volume:model"), "kept");
         assert_eq!(update(&answer.object, &stored).patch, [] as [Value; 0]);
-        // By other rules, or none.
+        // Other rules, or none.
         for list in ["", "gcr.io::new.example/x"] {
             let request = mk_review("UPDATE", &applied, &stored);
             assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
@@ -157,7 +157,7 @@ fn repeated_apply_keeps_the_image_of_a_volume() {
 }
 
 #[test]
-fn volume_without_a_record_is_kept_by_the_rules() {
+fn volume_without_record_is_kept_by_rules() {
     let manifest = mk_pod_with_volume("gcr.io/a/model:1");
     let mut stored = create(&manifest).object;
     stored["metadata"].as_object_mut().unwrap().remove("annotations");
@@ -176,7 +176,7 @@ fn volume_of_a_disabled_pod_is_kept() {
 }
 
 #[test]
-fn other_changes_of_a_volume_are_left_to_the_api_server() {
+fn other_changes_of_volumes_are_not_patched() {
     let stored = create(&mk_pod_with_volume("gcr.io/a/model:1")).object;
     let mut new = stored.clone();
     new["spec"]["containers"][0]["image"] = json!("nginx:2");
@@ -186,16 +186,16 @@ fn other_changes_of_a_volume_are_left_to_the_api_server() {
     assert_eq!(answer.record(), json!({"app": "nginx:2", "volume:model": "gcr.io/a/model:1"}));
 }
 
-/// A pod was swapped and recorded, then its image was set while no webhook reviewed it.
-/// Setting the first image again is a change.
+/// Swaps and records a pod, then sets its image without a review. A later update to the first
+/// image is a change.
 #[test]
 fn image_set_without_a_review_is_not_kept() {
     for unreviewed in [
-        // The rules swap it, to another image.
+        // The rules swap it to another image.
         "docker.io/team-b/app:1",
         "team-b/app:1",
         "docker.io/team-a/app:2",
-        // No image at all.
+        // An invalid image.
         "team-b/APP",
     ] {
         let old = mk_recorded_pod(&[("app", unreviewed)], &json!({"app": "gcr.io/team-a/app:1"}));
@@ -208,18 +208,18 @@ fn image_set_without_a_review_is_not_kept() {
     }
 }
 
-/// With its checksum a record tells exactly.
+/// Records a checksum, which identifies the swapped image exactly.
 #[test]
-fn only_the_image_that_was_put_there_is_kept() {
+fn only_the_recorded_swapped_image_is_kept() {
     let stored = create(&mk_pod(&[("app", "gcr.io/team-a/app:1")])).object;
     let mut applied = stored.clone();
     applied["spec"]["containers"][0]["image"] = json!("gcr.io/team-a/app:1");
-    // Rules that swap the image which former rules made change nothing.
+    // Rules that swap an image of former rules have no effect.
     for list in ["", "h.example::new.example/x", "gcr.io::h.example/other"] {
         let request = mk_review("UPDATE", &applied, &stored);
         assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
     }
-    // Set while no webhook reviewed it, at the mirror or elsewhere.
+    // Images that were set without a review, at the mirror or elsewhere.
     for unreviewed in [
         "h.example/g/team-a/app:2",
         "h.example/g/team-b/app:1",
@@ -236,7 +236,7 @@ fn only_the_image_that_was_put_there_is_kept() {
 }
 
 #[test]
-fn image_that_former_rules_may_have_made_is_kept() {
+fn image_of_former_rules_is_kept() {
     for former in [
         "old.example/d/library/nginx:1",
         "old.example/nginx:1",
@@ -249,28 +249,28 @@ fn image_that_former_rules_may_have_made_is_kept() {
 }
 
 #[test]
-fn without_rules_the_old_image_still_stays() {
+fn old_image_is_kept_without_rules() {
     let request = mk_review("UPDATE", &mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
     let answer = ask_with(&request, &RuleSet::default(), Mode::Enforce);
     assert_eq!(answer.image("app"), "old.example/d/library/nginx:1");
 }
 
 #[test]
-fn an_update_without_its_old_object_is_swapped_like_a_new_pod() {
+fn update_without_old_object_is_a_creation() {
     let answer = update(&mk_pod(&[("app", "nginx:1")]), &Value::Null);
     assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
 }
 
 #[test]
-fn what_we_made_of_a_new_image_is_not_taken_for_the_original_of_the_old_one() {
-    // The old image was written as what the rules make of the new one by now.
+fn earlier_swap_result_is_not_an_original() {
+    // The old image equals the present result of the rules for the new one.
     let originals = json!({"app": "h.example/d/library/nginx"});
     let old = mk_recorded_pod(&[("app", "quay.io/a/b")], &originals);
     let once = update(&mk_pod(&[("app", "nginx")]), &old);
     assert_eq!(once.image("app"), "h.example/d/library/nginx");
     assert_eq!(once.record(), json!({"app": "nginx"}));
     assert_eq!(update(&once.object, &old).patch, [] as [Value; 0]);
-    // A repeated apply says of itself what the old pod says: nothing is restarted.
+    // A repeated apply contains the same record as the old pod, so no container restarts.
     let mut applied = old.clone();
     applied["spec"]["containers"][0]["image"] = json!("h.example/d/library/nginx");
     assert_eq!(update(&applied, &old).object, old);

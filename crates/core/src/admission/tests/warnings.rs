@@ -1,11 +1,11 @@
-//! What users are told when an image cannot be swapped.
+//! Warnings for users about images that cannot be swapped.
 
 use serde_json::json;
 
 use super::{ImageOutcome, create, leaves, mk_pod};
 
 #[test]
-fn an_invalid_image_stays_with_a_short_warning() {
+fn invalid_image_is_unchanged_with_a_warning() {
     let answer = leaves(&mk_pod(&[("app", "gcr.io/Team/app:1")]));
     assert_eq!(answer.reason("app"), "invalid-image");
     assert_eq!(answer.tally.of(ImageOutcome::InvalidImage), 1);
@@ -16,7 +16,7 @@ fn an_invalid_image_stays_with_a_short_warning() {
 }
 
 #[test]
-fn the_other_images_are_swapped_all_the_same() {
+fn other_images_are_swapped_despite_invalid_one() {
     let answer = create(&mk_pod(&[("bad", "::"), ("app", "nginx")]));
     assert_eq!(answer.image("app"), "h.example/d/library/nginx");
     assert_eq!(answer.image("bad"), "::");
@@ -24,14 +24,14 @@ fn the_other_images_are_swapped_all_the_same() {
 }
 
 #[test]
-fn a_volume_is_named_as_such() {
+fn warning_about_volume_names_the_volume() {
     let mut pod = mk_pod(&[]);
     pod["spec"]["volumes"] = json!([{"name": "model", "image": {"reference": "A B"}}]);
     assert!(leaves(&pod).warnings[0].contains("\"volume:model\""));
 }
 
 #[test]
-fn warnings_are_few_short_and_free_of_control_characters() {
+fn warnings_are_bounded_and_printable() {
     let name = "\n\u{7f}é\"".repeat(200);
     let containers: Vec<_> = (0..40).map(|_| (name.as_str(), "a/B")).collect();
     let warnings = create(&mk_pod(&containers)).warnings;

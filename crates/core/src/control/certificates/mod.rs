@@ -1,10 +1,11 @@
-//! The rotation of our certificates, in an order in which no handshake fails.
+//! Rotation of the webhook's certificates, in an order in which no handshake fails.
 //!
-//! An API server trusts the authorities that are published (`caBundle`), a
-//! replica serves the leaf that it read last, and both learn of a change a
-//! little later than it is made. So a new authority is made beside the old one,
-//! published, and signs only when every API server knows it; the old one is
-//! dropped only when every replica serves what the new one signed.
+//! API servers trust the published authorities (`caBundle`), and a replica serves the leaf that
+//! it read last. Both follow a change with a delay.
+//!
+//! So a new authority is created and published in addition to the old one. It signs only after
+//! every API server has read it. The old one is dropped only after every replica serves a leaf of
+//! the new one.
 //!
 //! ```text
 //! authority  A       A→B, A stays trusted      A dropped
@@ -12,44 +13,45 @@
 //! leaf       by A            by B (after SETTLE)
 //! ```
 //!
-//! Every step is decided from what is stored, so a controller that dies
-//! between two of them leaves nothing that the next one cannot go on from.
+//! Every step is decided from stored objects, so that a controller can continue after a crash
+//! between any two of them.
 
 use crate::declaration::UnixTime;
 
 const DAY: UnixTime = 24 * 60 * 60;
-/// Seconds that an authority lives.
+/// Lifetime of an authority, in seconds.
 pub const AUTHORITY_LIFE: UnixTime = 365 * DAY;
-/// Seconds that a leaf lives.
+/// Lifetime of a leaf, in seconds.
 pub const LEAF_LIFE: UnixTime = 30 * DAY;
-/// Clocks differ: a certificate is valid this many seconds before it is made. API servers
-/// accept it even if the controller's clock is ahead of theirs by almost an hour.
+/// Seconds by which a certificate is valid before it is made, since clocks differ. API servers
+/// accept it even if the controller's clock is ahead of their own by almost an hour.
 pub const BACKDATE: UnixTime = 60 * 60;
-/// Seconds after which every API server has read what is published, and every
-/// replica the leaf. Both watch, and learn within a second or two.
+/// Seconds after which every API server has read a published authority, and every replica its
+/// leaf. Both watch, with a delay of a second or two.
 pub const SETTLE: UnixTime = 60;
 
-/// When a certificate is valid, seconds since 1970.
+/// Period of validity of a certificate, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// From when.
+    /// Beginning of validity.
     pub not_before: UnixTime,
-    /// Until when.
+    /// End of validity, exclusive.
     pub not_after: UnixTime,
 }
 
 impl Validity {
-    /// From a little before `now`, for `life`.
+    /// Creates a period from [`BACKDATE`] before `now` to `life` after it.
     pub const fn of(now: UnixTime, life: UnixTime) -> Self {
         Self { not_before: now.saturating_sub(BACKDATE), not_after: now + life }
     }
 
-    /// Whether it is valid at `now`.
+    /// Returns true if `now` is within the period.
     pub const fn holds(&self, now: UnixTime) -> bool {
         self.not_before <= now && now < self.not_after
     }
 
-    /// While both are valid: nobody believes what an expired authority has signed.
+    /// Returns the intersection with `other`: a certificate is worthless after its authority
+    /// has expired.
     #[must_use]
     pub fn within(self, other: Self) -> Self {
         Self {
@@ -58,63 +60,65 @@ impl Validity {
         }
     }
 
-    /// When a third of its life is over.
+    /// Returns the time at which a third of the lifetime has passed.
     const fn fresh_until(&self) -> UnixTime {
         self.not_before + self.not_after.saturating_sub(self.not_before) / 3
     }
 
-    /// When two thirds of its life are over: time for the next one.
+    /// Returns the time at which two thirds of the lifetime have passed and the next
+    /// certificate is due.
     pub const fn due(&self) -> UnixTime {
         self.not_before + self.not_after.saturating_sub(self.not_before) / 3 * 2
     }
 }
 
-/// Something that tells one authority from another: the PEM of its certificate.
+/// Identity of an authority: the PEM of its certificate.
 pub type AuthorityId = String;
 
 /// The stored authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// Which one signs next.
+    /// Identity of the authority that signs next.
     pub id: AuthorityId,
-    /// When it is valid.
+    /// Period of validity.
     pub validity: Validity,
-    /// Which one signed before, while it is still trusted.
+    /// Authority that signed before and is still trusted; `None` outside of a rotation.
     pub previous: Option<AuthorityId>,
 }
 
 /// The stored leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Who signed it, as stored beside it.
+    /// Authority that signed the leaf, as stored with it.
     pub issuer: AuthorityId,
-    /// When it is valid, and its issuer is, too.
+    /// Period in which both the leaf and its issuer are valid.
     pub validity: Validity,
-    /// Whether it names what it has to, and its key belongs to it.
+    /// True if the leaf has all required names and its key belongs to it.
     pub fits: bool,
 }
 
-/// What API servers trust.
+/// Published authorities, which API servers trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published {
-    /// The authorities that are registered.
+    /// Registered authorities.
     pub ids: Vec<AuthorityId>,
-    /// Since when we have seen them registered just so; by our own clock.
+    /// Time since which the controller has observed exactly this registration, by its own
+    /// clock.
     pub since: UnixTime,
 }
 
-/// The next thing to write.
+/// The next step of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RotationStep {
-    /// A new authority; one that is stored and valid becomes the previous one.
+    /// Create an authority. A stored and valid one becomes the previous one.
     NewAuthority,
-    /// A leaf, signed by the stored authority.
+    /// Create a leaf, signed by the stored authority.
     NewLeaf,
-    /// The previous authority is no longer trusted.
+    /// Drop the previous authority from the trusted ones.
     ForgetPrevious,
 }
 
-/// The next step, if there is one to take at `now`.
+/// Returns the step that is due at `now`; `None` if there is none.
 pub fn next(
     now: UnixTime,
     authority: Option<&Authority>,
@@ -125,31 +129,31 @@ pub fn next(
         return Some(RotationStep::NewAuthority);
     };
     let Some(leaf) = leaf.filter(|it| it.fits && it.validity.holds(now)) else {
-        // Nothing can be served: there is no order to keep.
+        // No replica can serve, so no order of steps can break a handshake.
         return Some(RotationStep::NewLeaf);
     };
     if leaf.issuer != authority.id {
         let known = published.ids.contains(&authority.id);
-        // Nobody asks us who could be told the wrong thing.
-        let nobody = published.ids.is_empty();
+        // Without a registration no API server calls the webhook.
+        let unregistered = published.ids.is_empty();
         let settled = now >= published.since.saturating_add(SETTLE);
-        return (nobody || (known && settled)).then_some(RotationStep::NewLeaf);
+        return (unregistered || (known && settled)).then_some(RotationStep::NewLeaf);
     }
     if authority.previous.is_some() {
         let issued = leaf.validity.not_before + BACKDATE;
         return (now >= issued.saturating_add(SETTLE)).then_some(RotationStep::ForgetPrevious);
     }
     if now >= authority.validity.due() {
-        // Until the new authority may sign there is no leaf: a fresh one outlives
-        // a rotation, however often that is interrupted.
+        // Until the new authority may sign, the leaf cannot be renewed. A fresh leaf outlives a
+        // rotation, however often that is interrupted.
         let is_fresh = now < leaf.validity.fresh_until();
         return Some(if is_fresh { RotationStep::NewAuthority } else { RotationStep::NewLeaf });
     }
     (now >= leaf.validity.due()).then_some(RotationStep::NewLeaf)
 }
 
-/// The authorities to publish: the one that signs next, the one that signed
-/// before, and the one that signed what is served, each once.
+/// Returns the authorities to publish, each once. They are the one that signs next, the one
+/// that signed before, and the issuer of the served leaf.
 pub fn trusted(authority: Option<&Authority>, leaf: Option<&Leaf>) -> Vec<AuthorityId> {
     let mut ids: Vec<AuthorityId> = Vec::new();
     let stored = authority.into_iter().flat_map(|it| [Some(&it.id), it.previous.as_ref()]);
@@ -161,8 +165,8 @@ pub fn trusted(authority: Option<&Authority>, leaf: Option<&Leaf>) -> Vec<Author
     ids
 }
 
-/// What to publish for a leaf that somebody else keeps (`tls.existingSecret`):
-/// its authority, and those published before until every replica has followed.
+/// Returns the authorities to publish for a leaf of another owner (`tls.existingSecret`). They
+/// are its authority, and those published before until every replica has followed.
 pub fn trusted_while_changing(
     wanted: &[AuthorityId],
     published: &Published,

@@ -4,7 +4,7 @@ use super::*;
 
 const NOW: UnixTime = 1_700_000_000;
 
-/// A cluster: what is stored, what is registered, and what API servers and
+/// A model of a cluster: stored and registered objects, and their versions that API servers and
 /// replicas have read so far.
 #[derive(Default)]
 struct ModelCluster {
@@ -13,12 +13,12 @@ struct ModelCluster {
     authority: Option<Authority>,
     leaf: Option<Leaf>,
     published: Published,
-    /// Every state of the last seconds: a reader may be at any of them.
+    /// Registrations with their times: a reader may have read any of the recent ones.
     bundles: Vec<(UnixTime, Vec<AuthorityId>)>,
     leaves: Vec<(UnixTime, Leaf)>,
 }
 
-/// How long readers lag at most.
+/// Maximal delay of a reader, in seconds.
 const LAG: UnixTime = SETTLE - 1;
 
 impl ModelCluster {
@@ -60,8 +60,8 @@ impl ModelCluster {
         }
     }
 
-    /// Everything that a reader may still be at: the last change, and those that
-    /// were replaced no longer than [`LAG`] ago.
+    /// Returns every version that a reader may still have: the last one, and those that were
+    /// replaced at most [`LAG`] seconds ago.
     fn readable<T>(history: &[(UnixTime, T)], now: UnixTime) -> impl Iterator<Item = &T> {
         let ends = history.iter().skip(1).map(|(at, _)| *at).chain([UnixTime::MAX]);
         history
@@ -85,7 +85,7 @@ impl ModelCluster {
 }
 
 #[test]
-fn the_first_leaf_is_made_before_anything_is_registered() {
+fn first_leaf_is_made_before_registration() {
     let mut world = ModelCluster::new();
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
     assert_eq!(world.step(), Some(RotationStep::NewLeaf));
@@ -93,11 +93,11 @@ fn the_first_leaf_is_made_before_anything_is_registered() {
 }
 
 #[test]
-fn a_rotation_publishes_both_then_switches_then_drops() {
+fn rotation_publishes_both_then_switches_then_drops() {
     let mut world = ModelCluster::new();
     world.settle();
     world.now = world.authority.as_ref().unwrap().validity.due();
-    // The leaf was renewed meanwhile.
+    // The leaf has been renewed in between.
     let valid = Validity::of(world.now, LEAF_LIFE);
     world.leaf.as_mut().unwrap().validity = valid;
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
@@ -118,7 +118,7 @@ fn a_rotation_publishes_both_then_switches_then_drops() {
 }
 
 #[test]
-fn a_rotation_begins_with_a_leaf_that_outlives_it() {
+fn rotation_begins_with_a_fresh_leaf() {
     let mut world = ModelCluster::new();
     world.settle();
     world.now = world.authority.as_ref().unwrap().validity.due();
@@ -129,7 +129,7 @@ fn a_rotation_begins_with_a_leaf_that_outlives_it() {
 }
 
 #[test]
-fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
+fn leaf_is_renewed_after_two_thirds_of_life() {
     let mut world = ModelCluster::new();
     world.settle();
     world.now = NOW + LEAF_LIFE / 3 * 2 - BACKDATE;
@@ -139,7 +139,7 @@ fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
 }
 
 #[test]
-fn what_is_expired_or_unfit_is_replaced_at_once() {
+fn expired_or_unfit_certificates_are_replaced_at_once() {
     let mut world = ModelCluster::new();
     world.settle();
     world.leaf.as_mut().unwrap().fits = false;
@@ -151,7 +151,7 @@ fn what_is_expired_or_unfit_is_replaced_at_once() {
 }
 
 #[test]
-fn an_authority_that_was_deleted_stays_trusted_for_what_it_signed() {
+fn deleted_authority_stays_trusted_for_its_leaf() {
     let mut world = ModelCluster::new();
     world.settle();
     world.authority = None;
@@ -162,7 +162,7 @@ fn an_authority_that_was_deleted_stays_trusted_for_what_it_signed() {
 }
 
 #[test]
-fn an_authority_of_somebody_else_is_published_beside_the_last_one_for_a_while() {
+fn foreign_authority_is_published_with_the_last_one() {
     let published = Published { ids: vec!["old".into()], since: NOW };
     let wanted = ["new".to_owned()];
     assert_eq!(trusted_while_changing(&wanted, &published, NOW, NOW), ["new", "old"]);
@@ -170,11 +170,11 @@ fn an_authority_of_somebody_else_is_published_beside_the_last_one_for_a_while() 
 }
 
 proptest! {
-    /// A year and more, with a controller that looks at any times (though often
-    /// enough), dies between any two writes and is back within two minutes, without
-    /// its memory of since when it saw what is published: no handshake ever fails.
+    /// Simulates more than a year. The controller runs at random times, but often enough, and
+    /// crashes between any two writes. It returns within two minutes, without its memory of the
+    /// time of publication.
     #[test]
-    fn no_handshake_fails(
+    fn handshakes_never_fail(
         turns in prop::collection::vec((1_u64..4 * DAY, any::<bool>(), any::<bool>(), any::<bool>()), 200..400)
     ) {
         let mut world = ModelCluster::new();
@@ -191,14 +191,14 @@ proptest! {
             if dies {
                 world.now += short;
                 world.published.since = world.now;
-                prop_assert!(world.handshakes_hold(), "while nobody looked");
+                prop_assert!(world.handshakes_hold(), "between two runs");
                 world.step();
                 prop_assert!(world.handshakes_hold(), "after the next one's step");
             }
             world.publish();
             prop_assert!(world.handshakes_hold(), "after it was published");
             if dies || forgets {
-                // Whoever began looks again.
+                // The interrupted controller starts again.
                 world.now += SETTLE;
                 world.step();
                 world.publish();
@@ -209,7 +209,7 @@ proptest! {
 }
 
 #[test]
-fn a_leaf_is_worth_no_more_than_its_issuer() {
+fn leaf_expires_with_its_issuer() {
     let leaf = Validity { not_before: 100, not_after: 900 };
     let shorter = Validity { not_before: 200, not_after: 500 };
     assert_eq!(leaf.within(shorter), shorter);

@@ -1,11 +1,11 @@
-//! Other programs that swap images: two of them on one pod is one too many.
+//! Detects other programs that swap images. Two of them on the same pod conflict.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-/// How programs that swap images call their configurations or their webhooks.
-/// Each is the beginning of a name, or what follows a `.` or a `-` in it.
+/// Names of the configurations or webhooks of such programs. Each is the beginning of a name,
+/// or follows a `.` or a `-` in it.
 const KNOWN: [(&str, &str); 11] = [
     ("imageswap.webhook.k8s.twr.io", "imageswap"),
     ("imageswap-webhook", "imageswap"),
@@ -20,36 +20,36 @@ const KNOWN: [(&str, &str); 11] = [
     ("tugger", "tugger"),
 ];
 
-/// Where another program is asked.
+/// The backend of another program's webhook.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
-    /// A Service: namespace, name.
+    /// A Service: namespace and name.
     Service(String, String),
-    /// Outside the cluster: whether anybody answers there is not ours to ask.
+    /// A URL outside the cluster, which the controller does not probe.
     Url,
 }
 
 /// A configuration of another program that swaps images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompetingWebhook {
-    /// The configuration's name.
+    /// Name of the configuration.
     pub configuration: String,
-    /// The program.
+    /// Name of the program.
     pub program: &'static str,
-    /// Where it is asked about pods.
+    /// Backends of its webhooks for pods.
     pub backends: Vec<Backend>,
 }
 
-/// The state of the program behind a registration.
+/// The state of the program behind a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It may well swap images.
+    /// A program may answer, and may swap images.
     Live,
-    /// None of its Services has anybody behind it: it can only do harm.
+    /// None of its Services has an endpoint: it can only delay or reject pods.
     Dead,
 }
 
-/// The program that swaps images by `configuration`, if it is one.
+/// Returns the competing webhook in `configuration`; `None` for other programs.
 pub fn recognise(configuration: &Value) -> Option<CompetingWebhook> {
     let name = configuration["metadata"]["name"].as_str()?;
     let entries = configuration["webhooks"].as_array()?;
@@ -68,8 +68,8 @@ pub fn recognise(configuration: &Value) -> Option<CompetingWebhook> {
 
 impl CompetingWebhook {
     /// Returns the state of the program. `answers` takes the namespace and the name of a
-    /// Service, and returns true if a program may answer there: the Service has an endpoint,
-    /// or is a name outside the cluster.
+    /// Service, and returns true if a program may answer there. A program may answer if the
+    /// Service has an endpoint, or is a name outside the cluster.
     pub fn life(&self, answers: impl Fn(&str, &str) -> bool) -> Liveness {
         let alive = self.backends.iter().any(|backend| match backend {
             Backend::Service(namespace, name) => answers(namespace, name),

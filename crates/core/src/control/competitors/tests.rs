@@ -33,7 +33,7 @@ fn programs_that_swap_images_are_recognised() {
 }
 
 #[test]
-fn others_are_not_and_neither_are_we() {
+fn other_programs_and_image_swap_are_not_recognised() {
     for (name, webhook, resource) in [
         ("image-swap-admission", "pods.image-swap.io", "pods"),
         ("istio-sidecar-injector", "rev.namespace.sidecar-injector.istio.io", "pods"),
@@ -46,7 +46,7 @@ fn others_are_not_and_neither_are_we() {
 }
 
 #[test]
-fn a_program_without_anybody_behind_its_service_is_dead() {
+fn program_without_endpoints_is_dead() {
     let found = recognise(&configuration("imageswap-webhook", "x.y.z", "pods")).unwrap();
     assert_eq!(found.backends, [Backend::Service("there".into(), "svc".into())]);
     assert_eq!(found.life(|_, _| false), Liveness::Dead);
@@ -54,7 +54,7 @@ fn a_program_without_anybody_behind_its_service_is_dead() {
 }
 
 #[test]
-fn a_program_outside_the_cluster_counts_as_live() {
+fn program_outside_the_cluster_counts_as_live() {
     let mut configuration = configuration("imageswap-webhook", "x.y.z", "pods");
     configuration["webhooks"][0]["clientConfig"] = json!({ "url": "https://elsewhere.example" });
     assert_eq!(recognise(&configuration).unwrap().life(|_, _| false), Liveness::Live);
@@ -67,14 +67,14 @@ fn minute(at: u64) -> Duration {
 }
 
 #[test]
-fn a_restarted_program_stays_alive_for_the_grace_period() {
+fn restarted_program_stays_alive_for_grace_period() {
     let mut sightings = Sightings::default();
     let mut at = |life, at| sightings.observe("x", life, minute(at), GRACE);
     let alive = Settled { life: Liveness::Live, is_removable: false };
     assert_eq!(at(Liveness::Live, 0), alive);
     assert_eq!(at(Liveness::Dead, 1), alive);
     assert_eq!(at(Liveness::Dead, 10), alive);
-    // One endpoint is enough to begin again.
+    // A single endpoint ends the grace period.
     assert_eq!(at(Liveness::Live, 10), alive);
     assert_eq!(at(Liveness::Dead, 11), alive);
     assert_eq!(at(Liveness::Dead, 20), alive);
@@ -84,7 +84,7 @@ fn a_restarted_program_stays_alive_for_the_grace_period() {
 }
 
 #[test]
-fn a_program_that_was_never_alive_is_dead_but_stays_for_the_grace_period() {
+fn dead_program_is_removable_after_grace_period() {
     let mut sightings = Sightings::default();
     let dead = |is_removable| Settled { life: Liveness::Dead, is_removable };
     assert_eq!(sightings.observe("x", Liveness::Dead, minute(0), GRACE), dead(false));

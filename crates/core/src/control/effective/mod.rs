@@ -1,7 +1,7 @@
-//! Which declaration is in force: `registry-info`, else the chart's, else none.
+//! Decides on the effective declaration: `registry-info`, else the chart's, else none.
 //!
-//! A declaration that cannot be used changes nothing: what it declared before
-//! stays in force, and what is wrong with it is reported.
+//! An invalid declaration changes nothing: the last valid one stays effective, and the errors
+//! are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ const CREDENTIALS: [&str; 2] = ["USERNAME", "PASSWORD"];
 /// a Secret, of which a kilobyte is left for the other keys.
 const LONGEST: usize = 1024 * 1024 - 1024;
 
-/// Whose declaration it is.
+/// The source of a declaration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// The Secret `registry-info` in `jet-system`.
@@ -43,7 +43,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The name in every output, and in the Secret that replicas follow.
+    /// Returns the name in every output, and in the Secret that replicas follow.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RegistryInfo => REGISTRY_INFO,
@@ -52,7 +52,7 @@ impl Origin {
         }
     }
 
-    /// The origin that is called `name`.
+    /// Returns the origin called `name`; `None` for other names.
     pub fn named(name: &str) -> Option<Self> {
         [Self::RegistryInfo, Self::Chart, Self::None].into_iter().find(|it| it.as_str() == name)
     }
@@ -61,13 +61,13 @@ impl Origin {
 /// The data of a Secret, and its type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretData {
-    /// `type`; empty: the API server's default.
+    /// The field `type`; empty for the API server's default.
     pub kind: String,
-    /// `data`, decoded once.
+    /// The field `data`, with its base64 decoded.
     pub data: BTreeMap<String, Vec<u8>>,
 }
 
-/// A Secret as [`SecretData::text`] writes it.
+/// A Secret in the form that [`SecretData::text`] writes.
 #[derive(Deserialize)]
 struct StoredSecret {
     #[serde(rename = "type")]
@@ -79,7 +79,7 @@ struct StoredSecret {
 }
 
 impl SecretData {
-    /// Reads what [`Self::text`] wrote; [`None`] for any other text.
+    /// Parses the output of [`Self::text`]; returns `None` for any other text.
     fn parse(text: &str) -> Option<Self> {
         let stored: StoredSecret = serde_json::from_str(text).ok()?;
         let bytes = |(key, value): (String, String)| Some((key, base64::decode(value)?));
@@ -88,7 +88,7 @@ impl SecretData {
         Some(Self { kind: stored.kind, data })
     }
 
-    /// Returns the data as the Secret of Palette's format: JSON, with a key a line.
+    /// Returns the data as the Secret of Palette's format: JSON, with one key per line.
     fn text(&self) -> String {
         let mut plain = Map::new();
         let mut bytes = Map::new();
@@ -113,7 +113,7 @@ impl SecretData {
     }
 }
 
-/// The declaration in force.
+/// The effective declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
     /// Source of the declaration.
@@ -128,7 +128,7 @@ impl Effective {
         Self { origin: Origin::None, secret: SecretData::default() }
     }
 
-    /// Reads what [`Self::text`] wrote. Any other text is a declaration that cannot be used.
+    /// Parses the output of [`Self::text`]. Any other text is an unusable declaration.
     pub fn parse(origin: Origin, text: &str) -> Self {
         Self { origin, secret: SecretData::parse(text).unwrap_or_default() }
     }
@@ -138,10 +138,10 @@ impl Effective {
         if self.origin == Origin::None { String::new() } else { self.secret.text() }
     }
 
-    /// Returns the same with the keys that replicas serve by, and no other key.
+    /// Returns a copy with only the keys that replicas serve by.
     ///
-    /// A hash of its text identifies a declaration in status, logs and answers. No
-    /// credential is part of it, so a weak password cannot be guessed.
+    /// A hash of its text identifies a declaration in status, logs and responses. It covers no
+    /// credential, so that a weak password cannot be guessed.
     #[must_use]
     pub fn without_credentials(&self) -> Self {
         let mut this = self.clone();
@@ -159,10 +159,10 @@ impl Effective {
         this
     }
 
-    /// Reads the declaration. An authority that has expired since does not drop the rules.
-    /// [`None`] for [`Origin::None`], and for one that cannot be used.
+    /// Parses the declaration. An authority that has expired since does not drop the rules.
+    /// Returns `None` for [`Origin::None`], and for an unusable declaration.
     pub fn declaration(&self) -> Option<Declaration> {
-        // Long before any certificate expires.
+        // A time before any certificate expires.
         const BEFORE: UnixTime = 0;
         if self.origin == Origin::None {
             return None;
@@ -176,28 +176,28 @@ impl Effective {
 pub struct SourceReport {
     /// Source of the declaration.
     pub origin: Origin,
-    /// True if the declaration is refused.
+    /// True if the declaration is rejected.
     pub refused: bool,
     /// Diagnostics, in the order of the text.
     pub findings: Vec<Diagnostic>,
 }
 
-/// The declaration to put in force, and the diagnostics of each declaration.
+/// The declaration to make effective, and the diagnostics of each declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveDecision {
-    /// Declaration to put in force.
+    /// Declaration to make effective.
     pub effective: Effective,
     /// Diagnostics of each declaration that exists.
     pub about: Vec<SourceReport>,
-    /// The keys in which the chart's declaration differs from `registry-info`,
-    /// which wins. Empty unless both exist and can be used.
+    /// Keys in which the chart's declaration differs from `registry-info`, which wins. Empty
+    /// unless both exist and are valid.
     pub differs: Vec<String>,
 }
 
-/// Decides on the declaration to put in force.
+/// Decides on the declaration to make effective.
 ///
-/// `last` is what was in force until now, across restarts; `None` before there
-/// was anything.
+/// `last` is the declaration that was effective until now, across restarts; `None` at the first
+/// decision.
 pub fn decide(
     registry_info: Option<&SecretData>,
     chart: Option<&SecretData>,
@@ -247,13 +247,14 @@ fn choose(first: Judged, second: Judged, last: Option<&Effective>) -> Effective 
             if let Some(last) = last.filter(|last| last.origin == origin) {
                 return last.clone();
             }
-            // It never declared anything: the chart's counts as if it were not there.
+            // `registry-info` was never valid: the chart's declaration counts as if it were
+            // missing.
         }
         None => {}
     }
     match second {
         Some(Ok(effective)) => effective,
-        // Whatever was in force, whoever declared it: a bad declaration changes nothing.
+        // An invalid declaration changes nothing, whatever the origin of the last one.
         _ if refused => last.cloned().unwrap_or_else(Effective::none),
         _ => Effective::none(),
     }
@@ -262,7 +263,7 @@ fn choose(first: Judged, second: Judged, last: Option<&Effective>) -> Effective 
 fn differing(one: &SecretData, other: &SecretData) -> Vec<String> {
     let keys: BTreeSet<&String> = one.data.keys().chain(other.data.keys()).collect();
     let value = |secret: &SecretData, key: &String| {
-        // An optional key that is empty is as good as none.
+        // An empty optional key equals a missing one.
         secret.data.get(key).map(|value| value.trim_ascii().to_vec()).unwrap_or_default()
     };
     keys.into_iter().filter(|key| value(one, key) != value(other, key)).cloned().collect()

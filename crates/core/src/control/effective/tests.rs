@@ -30,10 +30,10 @@ fn effective(origin: Origin, secret: &SecretData) -> Effective {
 }
 
 #[test]
-fn registry_info_wins_and_the_difference_is_named_by_key() {
-    let (ours, charts) = (good("a.example.org"), good("b.example.org"));
-    let decision = decide(Some(&ours), Some(&charts), None, NOW);
-    assert_eq!(decision.effective, effective(Origin::RegistryInfo, &ours));
+fn registry_info_wins_and_differing_keys_are_named() {
+    let (registry_info, charts) = (good("a.example.org"), good("b.example.org"));
+    let decision = decide(Some(&registry_info), Some(&charts), None, NOW);
+    assert_eq!(decision.effective, effective(Origin::RegistryInfo, &registry_info));
     assert_eq!(decision.differs, ["DOMAIN", "MIRROR_REGISTRIES"]);
 }
 
@@ -46,7 +46,7 @@ fn equal_declarations_do_not_differ() {
 }
 
 #[test]
-fn without_registry_info_the_charts_is_in_force_and_without_both_nothing_is() {
+fn missing_registry_info_makes_the_charts_effective() {
     let charts = good("b.example.org");
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
     let decision = decide(None, Some(&charts), Some(&last), NOW);
@@ -55,7 +55,7 @@ fn without_registry_info_the_charts_is_in_force_and_without_both_nothing_is() {
 }
 
 #[test]
-fn an_emptied_registry_info_changes_nothing_and_says_why() {
+fn emptied_registry_info_changes_nothing() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
     let charts = good("b.example.org");
     let emptied = SecretData { kind: "Opaque".into(), ..SecretData::default() };
@@ -67,7 +67,7 @@ fn an_emptied_registry_info_changes_nothing_and_says_why() {
 }
 
 #[test]
-fn a_malformed_rule_is_told_with_line_and_column() {
+fn malformed_rule_is_reported_with_line_and_column() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
     let bad = secret("a.example.org", "docker.io::a.example.org/d,\ngcr.io::not a target");
     let decision = decide(Some(&bad), None, Some(&last), NOW);
@@ -79,7 +79,7 @@ fn a_malformed_rule_is_told_with_line_and_column() {
 }
 
 #[test]
-fn a_registry_info_that_never_was_good_leaves_the_charts_in_force() {
+fn invalid_registry_info_keeps_the_charts_effective() {
     let bad = secret("a.example.org", "");
     let charts = good("b.example.org");
     for last in [None, Some(effective(Origin::Chart, &good("c.example.org")))] {
@@ -89,14 +89,14 @@ fn a_registry_info_that_never_was_good_leaves_the_charts_in_force() {
 }
 
 #[test]
-fn a_bad_chart_changes_nothing_even_when_registry_info_goes() {
+fn invalid_chart_changes_nothing_without_registry_info() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
     let bad = secret("b.example.org", "");
     assert_eq!(decide(None, Some(&bad), Some(&last), NOW).effective, last);
 }
 
 #[test]
-fn bytes_that_are_no_text_are_refused_not_lost() {
+fn invalid_utf8_is_rejected_and_kept() {
     let mut bad = good("a.example.org");
     bad.data.insert("PASSWORD".into(), vec![0xff, 0xfe]);
     let decision = decide(Some(&bad), None, None, NOW);
@@ -105,7 +105,7 @@ fn bytes_that_are_no_text_are_refused_not_lost() {
 }
 
 #[test]
-fn what_is_in_force_is_read_back_whole() {
+fn effective_declaration_is_read_back() {
     let declared = good("a.example.org");
     let read = effective(Origin::RegistryInfo, &declared).declaration().unwrap();
     assert_eq!(
@@ -116,7 +116,7 @@ fn what_is_in_force_is_read_back_whole() {
 }
 
 #[test]
-fn replicas_get_the_same_rules_without_the_credential() {
+fn replicas_get_rules_without_credential() {
     let effective = effective(Origin::RegistryInfo, &good("a.example.org"));
     let text = effective.without_credentials().text();
     assert!(!text.contains("s3cret") && !text.contains("robot"), "{text}");
@@ -126,7 +126,7 @@ fn replicas_get_the_same_rules_without_the_credential() {
 }
 
 #[test]
-fn no_finding_shows_a_credential() {
+fn findings_show_no_credential() {
     let mut bad = secret("robot:s3cret@a.example.org", "docker.io::robot:s3cret@h/x");
     bad.data.insert("INSECURE".into(), b"s3cret".to_vec());
     let shown = format!("{:?}", decide(Some(&bad), Some(&bad), None, NOW).about);
@@ -134,7 +134,7 @@ fn no_finding_shows_a_credential() {
 }
 
 #[test]
-fn replicas_receive_the_known_keys_alone() {
+fn replicas_receive_only_the_known_keys() {
     let mut declared = good("a.example.org");
     for (key, value) in [("Password", "typo-secret"), ("TOKEN", "other-secret")] {
         declared.data.insert(key.into(), value.into());
@@ -157,7 +157,7 @@ fn credential_change_leaves_the_served_text() {
     assert_eq!(effective(Origin::RegistryInfo, &declared).without_credentials().text(), text);
 }
 
-/// Replicas and controllers of other releases read it.
+/// Compares with the form that replicas and controllers of other releases read.
 #[test]
 fn stored_text_never_changes() {
     let mut declared = good("a.example.org");
@@ -240,9 +240,9 @@ proptest! {
         prop_assert_eq!(read.secret, SecretData { kind, data: secret.data });
     }
 
-    /// The text is a manifest as well: a person may apply it.
+    /// Compares with the text, which is also a manifest that an administrator may apply.
     #[test]
-    fn data_declares_as_its_text_does(secret in any_data()) {
+    fn data_and_its_text_declare_the_same(secret in any_data()) {
         let codes = |findings: &[Diagnostic]| -> Vec<String> {
             let mut codes: Vec<_> =
                 findings.iter().map(|it| format!("{:?} {}", it.code, it.message)).collect();
@@ -276,17 +276,17 @@ fn any_secret() -> impl Strategy<Value = Option<SecretData>> {
 }
 
 proptest! {
-    /// Over any history, what is in force is nothing or a text that can be
-    /// used, and deciding again changes nothing.
+    /// Asserts over any history that the effective declaration is empty or usable, and that a
+    /// second decision changes nothing.
     #[test]
-    fn what_is_in_force_can_always_be_used(
+    fn effective_declaration_is_always_usable(
         history in prop::collection::vec((any_secret(), any_secret()), 1..12)
     ) {
         let mut last: Option<Effective> = None;
-        for (ours, charts) in &history {
-            let next = decide(ours.as_ref(), charts.as_ref(), last.as_ref(), NOW).effective;
+        for (registry_info, charts) in &history {
+            let next = decide(registry_info.as_ref(), charts.as_ref(), last.as_ref(), NOW).effective;
             prop_assert!(next.origin == Origin::None || next.declaration().is_some());
-            let again = decide(ours.as_ref(), charts.as_ref(), Some(&next), NOW).effective;
+            let again = decide(registry_info.as_ref(), charts.as_ref(), Some(&next), NOW).effective;
             prop_assert_eq!(&again, &next);
             last = Some(next);
         }
@@ -294,7 +294,7 @@ proptest! {
 }
 
 #[test]
-fn a_declaration_too_large_to_keep_is_refused() {
+fn oversized_declaration_is_rejected() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
     // Each line break takes one byte in the Secret, and two as JSON.
     let padding = |count: usize| {
@@ -313,7 +313,7 @@ fn a_declaration_too_large_to_keep_is_refused() {
     assert_eq!(decision.effective, last);
     let about = &decision.about[0];
     assert!(about.refused && about.findings[0].message.contains("bytes"), "{about:?}");
-    // Without a last good one the chart's is in force.
+    // Without a last valid declaration the chart's is effective.
     let charts = good("c.example.org");
     let decision = decide(Some(&too_large), Some(&charts), None, NOW);
     assert_eq!(decision.effective, effective(Origin::Chart, &charts));

@@ -1,16 +1,17 @@
-//! The `failurePolicy` for ordinary pods: when the API server refuses a pod that no
+//! The `failurePolicy` for ordinary pods: it decides if the API server rejects a pod that no
 //! replica could review.
 //!
-//! `Fail` is dangerous where an API server cannot reach the replicas, so it has to be
-//! earned: it is set once every API server has reached a replica, and lowered when one
-//! of them keeps failing although replicas are ready. While no replica is ready it
-//! stays: pods wait for one, and a pod that was let through keeps its wrong image for
-//! life.
+//! `Fail` is dangerous if an API server cannot reach the replicas. So the gate sets it only
+//! after every API server has reached a replica. It lowers the policy if one of them keeps
+//! failing although replicas are ready.
 //!
-//! Each API server is judged by itself. Behind a shared address (a load balancer, the
-//! Service `kubernetes`) several may answer in turn, so that one of them that fails
-//! shows as failures that recur among successes. A success therefore does not end a
-//! series of failures; only many of them in a row do.
+//! While no replica is ready the policy stays. Pods then wait for a replica, since an
+//! unreviewed pod keeps its wrong image for life.
+//!
+//! Each API server is judged separately. Behind a shared address (a load balancer, the Service
+//! `kubernetes`) several may answer in turn. One of them that fails then shows as failures that
+//! recur among successes. A single success therefore does not end a series of failures; only
+//! many in a row do.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -23,10 +24,10 @@ pub enum RequestedPolicy {
     #[default]
     #[serde(rename = "fail")]
     Fail,
-    /// `Ignore` for ever.
+    /// `Ignore`, permanently.
     #[serde(rename = "ignore")]
     Ignore,
-    /// `Ignore`, and pods are only reported on.
+    /// `Ignore`; swaps are only reported.
     #[serde(rename = "audit")]
     Audit,
 }
@@ -34,11 +35,11 @@ pub enum RequestedPolicy {
 /// The `failurePolicy` of the entry for ordinary pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailurePolicy {
-    /// Pods are let through unreviewed.
+    /// Pods are admitted without a review.
     #[default]
     #[serde(rename = "Ignore")]
     Ignore,
-    /// Pods are refused unreviewed.
+    /// Pods are rejected without a review.
     #[serde(rename = "Fail")]
     Fail,
 }
@@ -56,14 +57,14 @@ impl FailurePolicy {
 /// The result of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// The API server called a replica, and took its answer.
+    /// The API server called a replica, and accepted its response.
     Reached,
     /// The API server could not call a replica, although replicas are ready.
     Unreached,
     /// The API server could not call a replica, and none is ready.
     NoEndpoints,
-    /// The API server answered, but did not call a replica: it has not yet read the
-    /// registration, or refused the probe before.
+    /// The API server answered without a call of a replica. It has not yet read the
+    /// registration, or rejected the probe before the webhooks.
     Unknown,
     /// The API server did not answer.
     Silent,
@@ -90,11 +91,11 @@ pub enum ProbePace {
     Steady,
 }
 
-/// The time for which probes have to fail before `Fail` is lowered.
+/// Time for which probes have to fail before `Fail` is lowered.
 ///
-/// Endpoints name replicas of a lost node until Kubernetes notices, which takes it most
-/// of a minute, and a cluster that starts cold consists of lost nodes. These failures
-/// must not be enough.
+/// Failures of lost nodes must not be enough. Endpoints contain replicas of a lost node until
+/// Kubernetes detects the loss, after most of a minute. In a cold start all nodes count as
+/// lost.
 pub const LOWER_AFTER: Duration = Duration::from_secs(80);
 /// The number of failures without which `Fail` is never lowered.
 pub const FAILURES_TO_LOWER: u32 = 3;
@@ -105,8 +106,8 @@ pub const RAISE_AGAIN_AFTER: u32 = 3;
 /// successes. If one of three API servers fails, so many occur by chance in one of two
 /// hundred thousand attempts.
 pub const CLEARED_AFTER: u32 = 30;
-/// The number of failures in a row that may come from an endpoint that is new: API servers
-/// and kube-proxy learn of it after the client that lists `EndpointSlice`s.
+/// Maximal number of failures in a row that a new endpoint may cause. API servers and
+/// kube-proxy read it after the client that lists `EndpointSlice`s.
 const NEW_ENDPOINT: u32 = 30;
 /// The smallest share of failures in a series that lowers `Fail` is one in this many.
 const SHARE: u32 = 10;
@@ -147,8 +148,8 @@ struct FailureSeries {
 }
 
 impl FailurePolicyGate {
-    /// Returns a gate with the policy that is registered, so that a controller that
-    /// restarts lowers nothing. It judges [`ApiServer::Shared`] alone.
+    /// Returns a gate with the registered policy, so that a controller that restarts lowers
+    /// nothing. At first it judges only [`ApiServer::Shared`].
     pub fn begin(registered: FailurePolicy, lower_after: Duration) -> Self {
         let servers = BTreeMap::from([(ApiServer::Shared, Reachability::default())]);
         Self { policy: registered, lower_after, was_lowered: false, servers }
@@ -164,8 +165,8 @@ impl FailurePolicyGate {
         self.servers.keys().copied()
     }
 
-    /// Judges the API servers at `addresses` beside the shared address. A single address
-    /// adds nothing to the shared one. Returns the new policy if it changed.
+    /// Judges the API servers at `addresses` in addition to the shared address. A single
+    /// address equals the shared one and is skipped. Returns the new policy if it changed.
     pub fn set_servers(&mut self, addresses: &[SocketAddr]) -> Option<FailurePolicy> {
         let own = if addresses.len() > 1 { addresses } else { &[] };
         let is_current = |server: &ApiServer| match server {
@@ -293,7 +294,7 @@ impl Reachability {
                 };
                 series.until = Some(ended);
             }
-            // A pod that waits for a replica is no reason to lower the policy.
+            // A pod that waits for a replica is not a reason to lower the policy.
             Probe::NoEndpoints => *self = Self { last: self.last, ..Self::default() },
             Probe::Unknown | Probe::Silent => {}
         }

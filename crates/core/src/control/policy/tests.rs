@@ -4,10 +4,10 @@ use super::*;
 
 const STEADY: Duration = Duration::from_secs(10);
 const SHARED: ApiServer = ApiServer::Shared;
-/// The promise of the documentation.
+/// The time that the documentation promises.
 const PROMISED: Duration = Duration::from_mins(2);
-/// A node that is lost leaves the endpoints: `--node-monitor-grace-period` is 50 s, is
-/// looked at every 5 s, by a controller manager that may have to be elected: 15 s.
+/// Time until a lost node leaves the endpoints. `--node-monitor-grace-period` is 50 s, the
+/// check runs every 5 s, and the controller manager may need an election of 15 s.
 const NODE_LOST: Duration = Duration::from_secs(50 + 5 + 15);
 
 fn gate(registered: FailurePolicy) -> FailurePolicyGate {
@@ -18,7 +18,7 @@ fn second(at: u64) -> Duration {
     Duration::from_secs(at)
 }
 
-/// Probes the shared address once a second, from second `from` on.
+/// Probes the shared address once per second, from second `from` on.
 fn observe_all(gate: &mut FailurePolicyGate, from: u64, probes: &[Probe]) -> Option<FailurePolicy> {
     let mut changed = None;
     for (at, probe) in (from..).zip(probes) {
@@ -57,7 +57,7 @@ fn addresses(numbers: &[u8]) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn one_probe_that_reached_us_earns_fail() {
+fn one_successful_probe_earns_fail() {
     for (probes, expected) in [
         (&[][..], FailurePolicy::Ignore),
         (
@@ -96,7 +96,7 @@ fn lowered_policy_returns_after_successes_in_a_row() {
 
 #[test]
 fn failures_among_successes_lower_fail() {
-    // One of two, three or five API servers behind one address, each in its turn.
+    // One of two, three or five API servers behind one address fails, in turn.
     for servers in [2, 3, 5] {
         let mut gate = gate(FailurePolicy::Fail);
         let mut turn = 0;
@@ -108,7 +108,7 @@ fn failures_among_successes_lower_fail() {
         let lowered = drive(&mut gate, SHARED, PROMISED * 2, one_fails);
         let first = STEADY * servers;
         assert!(lowered.is_some_and(|at| at < first + PROMISED), "{servers}: {lowered:?}");
-        // It does not come back while failures recur.
+        // The policy does not return while failures recur.
         let mut turn = 0;
         let one_fails = |_| {
             turn += 1;
@@ -116,7 +116,7 @@ fn failures_among_successes_lower_fail() {
         };
         assert_eq!(drive(&mut gate, SHARED, PROMISED * 10, one_fails), None);
         assert_eq!(gate.summary(), Probe::Unreached);
-        // It comes back once none of many probes has failed.
+        // The policy returns after many probes without failure.
         let reached = |_| (Probe::Reached, second(0));
         assert!(drive(&mut gate, SHARED, PROMISED, reached).is_some());
         assert_eq!((gate.summary(), gate.failures()), (Probe::Reached, 0));
@@ -124,7 +124,7 @@ fn failures_among_successes_lower_fail() {
 }
 
 #[test]
-fn a_lost_node_lowers_nothing() {
+fn lost_node_lowers_nothing() {
     // All replicas, or one of two, until the node has left the endpoints.
     for share in [1, 2] {
         let mut gate = gate(FailurePolicy::Fail);
@@ -167,19 +167,19 @@ fn one_api_server_of_several_lowers_fail() {
     assert_eq!(lowered, Some(80));
     assert_eq!(gate.unreached(), [all[2]]);
     assert_eq!(gate.summary(), Probe::Unreached);
-    // The API server that fails is gone: the others reach a replica.
+    // The failing API server is removed: the others reach a replica.
     assert_eq!(gate.set_servers(&all[..2]), Some(FailurePolicy::Fail));
 }
 
 #[test]
-fn a_silent_api_server_does_not_count() {
+fn silent_api_server_does_not_count() {
     let all = addresses(&[1, 2]);
     let [one, other] = [ApiServer::At(all[0]), ApiServer::At(all[1])];
     let mut gate = gate(FailurePolicy::Ignore);
     gate.set_servers(&all);
     assert_eq!(gate.observe(SHARED, Probe::Reached, second(0), second(0)), None);
     assert_eq!(gate.observe(one, Probe::Reached, second(0), second(0)), None);
-    // It might be an API server that does not reach us.
+    // It might be an API server that does not reach a replica.
     assert_eq!(gate.policy(RequestedPolicy::Fail), FailurePolicy::Ignore);
     assert_eq!(gate.observe(other, Probe::Silent, second(0), second(5)), Some(FailurePolicy::Fail));
     for at in 1..1000 {
@@ -189,13 +189,13 @@ fn a_silent_api_server_does_not_count() {
 }
 
 #[test]
-fn a_single_address_adds_nothing_to_the_shared_one() {
+fn single_address_equals_the_shared_one() {
     let mut gate = gate(FailurePolicy::Ignore);
     gate.set_servers(&addresses(&[1]));
     assert_eq!(gate.servers().collect::<Vec<_>>(), [SHARED]);
     gate.set_servers(&addresses(&[1, 2]));
     assert_eq!(gate.servers().count(), 3);
-    // An outcome of an API server that is gone is nothing.
+    // A probe of a removed API server has no effect.
     let gone = ApiServer::At(addresses(&[9])[0]);
     assert_eq!(gate.observe(gone, Probe::Unreached, second(0), second(900)), None);
 }
@@ -220,12 +220,12 @@ fn ignore_and_audit_never_fail() {
 }
 
 #[test]
-fn probes_are_frequent_while_something_may_change() {
+fn probes_are_frequent_while_policy_may_change() {
     let mut new = gate(FailurePolicy::Ignore);
     assert_eq!(new.pace(SHARED), ProbePace::Soon);
     observe_all(&mut new, 0, &[Probe::NoEndpoints]);
     assert_eq!(new.pace(SHARED), ProbePace::Soon);
-    // The endpoint is new: the API server learns of it a moment later.
+    // The endpoint is new: the API server reads it with a delay.
     observe_all(&mut new, 1, &[Probe::Unreached; NEW_ENDPOINT as usize]);
     assert_eq!(new.pace(SHARED), ProbePace::Soon);
     observe_all(&mut new, 40, &[Probe::Unreached]);
@@ -249,10 +249,10 @@ fn any_probe() -> impl Strategy<Value = Probe> {
 }
 
 proptest! {
-    /// `Fail` is lowered by a failure alone, after enough time and failures. It is set
-    /// only while the last answer of every API server is a success.
+    /// Lowers `Fail` only by a failure, after enough time and failures. Sets it only while the
+    /// last probe of every API server succeeded.
     #[test]
-    fn the_policy_follows_what_was_seen(
+    fn policy_follows_the_evidence(
         probes in prop::collection::vec((0_u8..3, any_probe(), 0_u64..40), 0..200),
     ) {
         let all = addresses(&[1, 2]);

@@ -1,43 +1,42 @@
-//! The Secret with which nodes pull swapped images: in each namespace that
-//! holds a swapped pod, and nowhere else.
+//! Plans the Secret with which nodes pull swapped images, in each namespace with a swapped pod.
 
 mod used;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::used::{Pods, SecretUse};
-/// A Secret of our name, as it is.
+/// State of a Secret with image-swap's name for pull Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullSecretState {
-    /// True if its label names this release, or it was kept for pods of a former one.
+    /// True if its label names this release, or it was kept for pods of a former release.
     pub ours: bool,
-    /// True if it holds the credential as declared, and no owner would have it deleted.
+    /// True if it contains the declared credential, and no owner would have it deleted.
     pub current: bool,
-    /// True if a release owns it, so that it would be deleted with that release.
+    /// True if a release owns it, so that the garbage collector deletes it with that release.
     pub anchored: bool,
 }
 
 /// An action in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullSecretAction {
-    /// Make the Secret.
+    /// Create the Secret.
     Create,
-    /// Write it anew.
+    /// Update the Secret.
     Update,
-    /// Remove it.
+    /// Delete the Secret.
     Delete,
-    /// Remove the release from its owners: a living pod names it.
+    /// Remove the release from its owners: a living pod refers to it.
     Release,
-    /// Report that somebody else's Secret has our name: it stays as it is.
+    /// Report that the Secret with this name belongs to another owner, and skip it.
     Foreign,
 }
 
 /// Plans an action for each namespace that needs one.
 ///
-/// `wanted` is true if there is a credential to give. `swapped` are the namespaces of the
-/// registration that hold a swapped pod, `named` those with a living pod that names the
-/// Secret: since Kubernetes 1.35 the kubelet looks for the credential again when such a
-/// pod's container restarts. `existing` are the Secrets of this name.
+/// `wanted` is true if a credential is declared. `swapped` are the selected namespaces with a
+/// swapped pod, and `named` those with a living pod that refers to the Secret. Since Kubernetes
+/// 1.35 the kubelet reads the credential again at a restart of such a pod's container.
+/// `existing` are the Secrets with this name.
 pub fn plan(
     wanted: bool,
     swapped: &BTreeSet<String>,
@@ -47,7 +46,8 @@ pub fn plan(
     let mut actions = BTreeMap::new();
     for namespace in swapped.iter().filter(|_| wanted) {
         let action = match existing.get(namespace) {
-            // Where no pod may start it would wait for the release to leave.
+            // In a namespace without new pods the Secret would wait until the release is
+            // removed.
             None if named.contains(namespace) => PullSecretAction::Create,
             Some(PullSecretState { ours: false, .. }) => PullSecretAction::Foreign,
             Some(PullSecretState { current: false, .. }) => PullSecretAction::Update,

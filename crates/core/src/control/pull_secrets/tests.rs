@@ -7,17 +7,17 @@ fn existing(ours: bool, current: bool) -> PullSecretState {
 }
 
 #[test]
-fn each_namespace_gets_what_it_lacks() {
-    let swapped = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+fn namespaces_get_the_actions_they_need() {
+    let swapped = ["new", "old", "fine", "other"].map(str::to_owned).into();
     let secrets = [
         ("old", existing(true, false)),
         ("fine", existing(true, true)),
-        ("theirs", existing(false, false)),
+        ("other", existing(false, false)),
         ("left", existing(true, true)),
         ("unrelated", existing(false, false)),
     ];
     let secrets = secrets.map(|(name, it)| (name.to_owned(), it)).into();
-    let named = ["new", "old", "fine", "theirs"].map(str::to_owned).into();
+    let named = ["new", "old", "fine", "other"].map(str::to_owned).into();
     let none = BTreeSet::new();
     let actions: Vec<_> = plan(true, &swapped, &named, &secrets).into_iter().collect();
     assert_eq!(
@@ -26,7 +26,7 @@ fn each_namespace_gets_what_it_lacks() {
             ("left".to_owned(), PullSecretAction::Delete),
             ("new".to_owned(), PullSecretAction::Create),
             ("old".to_owned(), PullSecretAction::Update),
-            ("theirs".to_owned(), PullSecretAction::Foreign),
+            ("other".to_owned(), PullSecretAction::Foreign),
         ]
     );
     let ended = plan(true, &swapped, &none, &secrets);
@@ -36,7 +36,7 @@ fn each_namespace_gets_what_it_lacks() {
 }
 
 #[test]
-fn secret_that_a_living_pod_names_stays() {
+fn secret_of_a_living_pod_is_kept() {
     let anchored = PullSecretState { ours: true, current: false, anchored: true };
     let secrets: BTreeMap<String, PullSecretState> =
         [("kept", existing(true, true)), ("old", anchored.clone()), ("free", anchored)]
@@ -55,8 +55,8 @@ fn secret_that_a_living_pod_names_stays() {
 }
 
 proptest! {
-    /// A Secret without our label is never written, and carrying out a plan
-    /// leaves nothing to do.
+    /// Asserts that a Secret without the release's label is never written, and that an applied
+    /// plan leaves no further action.
     #[test]
     fn plans_converge_and_leave_others_alone(
         wanted: bool,

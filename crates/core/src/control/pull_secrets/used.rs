@@ -1,8 +1,8 @@
-//! The pods that name the pull Secret, by namespace.
+//! Tracks the pods that refer to the pull Secret, by namespace.
 //!
-//! A namespace counts for a while after its last swapped pod is gone: where a pod is
-//! replaced by another one, the Secret should not be deleted and created again, with the
-//! new pod waiting for it.
+//! A namespace counts for some time after its last swapped pod was deleted. Otherwise the
+//! Secret would be deleted and created again whenever a pod is replaced, and the new pod would
+//! wait for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ impl Namespace {
         }
     }
 
-    /// True for swapped and for living pods, if there are any.
+    /// Returns two flags: true for any swapped pods, and true for any living pods.
     fn summary(&self) -> (bool, bool) {
         (self.swapped > 0, self.living > 0)
     }
@@ -52,26 +52,26 @@ impl Namespace {
 
 type Namespaces = BTreeMap<Box<str>, Namespace>;
 
-/// The pods that name the Secret, by namespace. It holds names and two flags: a cluster has
-/// many.
+/// The pods that refer to the Secret, by namespace. It only stores names and two flags, since a
+/// cluster may have many pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods {
     namespaces: Namespaces,
-    /// Namespaces without any swapped pod, and since when.
+    /// Namespaces without any swapped pod, with the time of the last one.
     left: BTreeMap<Box<str>, UnixTime>,
     /// All pods of a list that has not yet ended.
     listed: Option<Namespaces>,
 }
 
 impl Pods {
-    /// Records a pod that names the Secret. Returns true if that changes what its namespace
-    /// needs.
+    /// Records a pod that refers to the Secret. Returns true if that changes the needs of its
+    /// namespace.
     pub fn add(&mut self, namespace: &str, pod: &str, now: SecretUse, at: UnixTime) -> bool {
         self.change(namespace, at, |pods| pods.set(pod, now))
     }
 
-    /// Forgets a pod that is gone, or does not name the Secret. Returns true if that changes
-    /// what its namespace needs.
+    /// Forgets a pod that was deleted, or does not refer to the Secret. Returns true if that
+    /// changes the needs of its namespace.
     pub fn remove(&mut self, namespace: &str, pod: &str, at: UnixTime) -> bool {
         self.namespaces.contains_key(namespace)
             && self.change(namespace, at, |pods| pods.remove(pod))
@@ -107,7 +107,7 @@ impl Pods {
         self.listed = Some(Namespaces::new());
     }
 
-    /// Records a pod of the list that names the Secret.
+    /// Records a pod of the list that refers to the Secret.
     pub fn list(&mut self, namespace: &str, pod: &str, now: SecretUse) {
         let listed = self.listed.get_or_insert_default();
         listed.entry(namespace.into()).or_default().set(pod, now);
@@ -128,7 +128,7 @@ impl Pods {
     /// Forgets namespaces without a swapped pod for longer than `linger` seconds, and
     /// returns the others.
     pub fn swapped(&mut self, now: UnixTime, linger: UnixTime) -> BTreeSet<String> {
-        // A clock that was set back must not keep them for ever.
+        // After a clock was set back, no entry may stay forever.
         self.left.retain(|_, since| now >= *since && now - *since < linger);
         let swapped = self.namespaces.iter().filter(|(_, pods)| pods.swapped > 0);
         swapped.map(|(name, _)| name).chain(self.left.keys()).map(ToString::to_string).collect()
@@ -140,7 +140,7 @@ impl Pods {
         living.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// Returns the time at which the next namespace is forgotten; [`None`] if there is none.
+    /// Returns the time at which the next namespace is forgotten; `None` if there is none.
     pub fn next(&self, linger: UnixTime) -> Option<UnixTime> {
         self.left.values().min().map(|since| since.saturating_add(linger))
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_pod_is_swapped_and_does_not_live() {
+    fn finished_pod_is_swapped_but_not_living() {
         let mut pods = Pods::default();
         pods.add("a", "one", SWAPPED, 1000);
         pods.add("b", "one", NAMED, 1000);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_was_set_back_keeps_nothing() {
+    fn clock_set_back_keeps_no_namespace() {
         let mut pods = Pods::default();
         pods.add("a", "one", SWAPPED, 1000);
         pods.remove("a", "one", 1000);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any order of events: the sets are those of the pods that there are.
+        /// Compares the sets with the present pods, after any order of events.
         #[test]
         fn sets_follow_the_pods(
             events in vec((0_u8..5, "[ab]", "[x-z]", 0_u64..5), 0..40),

@@ -1,18 +1,18 @@
-//! Pods that are deleted and created again, over and over.
+//! Detects pods that are deleted and created again, over and over.
 //!
-//! An operator that compares the images of its pods with the images that it requested
-//! deletes each swapped pod, and creates it again. [`crate::workload::exempt`] lists the
-//! operators that are known; this finds the others.
+//! An operator that compares the images of its pods with the images that it requested deletes
+//! each swapped pod, and creates it again. [`crate::workload::exempt`] lists the known
+//! operators; this module finds the others.
 //!
-//! A recreation is a swapped pod that ends within [`LIFE`], and another pod in its place
-//! within [`GAP`]: of the same owner, with the same name (or prefix of generated names),
-//! made of the same images and of the same revision. So these are none:
+//! A recreation is a swapped pod that ends within [`LIFE`], and another pod in its place within
+//! [`GAP`]. Both have the same owner, the same name (or prefix of generated names), the same
+//! images and the same revision. These are not recreations:
 //!
 //! - a container that restarts: the pod is the same;
 //! - pods of a Job, which end by themselves, and of a `ReplicaSet` or `DaemonSet`, which
 //!   compare no images ([`OwnedPod::is_candidate`]);
-//! - a rollout: the revision or the images are others;
-//! - scaling down, and up again later: no pod is there at once;
+//! - a rollout: the revision or the images differ;
+//! - scaling down, and up again later: no pod follows within [`GAP`];
 //! - drained nodes and evictions: the pods lived longer.
 
 use std::{
@@ -27,9 +27,9 @@ use crate::declaration::UnixTime;
 pub const LIFE: UnixTime = 60 * 60;
 /// The longest time between the end of a pod and the creation of the next, in seconds.
 pub const GAP: UnixTime = 2 * 60;
-/// The time for which a recreation counts, in seconds.
+/// Time for which a recreation counts, in seconds.
 pub const WINDOW: UnixTime = 3 * 60 * 60;
-/// The number of recreations of one pod from which on it is reported.
+/// Number of recreations of a pod from which on it is reported.
 pub const THRESHOLD: usize = 5;
 
 /// An owner of pods.
@@ -56,7 +56,7 @@ pub struct OwnedPod {
     pub stem: String,
     /// The controller of the pod, or else the first owner.
     pub owner: PodOwner,
-    /// The hash of its record of originals and its revision.
+    /// Hash of the pod's record of originals and of its revision.
     pub version: u64,
 }
 
@@ -80,33 +80,33 @@ pub struct Recreations {
     living: HashMap<Box<str>, LivingPod>,
     /// Pods that ended, by place.
     places: HashMap<u64, PodPlace>,
-    /// The UIDs of a list that has not come to its end.
+    /// The UIDs of a list that has not yet ended; `None` outside of a list.
     listed: Option<HashSet<Box<str>>>,
-    /// True once a list has come to its end.
+    /// True after a list has ended.
     is_complete: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct LivingPod {
     place: u64,
-    /// The time of its creation; `None`: it was there before.
+    /// Time of the pod's creation; `None` if it existed before the first list.
     since: Option<UnixTime>,
-    /// True if it is known to be in the place of one that ended.
+    /// True if the pod is known to follow one that ended.
     is_successor: bool,
 }
 
-/// All pods that could stand for one another.
+/// All pods that can replace one another.
 #[derive(Clone, Debug)]
 struct PodPlace {
     pod: RecreatedPod,
-    /// The last end that no successor is known of.
+    /// Time of the last end without a known successor; `None` if there is none.
     ended: Option<UnixTime>,
-    /// The times of recreations, ascending.
+    /// Times of recreations, ascending.
     recreated: Vec<UnixTime>,
 }
 
 impl OwnedPod {
-    /// Returns true if pods of such an owner are worth a look.
+    /// Returns true if an owner of this kind may compare images.
     pub fn is_candidate(api_version: &str, kind: &str) -> bool {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         !matches!(
@@ -117,7 +117,7 @@ impl OwnedPod {
         )
     }
 
-    /// Returns the hash of what a pod is made of.
+    /// Returns the hash of a pod's images and revision.
     pub fn version(originals: &str, revision: &str) -> u64 {
         hash(&(originals, revision))
     }
@@ -134,12 +134,12 @@ fn hash(of: &impl Hash) -> u64 {
 }
 
 impl Recreations {
-    /// Begins a list of all pods. What is known stays until [`Self::end_list`].
+    /// Begins a list of all pods. Known pods stay until [`Self::end_list`].
     pub fn begin_list(&mut self) {
         self.listed = Some(HashSet::new());
     }
 
-    /// Takes a pod of the list; returns true for a recreation.
+    /// Records a pod of the list; returns true for a recreation.
     pub fn list(&mut self, pod: &OwnedPod, now: UnixTime) -> bool {
         self.listed.get_or_insert_default().insert(pod.uid.as_str().into());
         if self.is_complete {
@@ -150,15 +150,15 @@ impl Recreations {
         false
     }
 
-    /// Ends the list: other pods are gone.
+    /// Ends the list: pods that were not in it are forgotten.
     pub fn end_list(&mut self) {
-        // Nothing is known of the end of those that are not in it.
+        // The times at which the missing pods ended are unknown.
         let listed = self.listed.take().unwrap_or_default();
         self.living.retain(|uid, _| listed.contains(uid));
         self.is_complete = true;
     }
 
-    /// Takes a pod that is there; returns true for a recreation.
+    /// Records a pod that exists; returns true for a recreation.
     pub fn add(&mut self, pod: &OwnedPod, now: UnixTime) -> bool {
         if self.living.contains_key(pod.uid.as_str()) {
             return false;
@@ -177,14 +177,14 @@ impl Recreations {
         is_successor
     }
 
-    /// Takes a pod that is gone; returns true for a recreation.
+    /// Records a pod that was deleted; returns true for a recreation.
     pub fn remove(&mut self, pod: &OwnedPod, now: UnixTime) -> bool {
         let Some(gone) = self.living.remove(pod.uid.as_str()) else { return false };
         let Some(since) = gone.since.filter(|since| now.saturating_sub(*since) <= LIFE) else {
             return false;
         };
         let place = self.places.entry(gone.place).or_insert_with(|| PodPlace::new(pod));
-        // Generated names: the next pod may be there before this one is gone.
+        // With generated names the next pod may exist before this one is deleted.
         let successor = self.living.values_mut().find(|it| {
             let is_next = |at: UnixTime| at >= since && now.saturating_sub(at) <= GAP;
             it.place == gone.place && !it.is_successor && it.since.is_some_and(is_next)
@@ -198,11 +198,11 @@ impl Recreations {
         true
     }
 
-    /// Returns the pods that are created again and again: of each owner the one that is so
-    /// most often. Forgets what is too old to count.
+    /// Returns the pods that are created again and again: of each owner the most frequent one.
+    /// Forgets recreations that are too old to count.
     pub fn recreated(&mut self, now: UnixTime) -> Vec<RecreatedPod> {
         self.places.retain(|_, place| {
-            // A clock that was set back must not keep them for ever.
+            // After a clock was set back, no entry may stay forever.
             place.recreated.retain(|at| *at <= now && now - *at < WINDOW);
             let is_open = place.ended.is_some_and(|at| at <= now && now - at <= GAP);
             is_open || !place.recreated.is_empty()

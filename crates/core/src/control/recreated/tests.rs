@@ -16,7 +16,7 @@ fn mk_pod(uid: &str, stem: &str) -> OwnedPod {
     }
 }
 
-/// Creates and deletes the pod `db-0` so often, each for `life` seconds.
+/// Creates and deletes the pod `db-0` several times, each with a life of `life` seconds.
 fn recreate(
     recreations: &mut Recreations,
     times: usize,
@@ -43,7 +43,7 @@ fn is_reported(times: usize, life: UnixTime, pause: UnixTime) -> bool {
 }
 
 #[test]
-fn pod_that_is_recreated_is_reported_with_its_owner() {
+fn recreated_pod_is_reported_with_its_owner() {
     let mut recreations = Recreations::default();
     let now = recreate(&mut recreations, THRESHOLD, 30, 5);
     let expected = RecreatedPod {
@@ -56,7 +56,7 @@ fn pod_that_is_recreated_is_reported_with_its_owner() {
 }
 
 #[test]
-fn pod_that_is_recreated_every_half_hour_is_reported() {
+fn pod_recreated_every_half_hour_is_reported() {
     assert!(is_reported(THRESHOLD, 30 * 60, 30));
 }
 
@@ -77,7 +77,7 @@ fn report_ends_when_recreations_are_old() {
 }
 
 #[test]
-fn rollout_of_other_images_or_revisions_is_not_reported() {
+fn rollout_of_other_images_is_not_reported() {
     let mut recreations = Recreations::default();
     for nth in 0..3 * THRESHOLD as u64 {
         let version = OwnedPod::version(r#"{"app":"nginx"}"#, &nth.to_string());
@@ -89,7 +89,7 @@ fn rollout_of_other_images_or_revisions_is_not_reported() {
 }
 
 #[test]
-fn pods_with_generated_names_are_reported_whichever_comes_first() {
+fn pods_with_generated_names_are_reported() {
     for overlap in [0, 2] {
         let mut recreations = Recreations::default();
         let mut now = 1_000;
@@ -129,7 +129,7 @@ fn scaling_up_and_down_is_not_reported() {
 }
 
 #[test]
-fn pod_that_changes_without_being_recreated_counts_nothing() {
+fn changed_pod_without_recreation_is_not_counted() {
     let mut recreations = Recreations::default();
     for now in 0..1_000 {
         assert!(!recreations.add(&mk_pod("same", "db-0"), now));
@@ -149,7 +149,7 @@ fn new_list_is_no_recreation() {
     }
     assert_eq!(recreations.living.len(), 3);
     assert_eq!(recreations.recreated(20), []);
-    // Pods that were there before count from their successor on.
+    // Pods from before the first list count from their successor on.
     assert!(!recreations.remove(&mk_pod("uid-0", "db-0"), 21));
     assert!(!recreations.add(&mk_pod("next", "db-0"), 22));
 }

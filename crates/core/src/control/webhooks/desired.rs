@@ -1,4 +1,4 @@
-//! The entries to register.
+//! The desired webhook configuration.
 
 use image_swap_text::base64;
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::Settings;
 use crate::{control::policy::FailurePolicy, labels};
 
-/// Where reviews are asked for.
+/// Path of reviews on the replicas.
 const PATH: &str = "/mutate";
 
-/// Pods whose absence keeps others from starting: they run on the node's own
-/// network, or Kubernetes itself holds them critical.
+/// Expression for pods that other pods need in order to start: they use the host network, or
+/// have a critical priority of Kubernetes.
 const IS_SYSTEM: &str = "(has(object.spec.hostNetwork) && object.spec.hostNetwork) || \
     (has(object.spec.priorityClassName) && \
     object.spec.priorityClassName in ['system-node-critical', 'system-cluster-critical'])";
@@ -18,24 +18,24 @@ const IS_SYSTEM: &str = "(has(object.spec.hostNetwork) && object.spec.hostNetwor
 /// A configuration to register.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DesiredWebhooks {
-    /// Its name.
+    /// Name of the configuration.
     pub name: String,
-    /// Its owner, as an `ownerReferences` entry.
+    /// Owner, as an `ownerReferences` entry.
     pub owner: Value,
-    /// Its entries.
+    /// Webhooks of the configuration.
     pub entries: Vec<WebhookEntry>,
 }
 
-/// One of its entries.
+/// One webhook of the configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookEntry {
-    /// A qualified name.
+    /// Qualified name.
     pub name: &'static str,
-    /// Which namespaces match: `matchExpressions`.
+    /// `matchExpressions` of the namespace selector.
     pub namespaces: Vec<Value>,
-    /// Which objects match: `matchExpressions`.
+    /// `matchExpressions` of the object selector.
     pub objects: Vec<Value>,
-    /// Every other field. An empty one must be absent.
+    /// All other fields; an empty one must be absent.
     pub fields: Value,
 }
 
@@ -74,8 +74,8 @@ impl Settings {
         WebhookEntry { name, namespaces, objects, fields }
     }
 
-    /// A refused probe is how we learn that we cannot be reached: `Fail`,
-    /// whatever the policy.
+    /// Returns the entry for probes. Its policy is always `Fail`, since a rejected probe is the
+    /// sign that the API server reaches no replica.
     fn probe(&self) -> WebhookEntry {
         let rules = [rule("CREATE", "configmaps", &[])];
         let mut fields = self.fields(FailurePolicy::Fail, &rules);
@@ -94,7 +94,7 @@ impl Settings {
             },
             "failurePolicy": policy.as_str(),
             "matchPolicy": "Equivalent",
-            // Others may add containers after us.
+            // Webhooks that follow may add containers.
             "reinvocationPolicy": "IfNeeded",
             "rules": rules,
             "sideEffects": "None",
@@ -122,10 +122,11 @@ fn condition(name: &str, expression: &str) -> Value {
     json!({ "name": format!("{name}{}", labels::WEBHOOK_SUFFIX), "expression": expression })
 }
 
-/// Returns the expression that is true of a request that changes an image: the images of
-/// some list, in their order, are others than before. It compares lists, so that its cost
-/// grows with the number of containers; a search by name grows with the square, and the
-/// API server stops at its cost limit.
+/// Returns the expression that is true of a request which changes an image: some list has other
+/// images than before, in their order.
+///
+/// It compares whole lists, so that its cost grows with the number of containers. A search by
+/// name would grow with the square, up to the API server's cost limit.
 fn changes() -> String {
     let lists = [
         ("containers", "has(it.image) ? it.image : ''"),

@@ -1,10 +1,10 @@
-//! What was registered, repaired: our fields as we want them, others' selector
-//! expressions as they are.
+//! Repairs the registered configuration: image-swap's fields are restored, and the selector
+//! expressions of other writers are kept.
 //!
-//! Providers narrow the selectors of every webhook (AKS its `control-plane`
-//! namespaces, Gardener its own); undoing that would start a fight. So that our
-//! own expressions can change, those last written are recorded in an
-//! annotation: what is neither desired nor recorded is somebody else's.
+//! Providers narrow the selectors of every webhook (AKS its `control-plane` namespaces,
+//! Gardener its own); both writers would repeat their changes forever. An annotation records
+//! the expressions that image-swap wrote last, so that they can change. An expression that is
+//! neither desired nor recorded belongs to another writer.
 
 use serde_json::{Map, Value, json};
 
@@ -13,13 +13,13 @@ use crate::{control::policy::FailurePolicy, labels};
 
 const NAMESPACES: &str = "namespaceSelector";
 const OBJECTS: &str = "objectSelector";
-/// Where an expression of ours is recognised if the record is gone.
-const OURS: [&str; 2] = [labels::EXEMPT, labels::PROBE];
+/// Keys of image-swap's own expressions, for a configuration without the record.
+const OWN: [&str; 2] = [labels::EXEMPT, labels::PROBE];
 
-/// The object to write so that `desired` is registered; `None`: it is.
+/// Returns the object to write so that `desired` is registered; `None` if it already is.
 ///
-/// `observed` is what the API server has, with all its defaults, and `None` if
-/// there is no such object. What others put into it stays.
+/// `observed` is the API server's object with all its defaults; `None` if it does not exist.
+/// Additions of other writers are kept.
 pub fn plan(desired: &DesiredWebhooks, observed: Option<&Value>) -> Option<Value> {
     let empty = json!({});
     let before = observed.unwrap_or(&empty);
@@ -33,14 +33,14 @@ pub fn plan(desired: &DesiredWebhooks, observed: Option<&Value>) -> Option<Value
     own(metadata, &desired.owner);
     let written = record(metadata, desired);
     after["webhooks"] = entries(desired, before["webhooks"].as_array(), &written);
-    // What was read through a list has no kind.
+    // Objects that were read through a list have no kind.
     let same = observed.is_some()
         && after["webhooks"] == before["webhooks"]
         && after["metadata"] == before["metadata"];
     (!same).then_some(after)
 }
 
-/// The policy that is registered for ordinary pods.
+/// Returns the registered policy for ordinary pods.
 pub fn earned(observed: Option<&Value>) -> FailurePolicy {
     let entries = observed.and_then(|it| it["webhooks"].as_array());
     let pods = entries.into_iter().flatten().find(|it| it["name"] == labels::PODS_WEBHOOK);
@@ -50,24 +50,24 @@ pub fn earned(observed: Option<&Value>) -> FailurePolicy {
     }
 }
 
-fn is_ours(entry: &Value) -> bool {
+fn is_own(entry: &Value) -> bool {
     entry["name"].as_str().unwrap_or_default().ends_with(labels::WEBHOOK_SUFFIX)
 }
 
 fn own(metadata: &mut Value, owner: &Value) {
     let mut owners = metadata["ownerReferences"].as_array().cloned().unwrap_or_default();
-    let is_ours = |it: &Value| {
+    let is_own = |it: &Value| {
         ["apiVersion", "kind", "name", "uid"].iter().all(|key| it[*key] == owner[*key])
     };
-    if !owners.iter().any(is_ours) {
-        // The release of before, of the same name, is gone.
+    if !owners.iter().any(is_own) {
+        // A former release with the same name has been removed.
         owners.retain(|it| it["kind"] != owner["kind"] || it["name"] != owner["name"]);
         owners.push(owner.clone());
         metadata["ownerReferences"] = owners.into();
     }
 }
 
-/// Records what we are about to write, and gives what we wrote last.
+/// Records the expressions to write, and returns those that were written last.
 fn record(metadata: &mut Value, desired: &DesiredWebhooks) -> Value {
     let expressions: Map<String, Value> = desired
         .entries
@@ -89,10 +89,11 @@ fn record(metadata: &mut Value, desired: &DesiredWebhooks) -> Value {
 fn entries(desired: &DesiredWebhooks, observed: Option<&Vec<Value>>, written: &Value) -> Value {
     let observed = observed.map_or(&[][..], Vec::as_slice);
     let named = |name: &str| observed.iter().find(|it| it["name"] == name);
-    let ours = desired.entries.iter().map(|entry| repaired(entry, named(entry.name), written));
-    // Entries of ours that are no longer wanted go; anybody else's stay.
-    let is_foreign = |it: &&Value| !is_ours(it);
-    ours.chain(observed.iter().filter(is_foreign).cloned()).collect()
+    let own = desired.entries.iter().map(|entry| repaired(entry, named(entry.name), written));
+    // Entries of image-swap that are no longer desired are removed; those of other writers are
+    // kept.
+    let is_foreign = |it: &&Value| !is_own(it);
+    own.chain(observed.iter().filter(is_foreign).cloned()).collect()
 }
 
 fn repaired(entry: &WebhookEntry, observed: Option<&Value>, written: &Value) -> Value {
@@ -124,18 +125,18 @@ fn repaired(entry: &WebhookEntry, observed: Option<&Value>, written: &Value) -> 
     after
 }
 
-/// Ours, and those of `observed` that are not ours. What needs no change keeps
-/// its order, so that nobody's order is fought over.
-fn selected(ours: &[Value], observed: &Value, last: &Value) -> Vec<Value> {
+/// Returns the expressions `own` and those in `observed` that belong to other writers. Present
+/// expressions keep their order, so that no two writers fight over it.
+fn selected(own: &[Value], observed: &Value, last: &Value) -> Vec<Value> {
     let observed = observed["matchExpressions"].as_array().map_or(&[][..], Vec::as_slice);
     let last = last.as_array().map_or(&[][..], Vec::as_slice);
     let is_stale = |it: &Value| {
-        let by_key = it["key"].as_str().is_some_and(|key| OURS.contains(&key));
-        !ours.contains(it) && (last.contains(it) || by_key)
+        let by_key = it["key"].as_str().is_some_and(|key| OWN.contains(&key));
+        !own.contains(it) && (last.contains(it) || by_key)
     };
-    if ours.iter().all(|it| observed.contains(it)) && !observed.iter().any(is_stale) {
+    if own.iter().all(|it| observed.contains(it)) && !observed.iter().any(is_stale) {
         return observed.to_vec();
     }
-    let foreign = observed.iter().filter(|it| !ours.contains(it) && !is_stale(it));
-    ours.iter().chain(foreign).cloned().collect()
+    let foreign = observed.iter().filter(|it| !own.contains(it) && !is_stale(it));
+    own.iter().chain(foreign).cloned().collect()
 }

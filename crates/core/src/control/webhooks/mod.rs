@@ -1,5 +1,4 @@
-//! The `MutatingWebhookConfiguration`: what is to be registered, and what of it
-//! has to be repaired.
+//! The `MutatingWebhookConfiguration`: its desired content, and its repair.
 
 mod desired;
 mod merge;
@@ -9,8 +8,8 @@ pub use self::desired::{DesiredWebhooks, WebhookEntry, desired};
 pub use self::merge::{earned, plan};
 pub use self::scope::NamespaceScope;
 
-/// Namespaces whose pods start whatever becomes of us: without them no other
-/// pod gets a network or a volume.
+/// Namespaces whose pods start even without a replica. Without these pods no other pod gets a
+/// network or a volume.
 pub const SYSTEM_NAMESPACES: [&str; 26] = [
     "kube-system",
     "antrea",
@@ -40,42 +39,42 @@ pub const SYSTEM_NAMESPACES: [&str; 26] = [
     "vmware-system-csi",
 ];
 
-/// Everything the configuration depends on.
+/// Settings of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The configuration's name.
+    /// Name of the configuration.
     pub name: String,
-    /// The release: the value of [`PROBE`](crate::labels::PROBE).
+    /// Name of the release: the value of [`PROBE`](crate::labels::PROBE).
     pub release: String,
-    /// The uid of the `ClusterRole` that owns everything made at run time.
+    /// The `ClusterRole` that owns all objects created at run time.
     pub owner: Anchor,
-    /// Where the API server asks.
+    /// Service that the API server calls.
     pub service: Service,
-    /// The authorities that sign for the service, PEM.
+    /// Authorities of the Service's certificate, as PEM.
     pub ca_bundle: String,
-    /// What becomes of ordinary pods that nobody could review.
+    /// Policy for ordinary pods that no replica could review.
     pub policy: super::policy::FailurePolicy,
-    /// Seconds that the API server waits for an answer.
+    /// Timeout of a review, in seconds.
     pub timeout_seconds: u8,
-    /// Namespaces whose pods are let through unreviewed, if need be.
+    /// Namespaces whose pods are admitted without a review if no replica is reached.
     pub system_namespaces: Vec<String>,
-    /// Whether only namespaces labelled `enabled` take part.
+    /// True if only namespaces labelled `enabled` are selected.
     pub opt_in: bool,
-    /// The label by which namespaces leave (`disabled`) or join (`enabled`).
+    /// Label by which namespaces opt out (`disabled`) or in (`enabled`).
     pub namespace_label: String,
 }
 
 /// The cluster-scoped owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
-    /// The `ClusterRole`'s name.
+    /// Name of the `ClusterRole`.
     pub name: String,
-    /// Its uid.
+    /// UID of the `ClusterRole`.
     pub uid: String,
 }
 
 impl Anchor {
-    /// The `ownerReferences` entry.
+    /// Returns the `ownerReferences` entry.
     pub fn reference(&self) -> serde_json::Value {
         serde_json::json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -86,14 +85,14 @@ impl Anchor {
     }
 }
 
-/// Where the API server asks.
+/// The Service that the API server calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its namespace.
+    /// Namespace of the Service.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Service.
     pub name: String,
-    /// Its port, not the container's.
+    /// Port of the Service, which may differ from the container's.
     pub port: u16,
 }
 

@@ -31,13 +31,13 @@ enum Operator {
     NotIn,
     Exists,
     DoesNotExist,
-    /// An operator of a later Kubernetes version: it matches nothing.
+    /// An operator of a later Kubernetes version, which matches nothing.
     Unknown,
 }
 
 impl NamespaceScope {
-    /// Returns the scope of a registration: the selectors of `desired` and those that others
-    /// added to `observed`.
+    /// Returns the scope of a registration: the selectors of `desired` and those that other
+    /// writers added to `observed`.
     pub fn of(desired: &DesiredWebhooks, observed: Option<&Value>) -> Self {
         let registered = observed.and_then(|object| object["webhooks"].as_array());
         let entries = desired.entries.iter().filter(|entry| ENTRIES.contains(&entry.name));

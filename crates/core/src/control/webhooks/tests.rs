@@ -29,18 +29,18 @@ fn entry<'v>(object: &'v mut Value, name: &str) -> &'v mut Value {
 }
 
 #[test]
-fn what_was_registered_needs_no_repair() {
+fn registered_configuration_needs_no_repair() {
     let settings = settings();
     let mut object = registered(&settings);
     assert_eq!(plan(&desired(&settings), Some(&object)), None);
-    // Nor does what the API server adds.
+    // Fields that the API server sets need no repair.
     object["metadata"]["generation"] = 3.into();
     object["webhooks"][0]["invented"] = "later".into();
     assert_eq!(plan(&desired(&settings), Some(&object)), None);
 }
 
 #[test]
-fn ordinary_pods_get_the_policy_and_everything_else_is_ignored() {
+fn only_ordinary_pods_get_the_policy() {
     for (policy, expected) in [(FailurePolicy::Fail, "Fail"), (FailurePolicy::Ignore, "Ignore")] {
         let mut object = registered(&Settings { policy, ..settings() });
         assert_eq!(entry(&mut object, "pods.image-swap.io")["failurePolicy"], expected);
@@ -64,17 +64,17 @@ fn ordinary_pods_are_those_outside_the_system() {
 }
 
 #[test]
-fn the_chart_s_system_namespaces_are_the_program_s() {
+fn system_namespaces_of_chart_and_program_are_equal() {
     let values = include_str!("../../../../../charts/image-swap/values.yaml");
     let list = values.split("\nsystemNamespaces:\n").nth(1).unwrap();
     let listed = list.lines().map_while(|line| line.strip_prefix("  - "));
-    // Which the chart adds by itself.
+    // The chart adds this namespace itself.
     let names: Vec<&str> = std::iter::once("kube-system").chain(listed).collect();
     assert_eq!(names, SYSTEM_NAMESPACES);
 }
 
 #[test]
-fn our_own_pods_match_nothing() {
+fn pods_of_image_swap_match_no_entry() {
     let mut object = registered(&settings());
     let expected =
         json!({ "key": "image-swap.io/exempt", "operator": "NotIn", "values": ["true"] });
@@ -93,16 +93,16 @@ fn every_kind_of_drift_is_repaired() {
         ("the rules", |it| it["webhooks"][0]["rules"][0]["operations"] = json!(["DELETE"])),
         ("the policy", |it| it["webhooks"][0]["failurePolicy"] = "Ignore".into()),
         ("the conditions", |it| it["webhooks"][0]["matchConditions"] = json!([])),
-        ("our expression", |it| it["webhooks"][0]["objectSelector"] = json!({})),
+        ("own expression", |it| it["webhooks"][0]["objectSelector"] = json!({})),
         ("an entry", |it| drop(it["webhooks"].as_array_mut().unwrap().remove(1))),
         ("the owner", |it| it["metadata"]["ownerReferences"] = json!([])),
     ];
     let desired = desired(&settings());
-    for (what, drift) in drifts {
+    for (field, drift) in drifts {
         let mut object = plan(&desired, None).unwrap();
         drift(&mut object);
-        let repaired = plan(&desired, Some(&object)).unwrap_or_else(|| panic!("{what} drifted"));
-        assert_eq!(repaired, plan(&desired, None).unwrap(), "{what}");
+        let repaired = plan(&desired, Some(&object)).unwrap_or_else(|| panic!("{field} differs"));
+        assert_eq!(repaired, plan(&desired, None).unwrap(), "{field}");
     }
 }
 
@@ -119,14 +119,14 @@ fn expressions_of_providers_stay() {
             selector["matchExpressions"] = json!([aks]);
         }
     }
-    assert_eq!(plan(&desired, Some(&object)), None, "nothing of ours drifted");
+    assert_eq!(plan(&desired, Some(&object)), None, "no own field differs");
     object["webhooks"][0]["failurePolicy"] = "Ignore".into();
     let repaired = plan(&desired, Some(&object)).unwrap();
     assert_eq!(repaired["webhooks"][0]["namespaceSelector"]["matchExpressions"][0], aks);
 }
 
 #[test]
-fn an_expression_of_ours_that_is_no_longer_wanted_goes() {
+fn undesired_own_expression_is_removed() {
     let before = Settings { namespace_label: "team.example.org/swap".into(), ..settings() };
     let after = settings();
     let repaired = plan(&desired(&after), Some(&registered(&before))).unwrap();
@@ -134,7 +134,7 @@ fn an_expression_of_ours_that_is_no_longer_wanted_goes() {
 }
 
 #[test]
-fn an_entry_that_somebody_else_added_stays_and_old_ones_of_ours_go() {
+fn foreign_entries_stay_and_old_ones_go() {
     let mut object = registered(&settings());
     let entries = object["webhooks"].as_array_mut().unwrap();
     entries.push(json!({ "name": "other.example.org" }));
@@ -153,8 +153,7 @@ fn an_entry_that_somebody_else_added_stays_and_old_ones_of_ours_go() {
 }
 
 proptest! {
-    /// From anything that we could have written with other settings, one repair
-    /// is enough.
+    /// Repairs in one step any configuration that image-swap wrote with other settings.
     #[test]
     fn one_repair_is_enough(
         flags in prop::array::uniform4(any::<bool>()),

@@ -1,4 +1,4 @@
-//! What the files say.
+//! Content of the rendered files.
 
 use super::{FORMATS, declared, declared_for, file, render};
 use crate::{
@@ -24,7 +24,7 @@ fn all_formats() {
             let options = Options { fallback, ..NEVER };
             let rendered = format.render(&declared(RULES), options);
             let files = rendered.files.iter().map(|file| {
-                // The CA is a file of its own; its content is the declared one.
+                // The CA is a separate file with the declared content.
                 let shown = if file.path.ends_with("ca.crt") { "(the CA)\n" } else { &file.text };
                 format!("==> {}\n{shown}", file.path)
             });
@@ -38,7 +38,7 @@ fn all_formats() {
 }
 
 #[test]
-fn no_credential_is_printed_unless_asked_for() {
+fn credentials_are_redacted_by_default() {
     let encoded = "cm9ib3Q6cGFzc1wid29yZA";
     for format in &FORMATS {
         for fallback in [Fallback::Upstream, Fallback::Never] {
@@ -57,7 +57,7 @@ fn no_credential_is_printed_unless_asked_for() {
 }
 
 #[test]
-fn credentials_and_trust_are_for_the_declared_host_alone() {
+fn credentials_and_trust_are_for_declared_host() {
     let rules = "docker.io::k.io/d,gcr.io::h.io/g";
     let options = Options { show_credentials: true, ..NEVER };
     let rendered = render("containerd", rules, options);
@@ -66,7 +66,7 @@ fn credentials_and_trust_are_for_the_declared_host_alone() {
     assert!(!of("docker.io/hosts.toml").contains("ca ="));
     assert!(of("gcr.io/hosts.toml").contains("Authorization = \"Basic cm9ib3Q6cGFzcyJ3b3Jk\""));
     assert!(of("gcr.io/hosts.toml").contains("ca = \"ca.crt\""));
-    // The target itself: trust, and neither header nor path.
+    // The target itself has trust, but no header and no path.
     assert!(of("h.io/hosts.toml").contains("server = \"https://h.io\"\nca = \"ca.crt\""));
     assert!(!of("h.io/hosts.toml").contains("Authorization"));
     assert!(rendered.files.iter().any(|file| file.path == "h.io/ca.crt"));
@@ -98,7 +98,7 @@ fn declared_hosts_share_credential_and_trust() {
 }
 
 #[test]
-fn no_header_travels_over_plain_http_unless_allowed() {
+fn header_over_http_needs_permission() {
     let text = |header_over_http| {
         let options = Options { show_credentials: true, header_over_http, ..NEVER };
         let rendered = render("containerd", "gcr.io::http://h.io/g", options);
@@ -123,7 +123,7 @@ fn palette_form_has_exactly_the_documented_lines() {
 }
 
 #[test]
-fn what_a_format_cannot_hold_is_told_rule_by_rule() {
+fn inexpressible_rules_of_formats_are_listed() {
     let rules = "docker.io::h.io/d,quay.io/team::h.io/t,[EXACT]a::h.io/e,default::h.io/x";
     let held = |format: &str, fallback| {
         let rendered = render(format, rules, Options { fallback, ..NEVER });
@@ -135,7 +135,7 @@ fn what_a_format_cannot_hold_is_told_rule_by_rule() {
     assert_eq!(held("openshift", Upstream), (vec![2, 3], false));
     assert_eq!(held("docker", Upstream), (vec![0, 1, 2, 3], false));
     assert_eq!(held("k3s", Upstream), (vec![1, 2], false));
-    // Never is not written where it would not hold.
+    // `never` is not printed in a format that cannot enforce it.
     assert_eq!(held("k3s", Never), (vec![0, 1, 2, 3], true));
     assert_eq!(held("containerd-mirrors", Never), (vec![0, 1, 2, 3], true));
     assert_eq!(held("buildkit", Never), (vec![0, 1, 2, 3], true));

@@ -11,7 +11,7 @@ fn declared(rules: &str) -> Declaration {
     declared_for("", rules)
 }
 
-/// Returns the same declaration with further hosts of the registry.
+/// Returns such a declaration with further hosts of the registry.
 fn declared_for(hosts: &str, rules: &str) -> Declaration {
     let ca = include_str!("../../../tests/data/ca-one.pem");
     let text = registry_info(&[
@@ -41,7 +41,7 @@ fn file<'a>(rendered: &'a Rendered, path: &str) -> &'a RenderedFile {
 }
 
 #[test]
-fn every_format_has_a_name_of_its_own() {
+fn names_of_formats_are_unique() {
     for format in &FORMATS {
         assert_eq!(Format::named(format.name).map(|found| found.about), Some(format.about));
     }

@@ -1,5 +1,5 @@
-//! The first law, on the files themselves: they are read back as the runtimes
-//! read them, and the URLs that come out are those of the swapped references.
+//! The first law, on rendered files: parsed like the runtimes do, they result in the URLs of
+//! the swapped references.
 
 use image_swap_testkit::{lists, sources};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use crate::{
     rule::{Reason, RuleKind},
 };
 
-/// containerd: the directory of `host`, or `_default`, and the hosts in its
+/// Returns the URLs of containerd: of the directory of `host`, or `_default`, the hosts in its
 /// `hosts.toml` in order, the server last (`hosts.go`, `parseHostsFile`).
 fn containerd(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
     let host = reference.domain();
@@ -43,7 +43,8 @@ fn containerd(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
         .collect()
 }
 
-/// `parseHostConfig`: `/v2` is put behind a path unless it is overridden.
+/// Returns the base URL like `parseHostConfig`, which appends `/v2` to a path unless it is
+/// overridden.
 fn base(url: &str, table: &Table) -> String {
     let overridden = table.get("override_path").and_then(Item::as_bool) == Some(true);
     let capabilities = table.get("capabilities").and_then(Item::as_array);
@@ -54,8 +55,8 @@ fn base(url: &str, table: &Table) -> String {
     if overridden { url.to_owned() } else { [url, "/v2"].concat() }
 }
 
-/// podman: the longest prefix, its mirrors in order, then its location unless
-/// it is blocked (containers-registries.conf(5)).
+/// Returns the URLs of podman: of the longest prefix its mirrors in order, then its location
+/// unless it is blocked (containers-registries.conf(5)).
 fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
     let document: DocumentMut = file(rendered, "registries.conf").text.parse().unwrap();
     let name = reference.name();
@@ -69,10 +70,11 @@ fn podman(rendered: &Rendered, reference: &Reference<'_>) -> Vec<String> {
         .filter(|registry| matches(registry["prefix"].as_str().unwrap()))
         .max_by_key(|registry| registry["prefix"].as_str().unwrap().len());
     let url = |name: &str, insecure: bool| {
-        // A single repository sent to the root of a host: no reference, and nothing bound.
+        // A single repository with the root of a host as its target results in an invalid
+        // reference.
         let (host, path) = name.split_once('/').unwrap_or((name, ""));
         let host = if host == "docker.io" { "registry-1.docker.io" } else { host };
-        // `insecure` allows plain HTTP: it is the declared scheme that is meant.
+        // `insecure` allows plain HTTP in addition to HTTPS: the declared scheme is expected.
         let scheme = if insecure && host == "k.io:5000" { "http" } else { "https" };
         [scheme, "://", host, "/v2/", path, "/manifests/", reference.identifier()].concat()
     };
@@ -107,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn a_runtime_asks_first_for_the_very_url_of_the_swapped_reference(
+    fn runtimes_request_the_swapped_url_first(
         list in rules(),
         host in prop::sample::select(vec!["", "gcr.io/", "quay.io/", "quay.io:443/", "mcr.com/", "h.io/", "k.io:5000/"]),
         path in "[ab](/[ab]){0,2}(:1)?",
@@ -117,20 +119,21 @@ proptest! {
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = declaration.rules().swap(&image).unwrap();
-        // Declarations with chains are refused, and would not hold the law.
+        // Declarations with chains are rejected, and would violate the law.
         prop_assume!(declaration.clone().serving().is_ok());
         for fallback in [Fallback::Upstream, Fallback::Never] {
             let options = Options { fallback, ..Options::default() };
             let rendered = render("containerd", &list, options);
-            let asked = containerd(&rendered, &reference);
-            prop_assert_eq!(&asked, &mirrors.pulls(&reference, fallback), "what explain says, and the files do");
+            let urls = containerd(&rendered, &reference);
+            prop_assert_eq!(&urls, &mirrors.pulls(&reference, fallback), "URLs of explain and of the files");
             let swapped = Reference::parse(&decision.image).unwrap();
             if decision.reason == Reason::AlreadyMirrored {
                 continue;
             }
             let rule = decision.rule.map(|id| &declaration.rules().rules()[id]);
             let portless = reference.domain().contains(':') && rule.is_some_and(|rule| !rule.key().contains(':'));
-            // What pods name is asked of the target itself: no default catches it.
+            // Images below a target are pulled from the target itself: the default must not
+            // match them.
             let target = rule.is_some_and(|rule| rule.kind == RuleKind::Default)
                 && mirrors.targets().any(|host| host == reference.domain());
             let bound = |rendered: &Rendered| {
@@ -141,14 +144,14 @@ proptest! {
                     && !target
             };
             if bound(&rendered) {
-                prop_assert_eq!(&asked[0], &mirrors.own_url(&swapped));
+                prop_assert_eq!(&urls[0], &mirrors.own_url(&swapped));
             }
             let rendered = render("registries-conf", &list, options);
-            let asked = podman(&rendered, &reference);
+            let urls = podman(&rendered, &reference);
             if bound(&rendered) {
-                prop_assert_eq!(&asked[0], &mirrors.own_url(&swapped), "podman");
+                prop_assert_eq!(&urls[0], &mirrors.own_url(&swapped), "podman");
                 if fallback == Fallback::Never && decision.changed() {
-                    prop_assert!(!asked.contains(&mirrors.own_url(&reference)));
+                    prop_assert!(!urls.contains(&mirrors.own_url(&reference)));
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! What the dialect `canonical` makes of references, question by question.
+//! Results of the dialect `canonical`, stage by stage.
 
 use super::{Reason::*, leaves, rules, swaps};
 
 const DIGEST: &str = "@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 #[test]
-fn a_reference_is_normalised_before_rules_are_asked() {
+fn references_are_normalised_before_rules_match() {
     for image in ["nginx", "docker.io/nginx", "library/nginx", "index.docker.io/library/nginx"] {
         swaps("docker.io::h.io/d", image, "h.io/d/library/nginx", Rule);
     }
@@ -29,7 +29,7 @@ fn tag_and_digest_survive() {
 }
 
 #[test]
-fn the_longest_key_on_a_component_boundary_wins() {
+fn longest_key_on_component_boundary_wins() {
     let map = "quay.io::h.io/q,quay.io/team::h.io/t,quay.io/team/app::h.io/a,default::h.io/x";
     swaps(map, "quay.io/other/app:1", "h.io/q/other/app:1", Rule);
     swaps(map, "quay.io/team/other:1", "h.io/t/other:1", Rule);
@@ -40,21 +40,21 @@ fn the_longest_key_on_a_component_boundary_wins() {
 }
 
 #[test]
-fn the_order_of_the_rules_does_not_matter_to_the_longest_key() {
+fn longest_key_wins_in_any_order() {
     let map = "quay.io/team/app::h.io/a,quay.io::h.io/q,quay.io/team::h.io/t";
     swaps(map, "quay.io/team/app", "h.io/a", Rule);
     swaps(map, "quay.io/team/x", "h.io/t/x", Rule);
 }
 
 #[test]
-fn a_key_without_a_port_speaks_of_every_port_that_has_no_key_of_its_own() {
+fn key_without_port_matches_ports_without_key() {
     let map = "cool.io::h.io/c,cool.io:443::h.io/p";
     swaps(map, "cool.io/a", "h.io/c/a", Rule);
     swaps(map, "cool.io:443/a", "h.io/p/a", Rule);
     swaps(map, "cool.io:8443/a", "h.io/c/a", Rule);
     leaves("cool.io:443::h.io/p", "cool.io/a", NoRule);
     leaves("cool.io:443::h.io/p", "cool.io:8443/a", NoRule);
-    // A path on a port is a key of that port too.
+    // A path with a port is a key of that port, too.
     leaves("cool.io::h.io/c,cool.io:443/team::h.io/t", "cool.io:443/a", NoRule);
     swaps("cool.io/team::h.io/t", "cool.io:443/team/a:1", "h.io/t/a:1", Rule);
     swaps("[::1]::h.io/six", "[::1]:5000/a", "h.io/six/a", Rule);
@@ -62,7 +62,7 @@ fn a_key_without_a_port_speaks_of_every_port_that_has_no_key_of_its_own() {
 }
 
 #[test]
-fn the_target_replaces_host_and_port() {
+fn target_replaces_host_and_port() {
     swaps("cool.io:443::h.io:8443/c", "cool.io:443/a", "h.io:8443/c/a", Rule);
     swaps("default::h.io", "cool.io:443/a/b", "h.io/a/b", Default);
 }
@@ -74,13 +74,13 @@ fn key_hosts_are_normalised() {
 }
 
 #[test]
-fn a_star_is_no_wildcard() {
+fn star_is_literal_in_prefix() {
     leaves("*::h.io/d", "nginx", NoRule);
     leaves("*.gcr.io::h.io/d", "eu.gcr.io/x", NoRule);
 }
 
 #[test]
-fn what_lies_below_a_target_is_already_mirrored() {
+fn images_below_a_target_are_already_mirrored() {
     let map = "docker.io::h.io/d,h.io::k.io/h";
     leaves(map, "h.io/d/library/nginx:1", AlreadyMirrored);
     leaves(map, "h.io/d:1", AlreadyMirrored);
@@ -90,12 +90,12 @@ fn what_lies_below_a_target_is_already_mirrored() {
     leaves("default::h.io", "h.io/anything", AlreadyMirrored);
     leaves("[REPLACE]*x*::h.io/r", "h.io/r/x", AlreadyMirrored);
     leaves("docker.io::h.io/x-,default::k.io", "h.io/x-gcr.io/y", AlreadyMirrored);
-    // A single repository on Docker Hub lies in its library.
+    // A single repository on Docker Hub is below its library.
     swaps("quay.io/a/b::docker.io/app,default::k.io", "quay.io/a/b:1", "docker.io/app:1", Rule);
 }
 
 #[test]
-fn an_exact_target_is_mirrored_as_a_whole() {
+fn exact_target_is_mirrored_as_a_whole() {
     let map = "[EXACT]nginx:1::docker.io/library/nginx:2,docker.io::h.io/d";
     leaves(map, "docker.io/library/nginx:2", AlreadyMirrored);
     leaves(map, "nginx:2", AlreadyMirrored);
@@ -103,7 +103,7 @@ fn an_exact_target_is_mirrored_as_a_whole() {
 }
 
 #[test]
-fn exact_compares_what_was_written_then_what_it_means() {
+fn exact_matches_original_then_normalised_form() {
     let map = "[EXACT]nginx:1::h.io/e/nginx:1-fips,[EXACT]docker.io/library/nginx:1::h.io/other:1";
     swaps(map, "nginx:1", "h.io/e/nginx:1-fips", Exact);
     swaps(map, "docker.io/library/nginx:1", "h.io/other:1", Exact);
@@ -114,7 +114,7 @@ fn exact_compares_what_was_written_then_what_it_means() {
 }
 
 #[test]
-fn the_exact_target_is_emitted_as_written() {
+fn exact_target_keeps_its_spelling() {
     swaps("[EXACT]nginx::index.docker.io/x/y:1", "nginx", "index.docker.io/x/y:1", Exact);
     let digest = ["h.io/e/nginx:1", DIGEST].concat();
     swaps(&["[EXACT]nginx:1::", &digest].concat(), "nginx:1", &digest, Exact);
@@ -131,21 +131,21 @@ fn exact_beats_replace_beats_prefix_beats_default() {
 }
 
 #[test]
-fn replace_keeps_the_last_segment_and_tries_patterns_in_file_order() {
+fn replace_tries_patterns_in_file_order() {
     let map = "[REPLACE]*/app:*::h.io/apps,[REPLACE]quay.io/*::h.io/q,[REPLACE]*::h.io/rest";
     swaps(map, "quay.io/team/app:1", "h.io/apps/app:1", Replace);
     swaps(map, "quay.io/team/web:1", "h.io/q/web:1", Replace);
     swaps(map, "gcr.io/a/b/c", "h.io/rest/c", Replace);
-    // As written, then normalised.
+    // The original form is tried before the normalised one.
     swaps("[REPLACE]nginx*::h.io/w", "nginx:1", "h.io/w/nginx:1", Replace);
     swaps("[REPLACE]docker.io/library/*::h.io/l", "nginx:1", "h.io/l/nginx:1", Replace);
     leaves("[REPLACE]nginx::h.io/w", "nginx:1", NoRule);
-    // The earlier pattern wins even where only the normalised form matches it.
+    // The earlier pattern wins even if only the normalised form matches it.
     swaps("[REPLACE]docker.io/*::h.io/1,[REPLACE]nginx::h.io/2", "nginx", "h.io/1/nginx", Replace);
 }
 
 #[test]
-fn a_target_ending_in_a_hyphen_is_joined_to_the_name_without_its_port() {
+fn hyphen_target_is_joined_to_name_without_port() {
     swaps("docker.io::h.io/x-", "nginx:1", "h.io/x-docker.io/library/nginx:1", Rule);
     swaps("cool.io::h.io/x-", "cool.io:443/a/b", "h.io/x-cool.io/a/b", Rule);
     swaps("cool.io:443/a::h.io/x-", "cool.io:443/a/b", "h.io/x-cool.io/a/b", Rule);
@@ -154,7 +154,7 @@ fn a_target_ending_in_a_hyphen_is_joined_to_the_name_without_its_port() {
 }
 
 #[test]
-fn an_empty_value_means_leave_alone() {
+fn empty_value_exempts() {
     let map = "gcr.io::,docker.io/library::,docker.io::h.io/d,default::h.io/x,[EXACT]quay.io/a::,[REPLACE]ecr.*::";
     leaves(map, "gcr.io/x", Disabled);
     leaves(map, "nginx", Disabled);
@@ -166,7 +166,7 @@ fn an_empty_value_means_leave_alone() {
 }
 
 #[test]
-fn noswap_holds_back_the_default_and_nothing_else() {
+fn noswap_blocks_only_the_default() {
     let map = "gcr.io::h.io/g\nnoswap_wildcards::internal,/team/, ,\ndefault::h.io/x\n";
     leaves(map, "quay.io/internal-tools/a", Noswap);
     leaves(map, "quay.io/team/a", Noswap);
@@ -193,13 +193,13 @@ fn pods_take_the_first_of_several_mirrors() {
 }
 
 #[test]
-fn only_a_target_on_docker_hub_is_below_its_library_too() {
+fn target_on_docker_hub_is_below_library() {
     swaps("docker.io::h.io/d", "d", "h.io/d/library/d", Rule);
     leaves("quay.io::docker.io/d", "docker.io/library/d", AlreadyMirrored);
 }
 
 #[test]
-fn reasons_are_called_as_scripts_know_them() {
+fn reason_names_never_change() {
     let names = super::Reason::ALL.map(super::Reason::as_str);
     let known = [
         "already-mirrored",
@@ -217,14 +217,14 @@ fn reasons_are_called_as_scripts_know_them() {
 }
 
 #[test]
-fn the_default_in_force_is_the_first() {
+fn first_default_is_effective() {
     let default = |map| rules(map).default_rule();
     assert_eq!(default("quay.io::h.io,default::h.io/1,default::h.io/2"), Some(1));
     assert_eq!(default("quay.io::h.io"), None);
 }
 
 #[test]
-fn a_path_may_become_as_long_as_paths_may_be() {
+fn swapped_path_may_have_maximal_length() {
     let image = |length| ["quay.io/", &"a".repeat(length)].concat();
     for (map, longest) in [("quay.io::h.io/path", 250), ("quay.io::h.io", 255)] {
         let target = map.rsplit(':').next().unwrap();
@@ -237,7 +237,7 @@ fn a_path_may_become_as_long_as_paths_may_be() {
 }
 
 #[test]
-fn a_result_that_is_no_reference_is_not_used() {
+fn invalid_result_is_not_used() {
     leaves("docker.io::h.io/UPPER", "nginx", InvalidResult);
     leaves("quay.io/a/b::h.io", "quay.io/a/b:1", InvalidResult);
     let long = ["quay.io/", &"a".repeat(250)].concat();
@@ -247,26 +247,26 @@ fn a_result_that_is_no_reference_is_not_used() {
 }
 
 #[test]
-fn a_rule_without_a_usable_target_counts_for_nothing() {
+fn rule_without_valid_target_is_ignored() {
     leaves("docker.io::nohost/d", "nginx", NoRule);
     swaps("docker.io::nohost/d,default::h.io", "nginx", "h.io/library/nginx", Default);
 }
 
 #[test]
-fn a_scheme_and_the_apis_path_are_not_for_pods() {
+fn scheme_and_api_path_are_removed() {
     swaps("docker.io::https://h.io/v2/d/", "nginx", "h.io/d/library/nginx", Rule);
     swaps("docker.io::http://h.io:5000/d", "nginx", "h.io:5000/d/library/nginx", Rule);
     leaves("docker.io::https://h.io/v2/d", "h.io/d/x", AlreadyMirrored);
 }
 
 #[test]
-fn a_name_without_a_domain_has_its_first_component_for_a_host() {
+fn name_without_domain_uses_first_component() {
     swaps("default::h.io/d", "a_b.c/d:1", "h.io/d/d:1", Default);
     leaves("docker.io::h.io/d", "a_b.c/d:1", NoRule);
 }
 
 #[test]
-fn a_decision_names_its_rule() {
+fn decision_names_its_rule() {
     let set = rules("gcr.io::h.io/g,docker.io::h.io/d,noswap_wildcards::x,y,default::h.io/z");
     let rule = |image| set.swap(image).unwrap().rule.map(|id| set.rules()[id].target.as_str());
     assert_eq!(rule("nginx"), Some("h.io/d"));
@@ -276,12 +276,12 @@ fn a_decision_names_its_rule() {
 }
 
 #[test]
-fn what_is_no_reference_is_an_error() {
+fn invalid_reference_is_an_error() {
     assert!(rules("docker.io::h.io").swap("Nginx").is_err());
 }
 
 #[test]
-fn a_trace_tells_every_question_up_to_the_one_that_decided() {
+fn trace_lists_stages_up_to_the_decision() {
     use crate::{
         reference::Reference,
         rule::{StageResult::*, TraceStage},
@@ -324,7 +324,7 @@ fn hosts_are_compared_without_regard_to_case() {
 }
 
 #[test]
-fn an_image_id_stays() {
+fn image_id_is_unchanged() {
     let id = ["sha256:", &"0a".repeat(32)].concat();
     for text in ["docker.io::h.io/d", "default::h.io", "[REPLACE]*::h.io/r"] {
         leaves(text, &id, ImageId);
@@ -334,7 +334,7 @@ fn an_image_id_stays() {
 }
 
 #[test]
-fn a_rule_that_leads_to_its_own_source_exempts() {
+fn rule_with_its_source_as_target_exempts() {
     let map = "default::\ndocker.io::harbor.example.org/m/docker.io\n\
                docker.io/library::harbor.example.org/m/docker.io/library\n[EXACT]auto::auto\n";
     leaves(map, "auto", Disabled);
@@ -350,6 +350,6 @@ fn a_rule_that_leads_to_its_own_source_exempts() {
         leaves(text, "auto", Disabled);
         swaps(text, "org/auto", "h.io/org/auto", Rule);
     }
-    // Plain HTTP is declared of the registry itself: that is no identity for nodes.
+    // Plain HTTP is declared for the registry itself: for nodes that is not an identity.
     leaves("quay.io::http://quay.io", "quay.io/a", AlreadyMirrored);
 }

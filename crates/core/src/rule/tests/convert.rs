@@ -1,4 +1,4 @@
-//! From imageswap maps to canonical ones.
+//! Conversion of imageswap maps to canonical ones.
 
 use super::rules;
 use crate::rule::{ImageSwap, MapForm};
@@ -7,7 +7,7 @@ fn convert(map: &str) -> String {
     ImageSwap::new(map, MapForm::Lines).to_canonical().text
 }
 
-/// The converted map has the same effect on every one of `images`.
+/// Asserts that the converted map has the same effect on each of `images`.
 #[track_caller]
 fn same_effect(map: &str, images: &[&str]) {
     let imageswap = ImageSwap::new(map, MapForm::Lines);
@@ -38,7 +38,7 @@ const IMAGES: [&str; 13] = [
 ];
 
 #[test]
-fn library_images_stay_where_upstream_put_them() {
+fn library_images_keep_upstreams_path() {
     assert_eq!(
         convert("docker.io::h.io/d\ndefault::\n"),
         "docker.io::h.io/d\nlocalhost::h.io/d/localhost\ndocker.io/library::h.io/d\n"
@@ -46,7 +46,7 @@ fn library_images_stay_where_upstream_put_them() {
 }
 
 #[test]
-fn the_converted_map_has_the_same_effect() {
+fn converted_map_has_the_same_effect() {
     for map in [
         "docker.io::h.io/d\ngcr.io::h.io/g\ndefault::\n",
         "docker.io::h.io/d\ndocker.io/library::h.io/l\ndefault::\n",
@@ -65,9 +65,9 @@ fn the_converted_map_has_the_same_effect() {
     ] {
         let images: Vec<&str> = IMAGES
             .into_iter()
-            // Where upstream gives no registry, the canonical target has Docker Hub's.
+            // A target without a registry gets Docker Hub's in the canonical map.
             .filter(|image| !(map.contains("bitnami") && image.ends_with("nginx")))
-            // `docker.io/nginx` is not `nginx` to upstream's library and EXACT rules.
+            // Upstream's library and EXACT rules do not match `docker.io/nginx` as `nginx`.
             .filter(|image| !(map.contains("/library") && *image == "docker.io/nginx"))
             .filter(|image| !(map.contains("]nginx") && *image == "docker.io/nginx"))
             .collect();
@@ -76,7 +76,7 @@ fn the_converted_map_has_the_same_effect() {
 }
 
 #[test]
-fn names_without_a_registry_become_docker_hubs() {
+fn names_without_registry_get_docker_hub() {
     assert_eq!(
         convert("[EXACT]nginx:1::bitnami/nginx:1\n[REPLACE]*::mirror\n"),
         "[EXACT]nginx:1::docker.io/bitnami/nginx:1\n[REPLACE]*::docker.io/mirror\n"
@@ -84,25 +84,25 @@ fn names_without_a_registry_become_docker_hubs() {
 }
 
 #[test]
-fn the_target_of_an_exact_rule_with_a_registry_stays_as_it_was_written() {
+fn exact_target_with_registry_is_kept() {
     assert_eq!(convert("[EXACT]a::docker.io/nginx\n"), "[EXACT]a::docker.io/nginx\n");
 }
 
 #[test]
-fn the_default_comes_last() {
+fn default_comes_last() {
     let text = convert("default::h.io/d\nh.io::\ngcr.io::h.io/g\n");
     assert_eq!(text.lines().last(), Some("default::h.io/d"), "{text}");
     assert_eq!(text.matches("default").count(), 1, "{text}");
 }
 
 #[test]
-fn what_has_no_effect_is_said_in_a_comment() {
+fn rules_without_effect_get_a_comment() {
     let text = convert("*::h.io/x\nquay.io::h.io/q\nquay.io/team::h.io/t\ndefault::\n");
     assert_eq!(
         text,
         "# *:: has no effect in imageswap\n# quay.io/team:: has no effect in imageswap\nquay.io::h.io/q\n"
     );
-    // Whole registries are kept, whatever effect they have.
+    // Rules for whole registries are kept, whatever their effect.
     let text = convert("gcr.io::\ndefault::h.io/d\n");
     assert!(text.contains("gcr.io::\n") && !text.contains('#'), "{text}");
     let text = convert("gcr.io::\ndefault::\n");
@@ -112,8 +112,8 @@ fn what_has_no_effect_is_said_in_a_comment() {
 }
 
 #[test]
-fn what_no_canonical_rule_says_is_told() {
-    // Upstream puts the registry in twice, and keeps doing so.
+fn effects_without_canonical_rule_are_reported() {
+    // Upstream repeats the registry in the name, and so does the converted map.
     let map = ImageSwap::new("default::h.io/x-\nh.io::\n", MapForm::Lines);
     let differences = map.to_canonical().differences;
     assert_eq!(differences.len(), 1, "{differences:?}");
@@ -124,17 +124,17 @@ fn what_no_canonical_rule_says_is_told() {
 }
 
 #[test]
-fn a_rule_that_a_canonical_map_has_no_words_for_becomes_a_comment() {
+fn inexpressible_rule_becomes_a_comment() {
     assert_eq!(
         convert("[EXACT]nginx[::h.io/n\n[REPLACE]a[*::h.io]\n"),
         "[EXACT]nginx[::h.io/n\n# no effect in imageswap: [REPLACE]a[*::docker.io/h.io]\n"
     );
-    // Of two comments imageswap cuts off the last; its answer is no reference.
+    // Imageswap cuts off only the last of two comments; its result is an invalid reference.
     same_effect("[EXACT]nginx::h.io/n # a:b # c\ndefault::\n", &["nginx", "nginx:1.25"]);
 }
 
 #[test]
-fn rules_that_lead_to_their_source_are_printed_so_that_they_load() {
+fn identity_rules_are_printed_in_readable_form() {
     let map = "default::\ndocker.io::harbor.example.org/m/docker.io\n\
                docker.io/library::harbor.example.org/m/docker.io/library\n[EXACT]auto::auto\n\
                [REPLACE]placeholder::placeholder\nquay.io::quay.io\n";

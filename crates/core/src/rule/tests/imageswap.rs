@@ -1,16 +1,17 @@
-//! The dialect `imageswap`, held against what the program itself answered.
+//! The dialect `imageswap`, compared with recorded results of the program itself.
 
 use serde_json::Value;
 
 use crate::rule::{ImageSwap, MapForm, Reason};
 
-/// Maps of our own, and what imageswap-webhook 1.5.3 made of images by them
-/// when it was run; null where it crashed, gave no valid reference, or gave
-/// another answer when asked about its answer.
+/// Maps with the recorded results of imageswap-webhook 1.5.3 for some images.
+///
+/// Null: the program crashed, its result was an invalid reference, or a second evaluation
+/// changed the result.
 const ANSWERS: &str = include_str!("../../../tests/data/imageswap.json");
 
 #[test]
-fn every_answer_that_holds_is_upstreams() {
+fn lasting_results_equal_upstreams() {
     let maps: Vec<Value> = serde_json::from_str(ANSWERS).unwrap();
     let mut held = 0;
     for map in &maps {
@@ -36,26 +37,26 @@ fn swaps(map: &str, image: &str, expected: &str, reason: Reason) {
 }
 
 #[test]
-fn a_dot_makes_a_registry_only_before_a_slash() {
+fn dot_marks_a_registry_only_before_slash() {
     swaps("docker.io::h.io/d", "nginx.alpine", "h.io/d/nginx.alpine", Reason::Rule);
 }
 
 #[test]
-fn only_the_key_itself_is_replaced_but_for_its_dot() {
-    // `re.sub`: all occurrences, and a dot stands for any character.
+fn dot_of_key_matches_any_character() {
+    // `re.sub` replaces all occurrences, and a dot matches any character.
     let map = "gcr.io::h.io/g\ndefault::\n";
     swaps(map, "gcr.io/abc.de", "h.io/g/abc.de", Reason::Rule);
     swaps(map, "gcr.io/gcr-io/a", "h.io/g/h.io/g/a", Reason::Rule);
 }
 
 #[test]
-fn a_comment_ends_a_line() {
+fn comment_ends_a_line() {
     let map = ImageSwap::new("gcr.io::h.io/g # a\n", MapForm::Lines);
     assert_eq!(map.rules()[0].target, "h.io/g");
 }
 
 #[test]
-fn a_key_with_the_images_port_beats_one_without() {
+fn key_with_port_beats_key_without() {
     let map = "m.io::h.io/n\nm.io:8443::h.io/p\ndefault::\n";
     let map = ImageSwap::new(map, MapForm::Lines);
     let rule = map.swap("m.io:8443/x").unwrap().rule.unwrap();
@@ -63,13 +64,13 @@ fn a_key_with_the_images_port_beats_one_without() {
 }
 
 #[test]
-fn only_wildcards_go_on_behind_a_comma() {
+fn only_wildcards_continue_after_comma() {
     let map = ImageSwap::new("gcr.io::h.io/g,x", MapForm::List);
     assert_eq!(map.rules()[0].target, "h.io/g");
 }
 
 #[test]
-fn prefix_rules_swap_nothing_without_a_default() {
+fn prefix_rules_need_a_default() {
     let swaps = |map, form| ImageSwap::new(map, form).swaps_anything();
     assert!(!swaps("docker.io::h.io/d\n", MapForm::Lines));
     for map in ["[EXACT]a::h.io/e\n", "[REPLACE]a*::h.io/r\n", "default::\n"] {
@@ -79,7 +80,7 @@ fn prefix_rules_swap_nothing_without_a_default() {
 }
 
 #[test]
-fn items_of_a_list_have_places_and_wildcards_go_on() {
+fn list_items_have_positions_and_wildcards_continue() {
     let list = "gcr.io::h.io/g, quay.io::h.io/q,noswap_wildcards::zz,yy,k.io::h.io/k";
     let map = ImageSwap::new(list, MapForm::List);
     let place = |image| {
@@ -93,7 +94,7 @@ fn items_of_a_list_have_places_and_wildcards_go_on() {
 }
 
 #[test]
-fn a_map_without_default_swaps_nothing_but_exact_and_replace() {
+fn map_without_default_keeps_exact_and_replace() {
     let map = "docker.io::h.io/d\n[EXACT]a::h.io/e\n[REPLACE]quay.io/*::h.io/q\n";
     swaps(map, "nginx", "nginx", Reason::NoRule);
     swaps(map, "a", "h.io/e", Reason::Exact);
@@ -101,7 +102,7 @@ fn a_map_without_default_swaps_nothing_but_exact_and_replace() {
 }
 
 #[test]
-fn a_list_implies_an_empty_default() {
+fn list_implies_an_empty_default() {
     swaps("docker.io::h.io/d", "nginx", "h.io/d/nginx", Reason::Rule);
     swaps(
         "docker.io::h.io/d,noswap_wildcards::a,b,default::k.io",
@@ -112,26 +113,26 @@ fn a_list_implies_an_empty_default() {
 }
 
 #[test]
-fn where_upstream_gives_no_lasting_answer_the_canonical_one_counts() {
-    // Upstream: h.io/d/d/nginx when asked again.
+fn canonical_result_replaces_missing_upstream_result() {
+    // Upstream returns h.io/d/d/nginx in a second evaluation.
     swaps("default::h.io/d\n", "nginx", "h.io/d/library/nginx", Reason::Default);
-    // Upstream: KeyError.
+    // Upstream raises KeyError.
     swaps("docker.io/library::h.io/l\ndefault::\n", "bitnami/x", "bitnami/x", Reason::NoRule);
-    // Upstream: the port stays between host and path, which is no reference.
+    // Upstream keeps the port between host and path, which is an invalid reference.
     swaps("cool.io::h.io/c\ndefault::\n", "cool.io:443/a", "h.io/c/a", Reason::Rule);
-    // Upstream: an exception for the backslash.
+    // Upstream raises an exception for the backslash.
     swaps("gcr.io::h.io\\x\ndefault::\n", "gcr.io/a", "gcr.io/a", Reason::NoRule);
 }
 
 #[test]
-fn the_last_of_several_values_counts_at_the_first_ones_place() {
+fn repeated_key_keeps_place_and_takes_value() {
     let map = "[REPLACE]a*::h.io/1\n[REPLACE]ab*::h.io/2\n[REPLACE]a*::h.io/3\n";
     swaps(map, "abc", "h.io/3/abc", Reason::Replace);
     swaps("gcr.io::h.io/1\ngcr.io::h.io/2\ndefault::\n", "gcr.io/a", "h.io/2/a", Reason::Rule);
 }
 
 #[test]
-fn its_rules_have_places() {
+fn rules_of_imageswap_have_positions() {
     let map = ImageSwap::new("# x\n gcr.io::h.io/g\ndefault::\n", MapForm::Lines);
     let rule = map.swap("gcr.io/a").unwrap().rule.unwrap();
     assert_eq!((map.rules()[rule].place.line, map.rules()[rule].place.column), (2, 2));

@@ -1,4 +1,4 @@
-//! The laws, over random maps and references.
+//! The laws of rules, over random maps and references.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn swapping_twice_is_swapping_once(map in lines(), image in image()) {
+    fn second_swap_changes_nothing(map in lines(), image in image()) {
         let rules = compile(&map);
         if let Ok(once) = rules.swap(&image) {
             let twice = rules.swap(&once.image).unwrap();
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn the_result_parses_and_keeps_tag_and_digest(map in lines(), image in image()) {
+    fn result_parses_and_keeps_tag_and_digest(map in lines(), image in image()) {
         let rules = compile(&map);
         if let (Ok(before), Ok(decision)) = (Reference::parse(&image), rules.swap(&image)) {
             let after = Reference::parse(&decision.image).unwrap();
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn the_dialect_imageswap_gives_references_too(map in lines(), image in image()) {
+    fn imageswap_results_are_valid_references(map in lines(), image in image()) {
         for form in [MapForm::Lines, MapForm::List] {
             let rules = ImageSwap::new(&map, form);
             if let Ok(decision) = rules.swap(&image) {
@@ -146,23 +146,23 @@ proptest! {
     }
 
     #[test]
-    fn a_converted_map_is_read_back_without_a_word(map in lines()) {
+    fn converted_map_parses_without_findings(map in lines()) {
         let converted = ImageSwap::new(&map, MapForm::Lines).to_canonical();
         let (_, findings) = parse::rules(&converted.text, MapForm::Lines);
         prop_assert_eq!(findings, []);
     }
 
     #[test]
-    fn no_text_is_too_odd_for_a_map(text in "\\PC{0,200}", image in image()) {
+    fn any_text_parses_as_a_map(text in "\\PC{0,200}", image in image()) {
         for form in [MapForm::Lines, MapForm::List] {
             let _ = RuleSet::new(parse::rules(&text, form).0).swap(&image);
             let _ = ImageSwap::new(&text, form).swap(&image);
         }
     }
 
-    /// The longest key, found the slow way.
+    /// Compares with the longest key by linear search.
     #[test]
-    fn the_longest_key_decides(map in vec((host(), prop::option::of(path())), 1..8), image in image()) {
+    fn longest_key_decides(map in vec((host(), prop::option::of(path())), 1..8), image in image()) {
         let text: Vec<String> = map
             .iter()
             .enumerate()
@@ -185,7 +185,7 @@ proptest! {
             let host = if key.has_port() || port_is_own || key.domain() == domain {
                 key.domain().to_owned()
             } else {
-                // A key without a port stands for the reference's port.
+                // A key without a port also matches with the reference's port.
                 domain.rsplit_once(':').filter(|(host, _)| *host == key.host()).map_or_else(
                     || key.domain().to_owned(), |_| domain.clone())
             };
@@ -201,7 +201,7 @@ proptest! {
 }
 
 #[test]
-fn a_hundred_thousand_rules_answer_like_few() {
+fn hundred_thousand_rules_decide_like_few() {
     let many: String = (0..100_000)
         .map(|n| ["r", &n.to_string(), ".io::h.io/", &n.to_string(), "\n"].concat())
         .collect();

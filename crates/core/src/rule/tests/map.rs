@@ -1,4 +1,4 @@
-//! The text of a map.
+//! Parsing of the text of a map.
 
 use image_swap_text::position::Position;
 
@@ -17,7 +17,7 @@ fn pairs(rules: &[Rule]) -> Vec<(RuleKind, &str, &str)> {
 }
 
 #[test]
-fn every_kind_of_line_is_read() {
+fn all_kinds_of_lines_are_parsed() {
     let text = "# comment\n\ndocker.io::h.io/d  # one # two\r\n gcr.io :: h.io / g\n\tquay.io::h.io/q\n\
                 k8s.gcr.io:h.io/k\nlocalhost:5000::h.io:5000/l\ndefault::\nold:\n\
                 [EXACT] nginx:1 :: h.io/e:1\n[REPLACE]*/a[bc]:*::h.io/r\n[::1]:5000::h.io/six\n\
@@ -46,7 +46,7 @@ fn every_kind_of_line_is_read() {
 }
 
 #[test]
-fn a_bracket_that_nothing_closes_is_itself() {
+fn unclosed_bracket_is_literal() {
     let (rules, unreadable) = read("[REPLACE]a[*::h.io/r\n[x::h.io/x", MapForm::Lines);
     assert_eq!(
         pairs(&rules),
@@ -56,7 +56,7 @@ fn a_bracket_that_nothing_closes_is_itself() {
 }
 
 #[test]
-fn an_item_that_is_no_rule_is_skipped_and_told() {
+fn invalid_item_is_skipped_with_a_warning() {
     let text = "x;y\na::b::c\n a.io:5000:h.io\n::h.io\n:h.io\ngcr.io::h.io\n[EXACT]\n";
     let (rules, unreadable) = read(text, MapForm::Lines);
     assert_eq!(pairs(&rules), [(RuleKind::Prefix, "gcr.io", "h.io")]);
@@ -64,7 +64,7 @@ fn an_item_that_is_no_rule_is_skipped_and_told() {
 }
 
 #[test]
-fn a_list_has_commas_or_newlines() {
+fn list_is_split_at_commas_and_newlines() {
     let (rules, unreadable) =
         read("docker.io::h.io/d, gcr.io::h.io/g\nquay.io::h.io/q,,\n", MapForm::List);
     assert_eq!(rules.len(), 3);
@@ -94,14 +94,14 @@ fn columns_count_characters_and_skip_white_space() {
 }
 
 #[test]
-fn of_colons_in_a_row_the_first_two_are_the_mark() {
+fn first_two_colons_are_the_separator() {
     let (rules, unreadable) = read("a.io:::5000", MapForm::Lines);
     assert_eq!(pairs(&rules), [(RuleKind::Prefix, "a.io", ":5000")]);
     assert_eq!(unreadable, []);
 }
 
 #[test]
-fn in_a_list_an_item_without_a_double_colon_continues_noswap() {
+fn list_item_without_double_colon_continues_noswap() {
     let text = "noswap_wildcards::a,b,c:5000/d,gcr.io::h.io/g,x,docker.io::h.io/d";
     let (rules, unreadable) = read(text, MapForm::List);
     assert_eq!(
@@ -116,12 +116,12 @@ fn in_a_list_an_item_without_a_double_colon_continues_noswap() {
     );
     assert_eq!(unreadable, [(1, 47)]);
     assert_eq!(rules[1].place.column, 21);
-    // On the next line it continues nothing.
+    // On the next line it is an item of its own.
     assert_eq!(read("noswap_wildcards::a\nb\n", MapForm::List).1, [(2, 1)]);
 }
 
 #[test]
-fn in_a_list_the_old_single_colon_is_read_too() {
+fn list_accepts_the_old_single_colon() {
     let (rules, _) = read("docker.io:h.io/d,gcr.io:h.io/g,[::1]:h.io/six", MapForm::List);
     assert_eq!(
         pairs(&rules),

@@ -6,13 +6,13 @@ mod map;
 
 use super::*;
 
-/// The rules of a list or of lines.
+/// Parses the rules of a list or of lines.
 fn rules(text: &str) -> RuleSet {
     let form = if text.contains('\n') { MapForm::Lines } else { MapForm::List };
     RuleSet::new(super::parse::rules(text, form).0)
 }
 
-/// By the rules of `text`, `image` becomes `expected`, for `reason`.
+/// Asserts that the rules of `text` swap `image` to `expected`, for `reason`.
 #[track_caller]
 fn swaps(text: &str, image: &str, expected: &str, reason: Reason) {
     let rules = rules(text);
@@ -23,7 +23,7 @@ fn swaps(text: &str, image: &str, expected: &str, reason: Reason) {
     assert_eq!(again.image, decision.image, "swapped again: {text} {image}");
 }
 
-/// By the rules of `text`, `image` stays, for `reason`.
+/// Asserts that the rules of `text` keep `image`, for `reason`.
 #[track_caller]
 fn leaves(text: &str, image: &str, reason: Reason) {
     swaps(text, image, image, reason);

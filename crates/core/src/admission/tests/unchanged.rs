@@ -1,4 +1,4 @@
-//! What is not touched, and why.
+//! Pods and requests that admission does not change.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn mk_labelled(value: &str) -> Value {
 }
 
 #[test]
-fn a_pod_labelled_disabled_is_left_alone() {
+fn disabled_pod_is_unchanged() {
     let answer = leaves(&mk_labelled("disabled"));
     assert_eq!(answer.reason("app"), "disabled");
     assert_eq!(answer.tally.of(DISABLED), 2);
@@ -25,7 +25,7 @@ fn a_pod_labelled_disabled_is_left_alone() {
 }
 
 #[test]
-fn the_label_is_a_setting() {
+fn opt_out_label_is_a_setting() {
     let settings = Settings { disable_label: "example.org/swap".to_owned(), ..Settings::default() };
     let rules = rules(RULES);
     let changed = |label: &str| {
@@ -39,7 +39,7 @@ fn the_label_is_a_setting() {
 }
 
 #[test]
-fn not_even_the_record_of_a_labelled_pod_is_touched() {
+fn record_of_disabled_pod_is_unchanged() {
     let mut pod = mk_recorded_pod(&[("app", "nginx")], &json!({"gone": "redis"}));
     pod["metadata"]["labels"] = json!({"k8s.twr.io/imageswap": "disabled"});
     leaves(&pod);
@@ -49,14 +49,14 @@ fn not_even_the_record_of_a_labelled_pod_is_touched() {
 }
 
 #[test]
-fn a_mirror_pod_is_left_alone() {
+fn mirror_pod_is_unchanged() {
     let mut pod = mk_pod(&[("app", "nginx")]);
     pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "5f2c"});
     assert_eq!(leaves(&pod).reason("app"), "disabled");
 }
 
 #[test]
-fn a_container_that_never_pulls_is_left_alone() {
+fn container_that_never_pulls_is_unchanged() {
     let mut pod = mk_pod(&[("local", "nginx"), ("app", "nginx")]);
     pod["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
     pod["spec"]["volumes"] =
@@ -70,7 +70,7 @@ fn a_container_that_never_pulls_is_left_alone() {
 }
 
 #[test]
-fn other_operations_are_allowed_as_they_are() {
+fn other_operations_are_allowed_unchanged() {
     let pod = mk_pod(&[("app", "nginx")]);
     for operation in ["DELETE", "CONNECT", "create", ""] {
         assert_eq!(ask(&mk_review(operation, &pod, &pod)).decisions, Value::Null, "{operation}");
@@ -79,7 +79,7 @@ fn other_operations_are_allowed_as_they_are() {
 }
 
 #[test]
-fn other_subresources_are_allowed_as_they_are() {
+fn other_subresources_are_allowed_unchanged() {
     for sub_resource in ["status", "resize", "binding", "exec"] {
         let mut request = mk_review("UPDATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
         request["request"]["subResource"] = json!(sub_resource);
@@ -88,7 +88,7 @@ fn other_subresources_are_allowed_as_they_are() {
 }
 
 #[test]
-fn other_kinds_are_allowed_as_they_are() {
+fn other_kinds_are_allowed_unchanged() {
     let pod = mk_pod(&[("app", "nginx")]);
     let kinds = [
         json!({"group": "apps", "version": "v1", "kind": "Deployment"}),
@@ -109,7 +109,7 @@ fn other_kinds_are_allowed_as_they_are() {
 }
 
 #[test]
-fn a_request_that_leaves_its_kind_to_the_object_is_understood() {
+fn kind_may_be_given_by_the_object() {
     let mut request = mk_review("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
     for field in ["kind", "resource"] {
         request["request"].as_object_mut().unwrap().remove(field);
@@ -120,7 +120,7 @@ fn a_request_that_leaves_its_kind_to_the_object_is_understood() {
 }
 
 #[test]
-fn an_odd_object_is_allowed_as_it_is() {
+fn malformed_object_is_allowed_unchanged() {
     for object in [json!(null), json!(7), json!("pod"), json!([]), json!({})] {
         leaves(&object);
     }
