@@ -108,6 +108,7 @@ impl Controller {
             orders: memory.node_orders.subscribe(),
             stored: self.stored_nodes.clone(),
             report: memory.agents.clone(),
+            in_force: memory.nodes_in_force.clone(),
             changed: Arc::clone(&self.changed),
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),
