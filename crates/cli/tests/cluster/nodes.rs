@@ -8,10 +8,11 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{Response, StatusCode};
-use image_swap_cluster::{AgentSettings, Settings, status::status};
+use image_swap_cluster::{AgentSettings, Controller, ReadinessLimits, Settings, status::status};
 use image_swap_core::{
+    admission::Mode,
     mirror::Fallback,
-    status::{AgentsStatus, FailingStep, NodeDeclaration},
+    status::{AgentsStatus, FailingStep, NodeDeclaration, ProbeStatus},
 };
 use kube::{
     Api,
@@ -23,7 +24,7 @@ use crate::{
     registry::{Faulty, declared},
     test_cluster::{
         JET_SECRETS, NAMESPACE, NAMESPACES, NODE_MIRRORS, Running, SECRETS, TestCluster,
-        eventually, pod, release, settings, until,
+        eventually, intervals, pod, release, settings, until,
     },
 };
 
@@ -523,4 +524,191 @@ async fn missing_custom_resource_is_a_problem_of_the_release() {
     until_agents(&mut controller, |it| it.nodes == 1).await;
     until(&mut controller.report, |it| it.failing.is_empty()).await;
     eventually(|| cluster.get(&format!("{NODE_MIRRORS}/a"))).await;
+}
+
+/// Returns hash, mode and text of the declaration that replicas serve.
+fn served(cluster: &TestCluster) -> Option<(String, String, String)> {
+    let secret = cluster.get(&format!("{SECRETS}/image-swap-effective"))?;
+    let hash = secret["metadata"]["annotations"]["image-swap.io/hash"].as_str()?.to_owned();
+    let text = |key: &str| {
+        let text = STANDARD.decode(secret["data"][key].as_str()?).unwrap();
+        String::from_utf8(text).ok()
+    };
+    Some((hash, text("mode")?, text("declaration")?))
+}
+
+/// Returns the password with which the namespace `apps` pulls.
+fn pull_password(cluster: &TestCluster, domain: &str) -> Option<String> {
+    let secret = cluster.get("/api/v1/namespaces/apps/secrets/image-swap-pull")?;
+    let data = secret["data"][".dockerconfigjson"].as_str()?;
+    let config: Value = serde_json::from_slice(&STANDARD.decode(data).unwrap()).unwrap();
+    let entry = &config["auths"][format!("{domain}/airgap")];
+    entry["password"].as_str().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {
+    let cluster = set().await;
+    for name in ["a", "b"] {
+        add_node(&cluster, name, "containerd://2.4.1", &Value::Null);
+        add_agent(&cluster, name);
+    }
+    let digests = Arc::new(Mutex::new(BTreeSet::from([INDEX])));
+    let mirror = mirror(&digests).await;
+    let mut keys = declared(&mirror.domain, &mirror.authority);
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let mut swapped = pod();
+    swapped["metadata"]["annotations"] =
+        json!({ "image-swap.io/original-images": r#"{"main":"busybox:1.36"}"# });
+    let image = format!("{}/airgap/docker.io/library/busybox:1.36", mirror.domain);
+    swapped["spec"]["containers"][0]["image"] = image.into();
+    swapped["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
+    cluster.request("POST", APPS, Some(&swapped));
+    let mut controller = cluster.controller(with_agents(), "one");
+
+    // The first declaration: pods keep their images.
+    until_tried(&cluster, 1, &["a"]).await;
+    let waiting = until(&mut controller.report, |it| it.declaration.waits.is_some()).await;
+    assert_eq!(waiting.policy.mode, Some(Mode::Audit));
+    let first = waiting.declaration.hash.clone();
+    let (hash, mode, _) = eventually(|| served(&cluster)).await;
+    assert_eq!((&hash, &*mode), (&first, "audit"));
+    apply(&cluster, "a").await;
+    pulled(&cluster, 1, "a", INDEX).await;
+    until_verified(&cluster, 1).await;
+    // A node with the declaration before does not count, and neither does one on trial.
+    let waiting = until(&mut controller.report, |it| {
+        it.agents.as_ref().is_some_and(|it| it.applied == 1)
+            && it.declaration.waits.as_ref().is_some_and(|it| it.reason.contains(" on b: "))
+    })
+    .await;
+    assert!(!waiting.declaration.waits.unwrap().needs_administrator);
+    let found = status(&cluster.client, &release()).await.unwrap();
+    assert!(found.notes.iter().any(|it| it.contains("pods keep their images")), "{found:?}");
+    assert!(!found.problems.iter().any(|it| it.code == "audit"), "{found:?}");
+    apply(&cluster, "b").await;
+    let enforcing = until(&mut controller.report, |it| it.policy.mode == Some(Mode::Enforce)).await;
+    assert_eq!(enforcing.declaration.waits, None);
+    eventually(|| served(&cluster).filter(|it| it.0 == first && it.1 == "enforce")).await;
+    for reason in ["PodsWaitForNodes", "PodsWaitedForNodes"] {
+        eventually(|| cluster.events(NAMESPACE, reason).first().cloned()).await;
+    }
+    let former = "s3cret-of-the-robot";
+    eventually(|| pull_password(&cluster, &mirror.domain).filter(|it| it == former)).await;
+
+    // Another authority, rule and password: the former declaration is served until then.
+    let another = Faulty::start(|params| params, |_| Response::default()).await;
+    keys.insert("CA_CERT", format!("{}{}", mirror.authority, another.authority));
+    keys.insert("PASSWORD", "rotated".into());
+    let rules = format!("docker.io::{0}/airgap/docker.io,gcr.io::{0}/airgap/gcr.io", mirror.domain);
+    keys.insert("MIRROR_REGISTRIES", rules);
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    until_tried(&cluster, 2, &["a"]).await;
+    let waiting = until(&mut controller.report, |it| it.declaration.waits.is_some()).await;
+    let second = waiting.declaration.hash.clone();
+    assert_ne!(second, first);
+    assert_eq!(
+        waiting.declaration.waits.as_ref().map(|it| (&*it.served, it.rules)),
+        Some((&*first, 1))
+    );
+    assert_eq!(waiting.policy.mode, Some(Mode::Enforce));
+    // The next leader does the same.
+    drop(controller);
+    let mut controller = cluster.controller(with_agents(), "two");
+    until(&mut controller.report, |it| {
+        it.declaration.waits.as_ref().is_some_and(|it| it.served == first)
+    })
+    .await;
+    apply(&cluster, "a").await;
+    pulled(&cluster, 2, "a", INDEX).await;
+    until_verified(&cluster, 2).await;
+    until_agents(&mut controller, |it| it.applied == 1).await;
+    let (hash, mode, text) = served(&cluster).unwrap();
+    assert_eq!((hash, &*mode, text.contains("gcr.io")), (first, "enforce", false));
+    apply(&cluster, "b").await;
+    until(&mut controller.report, |it| {
+        it.declaration.waits.is_none() && it.declaration.hash == second
+    })
+    .await;
+    eventually(|| served(&cluster).filter(|it| it.0 == second && it.1 == "enforce")).await;
+    eventually(|| pull_password(&cluster, &mirror.domain).filter(|it| it == "rotated")).await;
+
+    // A new node without an agent takes nothing back, and neither does a change of rules.
+    add_node(&cluster, "new", "containerd://2.4.1", &Value::Null);
+    until_condition(&cluster, "new", "Applied", ("Unknown", "AgentNotRunning")).await;
+    keys.insert("MIRROR_REGISTRIES", format!("default::{}/airgap", mirror.domain));
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let third = until(&mut controller.report, |it| it.declaration.hash != second).await;
+    assert_eq!((third.declaration.waits, third.policy.mode), (None, Some(Mode::Enforce)));
+    let third = third.declaration.hash;
+    eventually(|| served(&cluster).filter(|it| it.0 == third && it.1 == "enforce")).await;
+
+    // The authority changes again: an administrator has to act on that node.
+    keys.insert("CA_CERT", mirror.authority.clone());
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    until(&mut controller.report, |it| {
+        let waits = it.declaration.waits.as_ref();
+        waits.is_some_and(|it| it.served == third && it.needs_administrator)
+    })
+    .await;
+    let found = status(&cluster.client, &release()).await.unwrap();
+    let found = found.problems.iter().find(|it| it.code == "pods-wait-for-nodes").unwrap();
+    assert!(found.message.contains(" on new: ") && found.message.contains(&third), "{found:?}");
+    // The node leaves. The others get the declaration.
+    cluster.request("DELETE", &format!("{NODES}/new"), None);
+    let is_last = |it: &NodeDeclaration| {
+        it.trial.as_ref().is_some_and(|it| {
+            let data = &it.revision.effective.secret.data;
+            !it.nodes.is_empty() && data["CA_CERT"] == mirror.authority.as_bytes()
+        })
+    };
+    let number = until_stored(&cluster, is_last).await.trial.unwrap().revision.number;
+    apply(&cluster, "a").await;
+    pulled(&cluster, number, "a", INDEX).await;
+    until_verified(&cluster, number).await;
+    apply(&cluster, "b").await;
+    until(&mut controller.report, |it| it.declaration.waits.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn controller_is_ready_once_nodes_trust_the_declaration() {
+    let cluster = set().await;
+    add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
+    add_agent(&cluster, "a");
+    let mirror = mirror(&Arc::default()).await;
+    let keys = declared(&mirror.domain, &mirror.authority);
+    cluster.declare(JET_SECRETS, "registry-info", &keys);
+    let mut controller = cluster.controller(with_agents(), "one");
+    let (replica, _following) = cluster.replica().await;
+    cluster.serve_at(replica.port());
+    until(&mut controller.report, |it| {
+        it.policy.probe == ProbeStatus::Reached && it.declaration.waits.is_some()
+    })
+    .await;
+    let long = Duration::from_mins(5);
+    let limits = ReadinessLimits {
+        period: Duration::from_millis(50),
+        settle: long,
+        unreached: long,
+        total: long,
+    };
+    let wait = |limits: ReadinessLimits| {
+        let client = cluster.client.clone();
+        tokio::spawn(async move {
+            Controller::new(&client, with_agents(), "waiting", intervals()).in_force(limits).await;
+        })
+    };
+    // The limit counts.
+    wait(ReadinessLimits { unreached: Duration::ZERO, ..limits }).await.unwrap();
+    let waiting = wait(limits);
+    until_tried(&cluster, 1, &["a"]).await;
+    assert!(!waiting.is_finished());
+    apply(&cluster, "a").await;
+    waiting.await.unwrap();
+    until(&mut controller.report, |it| {
+        it.declaration.waits.is_none() && it.policy.mode == Some(Mode::Enforce)
+    })
+    .await;
 }

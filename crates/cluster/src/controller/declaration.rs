@@ -8,13 +8,15 @@ use std::{
 use image_swap_core::{
     admission::Mode,
     control::{
-        effective::{EffectiveDecision, Origin, decide},
+        effective::{Effective, EffectiveDecision, Origin, decide},
+        node_gate::{self, PodSwapping},
         trust::NodeTrust,
     },
     declaration::UnixTime,
     labels,
-    pull_secret::{self, CoveredImages},
-    status::{DECLARATION, DeclarationStatus, ServedDeclaration, StoredDeclaration, listed},
+    status::{
+        DECLARATION, DeclarationStatus, PodWait, ServedDeclaration, StoredDeclaration, listed,
+    },
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Resource, runtime::events::EventType};
@@ -24,7 +26,7 @@ use tracing::{info, warn};
 use super::{
     context::Controller,
     snapshot::{Fetched, Snapshot, found},
-    state::{DeclarationInForce, ReconcileState},
+    state::{DeclarationInForce, PullSecretContent, ReconcileState},
     steps::StepErrors,
 };
 use crate::{
@@ -58,22 +60,40 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
+        let trust = declaration.as_ref().map(NodeTrust::of).unwrap_or_default();
+        let agents = self.settings.agents.as_ref();
+        let gate = agents.filter(|_| !audit && !trust.needs.is_empty());
+        let before = match memory.declaration.as_ref().and_then(|it| it.served.as_ref()) {
+            _ if gate.is_none() => None,
+            Some(served) => Some(served.clone()),
+            None => snapshot.served()?,
+        };
+        let swapping = gate.map_or_else(PodSwapping::default, |agents| {
+            let wanted = effective.for_nodes(agents.credentials);
+            let are_ready = memory.nodes_in_force.borrow().covers(&wanted);
+            node_gate::decide(&trust, before.as_ref(), are_ready)
+        });
         let given = declaration.as_ref().filter(|_| self.settings.pull_secrets);
-        let credential = given.and_then(pull_secret::content);
-        let covered = given.and_then(CoveredImages::of);
+        let pull_secrets = PullSecretContent::of(given);
         let whole = StoredDeclaration(effective.clone()).data();
-        let served = ServedDeclaration {
-            effective: effective.clone(),
-            mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),
-            pull_secret: credential.is_some(),
+        let is_audit = audit || swapping == PodSwapping::Audited;
+        let mut served = ServedDeclaration {
+            effective: effective.without_credentials(),
+            mode: Some(if is_audit { Mode::Audit } else { Mode::Enforce }),
+            pull_secret: pull_secrets.credential.is_some(),
         };
-        let served = served.data();
-        // No hash covers the credential: it is shown to anyone who reads status or the plain
-        // port, and a weak password could be guessed from it.
-        let hash = match effective.origin {
-            Origin::None => String::new(),
-            Origin::RegistryInfo | Origin::Chart => hash(text_of(&served)),
-        };
+        let mut pull_secrets = Some(pull_secrets);
+        let mut data = served.data();
+        let hash = hash_of(effective.origin, &data);
+        let mut served_hash = hash.clone();
+        if let Some(before) = before.filter(|_| swapping == PodSwapping::Served) {
+            pull_secrets = kept_pull_secrets(memory, &before, effective);
+            data = before.data();
+            served_hash = hash_of(before.effective.origin, &data);
+            served = before;
+        }
+        let waits = pod_wait(memory, swapping, &served, &served_hash);
+        self.say_wait(memory, waits.as_ref(), &hash, &trust).await;
         let revision = memory.revision(found(&snapshot.last_good)?, text_of(&whole));
 
         // Before anything is written: Events do not depend on it.
@@ -89,18 +109,21 @@ impl Controller {
         self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
-        let annotations = BTreeMap::from([(labels::HASH, hash.clone())]);
-        let mut numbered = annotations.clone();
-        numbered.insert(labels::REVISION, revision.to_string());
+        let numbered = BTreeMap::from([
+            (labels::HASH, hash.clone()),
+            (labels::REVISION, revision.to_string()),
+        ]);
         let name = self.settings.release.last_good();
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
         steps.take("last-good", written);
         let name = self.settings.release.effective();
-        let wanted = SecretContent { name: &name, data: &served, annotations: &annotations };
+        let annotations = BTreeMap::from([(labels::HASH, served_hash.clone())]);
+        let wanted = SecretContent { name: &name, data: &data, annotations: &annotations };
         let written = self.write(snapshot, memory, &snapshot.effective, &wanted, now).await;
         if steps.take("effective", written) == Some(true) {
-            info!(origin = effective.origin.as_str(), hash, "the declaration is in force");
+            let origin = served.effective.origin.as_str();
+            info!(origin, hash = served_hash, "replicas get the declaration");
         }
         let rules = declaration.as_ref().map_or(0, |it| it.rules().rules().len());
         let refused = about.iter().filter(|it| it.refused).map(|it| it.origin);
@@ -111,17 +134,41 @@ impl Controller {
             rules,
             refused: refused.collect(),
             differs: listed(differs),
+            waits,
             ..DeclarationStatus::default()
         };
         status.list_findings(about);
         Ok(DeclarationInForce {
             effective: Some(effective.clone()),
-            trust: declaration.as_ref().map(NodeTrust::of).unwrap_or_default(),
+            trust,
             registry: declaration.and_then(|it| it.registry),
-            credential,
-            covered,
+            pull_secrets,
+            swapping,
+            served: agents.is_some().then_some(served),
             declared: status,
         })
+    }
+
+    /// Publishes the beginning and the end of a wait of pods as Events.
+    async fn say_wait(
+        &self,
+        memory: &mut ReconcileState,
+        wait: Option<&PodWait>,
+        hash: &str,
+        trust: &NodeTrust,
+    ) {
+        const WAITING: &str = "PodsWaitForNodes";
+        let has_waited = memory.said.get(WAITING).is_some_and(|note| !note.is_empty());
+        let needs = || trust.needs.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let begun = wait.map(|wait| format!("{}: {}", wait.message(hash), needs()));
+        let ended = match wait {
+            None if has_waited => {
+                format!("pods wait for nodes no longer: declaration {hash} is in force")
+            }
+            _ => String::new(),
+        };
+        self.say(memory, WAITING, EventType::Normal, &begun.unwrap_or_default()).await;
+        self.say(memory, "PodsWaitedForNodes", EventType::Normal, &ended).await;
     }
 
     /// Writes a Secret, unless it already is as it should be. Returns true if it was
@@ -190,6 +237,58 @@ impl Controller {
                 }
             }
         }
+    }
+}
+
+/// Returns the wait of pods, which replicas review by `served` with the hash `hash`.
+fn pod_wait(
+    memory: &ReconcileState,
+    swapping: PodSwapping,
+    served: &ServedDeclaration,
+    hash: &str,
+) -> Option<PodWait> {
+    let nodes = memory.nodes_in_force.borrow();
+    let reason = if nodes.reason.is_empty() {
+        "the state of the nodes is not known yet".to_owned()
+    } else {
+        nodes.reason.clone()
+    };
+    let needs_administrator = nodes.needs_administrator;
+    let wait = PodWait { reason, needs_administrator, ..PodWait::default() };
+    match swapping {
+        PodSwapping::InForce => None,
+        PodSwapping::Audited => Some(wait),
+        PodSwapping::Served => {
+            let declaration = served.effective.declaration();
+            let rules = declaration.map_or(0, |it| it.rules().rules().len());
+            Some(PodWait { served: hash.to_owned(), rules, ..wait })
+        }
+    }
+}
+
+/// Returns the pull Secrets of pods that are swapped by `served` until nodes trust `wanted`;
+/// `None` if they are unknown.
+fn kept_pull_secrets(
+    memory: &ReconcileState,
+    served: &ServedDeclaration,
+    wanted: &Effective,
+) -> Option<PullSecretContent> {
+    if let Some(before) = &memory.declaration {
+        return before.pull_secrets.clone();
+    }
+    // A former leader knew the credential of `served`. Only the one of `wanted` is stored.
+    let lent = served.effective.with_credential_of(wanted).filter(|_| served.pull_secret)?;
+    lent.declaration().map(|it| PullSecretContent::of(Some(&it)))
+}
+
+/// Returns the hash of a declaration of `origin` that replicas serve; empty without one.
+///
+/// No hash covers the credential: it is shown to anyone who reads status or the plain port, and a
+/// weak password could be guessed from it.
+fn hash_of(origin: Origin, data: &BTreeMap<&str, String>) -> String {
+    match origin {
+        Origin::None => String::new(),
+        Origin::RegistryInfo | Origin::Chart => hash(text_of(data)),
     }
 }
 

@@ -108,6 +108,7 @@ impl Controller {
             mark: self.mark.subscribe(),
             report: memory.agents.clone(),
             obstacle: memory.node_obstacle.clone(),
+            in_force: memory.nodes_in_force.clone(),
             changed: Arc::clone(&self.changed),
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),

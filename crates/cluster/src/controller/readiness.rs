@@ -5,16 +5,20 @@
 //! a replica by it, and ordinary pods are held by the wanted policy. The leader raises the
 //! policy to `Fail` only after API servers have reached a replica. The kubelet looks at
 //! the readiness every two seconds, which is longer than another API server takes to read
-//! the registration. A controller that does not lead looks at the same things, and so an
+//! the registration. With agents of nodes, pods are swapped only when nodes trust the
+//! declaration: the report of the leader shows that. A controller that does not lead looks at the same things, and so an
 //! upgrade is ready while the old controller leads. Once ready, a controller stays ready:
 //! its readiness is about the installation, and the network that fails later is in the
 //! policy, in Events and in `image-swap status`.
 
 use std::time::Duration;
 
-use image_swap_core::control::{
-    policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
-    webhooks,
+use image_swap_core::{
+    control::{
+        policy::{ApiServer, FailurePolicy, Probe, RequestedPolicy},
+        webhooks,
+    },
+    status::PodWait,
 };
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::DynamicObject;
@@ -22,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::{context::Controller, probe::ProbeTarget, snapshot::is_left};
-use crate::{api, error::Error};
+use crate::{api, error::Error, report};
 
 /// The limits of the wait for a registration in force. They keep a network that is broken
 /// from holding up Helm and the rollout of a controller.
@@ -33,7 +37,8 @@ pub struct ReadinessLimits {
     /// The time for which replicas may be reached by a registration with another policy
     /// than the wanted one, as beside another program that swaps images.
     pub settle: Duration,
-    /// The time for which the API server may not reach replicas, or not answer.
+    /// The time for which the API server may not reach replicas, or not answer, or nodes may not
+    /// trust the declaration.
     pub unreached: Duration,
     /// The time for all of it, also while no replica runs. Helm waits for replicas itself.
     pub total: Duration,
@@ -57,6 +62,8 @@ enum Installation {
     InForce,
     /// The API server reaches a replica, and the policy is not the wanted one.
     Reached,
+    /// Pods wait until nodes trust the declaration.
+    NodesPending,
     /// No replica runs.
     NoReplica,
     /// The registration is missing, or the API server does not reach a replica.
@@ -68,7 +75,7 @@ impl Controller {
     pub async fn in_force(&self, limits: ReadinessLimits) {
         let target = ProbeTarget::of(self);
         let begun = Instant::now();
-        let (mut reached, mut unreached): (Option<Instant>, Option<Instant>) = (None, None);
+        let (mut reached, mut unreached, mut pending) = (None, None, None);
         loop {
             let found = match timeout(limits.unreached, self.installation(&target)).await {
                 Ok(Ok(found)) => found,
@@ -78,7 +85,7 @@ impl Controller {
                 }
                 Err(_) => Installation::Unreached,
             };
-            let expired = |since: &mut Option<Instant>, limit| {
+            let expired = |since: &mut Option<Instant>, limit: Duration| {
                 since.get_or_insert_with(Instant::now).elapsed() >= limit
             };
             let is_expired = match found {
@@ -87,6 +94,7 @@ impl Controller {
                     return;
                 }
                 Installation::Reached => expired(&mut reached, limits.settle),
+                Installation::NodesPending => expired(&mut pending, limits.unreached),
                 Installation::Unreached => expired(&mut unreached, limits.unreached),
                 Installation::NoReplica => false,
             };
@@ -115,11 +123,31 @@ impl Controller {
         let fails = self.settings.policy == RequestedPolicy::Fail;
         let wanted = if fails { FailurePolicy::Fail } else { FailurePolicy::Ignore };
         let is_wanted = webhooks::earned(registration.as_ref()) == wanted;
-        Ok(match target.probe(ApiServer::Shared).await {
+        let probe = target.probe(ApiServer::Shared).await;
+        if probe == Probe::Reached
+            && let Some(wait) = self.pod_wait().await?
+        {
+            // Nothing changes before an administrator acts.
+            let acts = wait.needs_administrator;
+            return Ok(if acts { Installation::Reached } else { Installation::NodesPending });
+        }
+        Ok(match probe {
             Probe::Reached if is_wanted => Installation::InForce,
             Probe::Reached => Installation::Reached,
             Probe::NoEndpoints => Installation::NoReplica,
             Probe::Unreached | Probe::Unknown | Probe::Silent => Installation::Unreached,
         })
+    }
+
+    /// Returns the wait of pods for nodes that the leader reports.
+    ///
+    /// # Errors
+    /// The report cannot be read.
+    async fn pod_wait(&self) -> Result<Option<PodWait>, Error> {
+        if self.settings.agents.is_none() {
+            return Ok(None);
+        }
+        let map = api::get(&self.config_maps(), &self.settings.release.status()).await?;
+        Ok(map.and_then(|map| report::read(&map)?.declaration.waits))
     }
 }

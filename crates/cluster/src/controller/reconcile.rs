@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use image_swap_core::{
     admission::Mode,
     control::{
+        node_gate::PodSwapping,
         policy::{FailurePolicy, FailurePolicyGate, Probe},
         trust::NodeTrust,
         webhooks::Anchor,
@@ -25,7 +26,7 @@ use super::{
     context::Controller,
     registration::FOREIGN,
     settings::Intervals,
-    state::{DeclarationInForce, ReconcileState},
+    state::{DeclarationInForce, PullSecretContent, ReconcileState},
     steps::StepErrors,
 };
 use crate::{
@@ -101,6 +102,8 @@ impl Controller {
         if let Some(declaration) = steps.take("declaration", declaration) {
             memory.declaration = Some(declaration);
         }
+        let swapping = memory.declaration.as_ref().map(|it| it.swapping).unwrap_or_default();
+        let audit = audit || swapping == PodSwapping::Audited;
         let certificates = soon(self.reconcile_certificates(&snapshot, memory, steps, now)).await;
         let certificates = steps.take("certificates", certificates);
         let bundle = certificates.as_ref().map(|(_, bundle)| &bundle[..]);
@@ -115,12 +118,14 @@ impl Controller {
         let registry = self.poll_registry_check(memory, now).await;
         let scope = steps.take("pull-secrets", self.scope(&snapshot));
         if let Some((scope, declaration)) = scope.zip(memory.declaration.as_ref()) {
-            let DeclarationInForce { credential, covered, .. } = declaration;
-            let view = SecretScope { covered: covered.clone(), scope };
-            let order = if memory.uninstallation.is_quiet(now) {
-                DesiredPullSecret::Unknown
-            } else {
-                DesiredPullSecret::Present { content: credential.clone(), view }
+            let order = match &declaration.pull_secrets {
+                Some(PullSecretContent { credential, covered })
+                    if !memory.uninstallation.is_quiet(now) =>
+                {
+                    let view = SecretScope { covered: covered.clone(), scope };
+                    DesiredPullSecret::Present { content: credential.clone(), view }
+                }
+                _ => DesiredPullSecret::Unknown,
             };
             send_new(&memory.orders, order);
         }

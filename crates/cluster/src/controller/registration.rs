@@ -236,8 +236,8 @@ impl Controller {
                     .to_owned()
             }
             FailurePolicy::Ignore => format!(
-                "the API server{at} cannot call the webhook, or the value policy is not fail: \
-                 failurePolicy is Ignore, and pods that cannot be reviewed keep their images"
+                "the API server{at} cannot call the webhook, the value policy is not fail, or \
+                 image-swap changes no pod: failurePolicy is Ignore, and pods that cannot be reviewed keep their images"
             ),
         };
         info!(policy = policy.as_str(), "{note}");

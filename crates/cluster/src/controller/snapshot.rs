@@ -3,7 +3,7 @@
 use image_swap_core::{
     control::{effective::Effective, webhooks::Anchor},
     labels::{self, JET_SYSTEM, REGISTRY_INFO},
-    status::StoredDeclaration,
+    status::{ServedDeclaration, StoredDeclaration},
 };
 use k8s_openapi::{
     api::{
@@ -125,6 +125,15 @@ impl Snapshot {
     pub(super) fn last(&self) -> Result<Option<Effective>, Error> {
         let Some(secret) = found(&self.last_good)? else { return Ok(None) };
         Ok(StoredDeclaration::read(|key| text(secret, key)).map(|StoredDeclaration(last)| last))
+    }
+
+    /// Returns the declaration that replicas serve.
+    ///
+    /// # Errors
+    /// The object could not be read.
+    pub(super) fn served(&self) -> Result<Option<ServedDeclaration>, Error> {
+        let Some(secret) = found(&self.effective)? else { return Ok(None) };
+        Ok(ServedDeclaration::read(|key| text(secret, key)))
     }
 }
 

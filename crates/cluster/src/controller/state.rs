@@ -7,21 +7,26 @@ use image_swap_core::{
         certificates::{AuthorityId, Published},
         competitors::Sightings,
         effective::Effective,
+        node_gate::PodSwapping,
         policy::FailurePolicyGate,
         rate_limit::{RewriteLimit, TokenBucket},
         trust::NodeTrust,
         webhooks::DesiredWebhooks,
     },
-    declaration::{Registry, UnixTime},
-    pull_secret::CoveredImages,
+    declaration::{Declaration, Registry, UnixTime},
+    pull_secret::{self, CoveredImages},
     status::{
         AgentsStatus, CompetitorStatus, ControllerReport, DeclarationStatus, FailingStep,
-        PullSecretStatus, RecreatedPods, RegistryStatus,
+        PullSecretStatus, RecreatedPods, RegistryStatus, ServedDeclaration,
     },
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::{error::Error, nodes::NodeOrders, pull_secrets::DesiredPullSecret};
+use crate::{
+    error::Error,
+    nodes::{NodeOrders, NodesInForce},
+    pull_secrets::DesiredPullSecret,
+};
 
 /// State of the controller that leads. The next leader computes it again.
 #[derive(Default)]
@@ -72,6 +77,8 @@ pub(super) struct ReconcileState {
     pub(super) agents: watch::Sender<Option<AgentsStatus>>,
     /// Reason why the controller of nodes cannot work; `None` if it can.
     pub(super) node_obstacle: watch::Sender<Option<String>>,
+    /// Declaration that is in force on all nodes.
+    pub(super) nodes_in_force: watch::Sender<NodesInForce>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }
@@ -106,10 +113,32 @@ pub(super) struct DeclarationInForce {
     /// Requirements that nodes have to meet.
     pub(super) trust: NodeTrust,
     pub(super) registry: Option<Registry>,
+    /// Pull Secrets of the declaration that pods are swapped by; `None` if they are unknown, and
+    /// stay as they are.
+    pub(super) pull_secrets: Option<PullSecretContent>,
+    /// The declaration that pods are swapped by.
+    pub(super) swapping: PodSwapping,
+    /// The declaration that replicas serve; `None` before the first.
+    pub(super) served: Option<ServedDeclaration>,
+}
+
+/// The credential with which nodes pull swapped images.
+#[derive(Clone, Default)]
+pub(super) struct PullSecretContent {
     /// Content of pull Secrets, the password included; [`None`] without a credential.
     pub(super) credential: Option<Vec<u8>>,
     /// The images that are pulled with it; [`None`] without a registry.
     pub(super) covered: Option<CoveredImages>,
+}
+
+impl PullSecretContent {
+    /// Returns the credential of `declaration`.
+    pub(super) fn of(declaration: Option<&Declaration>) -> Self {
+        Self {
+            credential: declaration.and_then(pull_secret::content),
+            covered: declaration.and_then(CoveredImages::of),
+        }
+    }
 }
 
 /// The memory of a registration that may be deleted.

@@ -298,7 +298,7 @@ mod tests {
             ..NodeFacts::default()
         };
         let (uid, label) = (uid.to_owned(), label.map(str::to_owned));
-        NodeRow { uid, label, boot_id: "b".into(), facts, is_control_plane: false }
+        NodeRow { uid, label, boot_id: "b".into(), facts, ..NodeRow::default() }
     }
 
     fn mk_mirror(owner: &str) -> MirrorRow {

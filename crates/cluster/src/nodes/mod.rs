@@ -6,6 +6,7 @@
 
 mod declaration;
 mod image;
+mod in_force;
 mod mirrors;
 mod objects;
 mod observed;
@@ -61,6 +62,7 @@ use self::{
 };
 pub(crate) use self::{
     declaration::{StoredNodes, follow},
+    in_force::NodesInForce,
     orders::NodeOrders,
 };
 use crate::{
@@ -106,7 +108,9 @@ pub(crate) struct NodeController {
     pub(crate) report: watch::Sender<Option<AgentsStatus>>,
     /// Reason why no turn is possible; `None` without one.
     pub(crate) obstacle: watch::Sender<Option<String>>,
-    /// Notified when the report or the obstacle changes.
+    /// Declaration that is in force on all nodes.
+    pub(crate) in_force: watch::Sender<NodesInForce>,
+    /// Notified when the report, the obstacle or the declaration in force changes.
     pub(crate) changed: Arc<Notify>,
     /// Between the beginnings of two turns, at least.
     pub(crate) gap: Duration,
@@ -411,7 +415,11 @@ impl NodeController {
         let is_late = |name: &str| work.is_late(name, deadline);
         let views = views(&work.fleet);
         let status = report::status(&views, &declaration, &summary, failed, is_late);
-        if send_new(&self.report, Some(status)) {
+        let has_nodes = work.fleet.nodes.iter().next().is_some();
+        let in_force =
+            NodesInForce::of(views, has_nodes, &declaration, (&summary, failed), is_late);
+        let is_news = send_new(&self.in_force, in_force);
+        if send_new(&self.report, Some(status)) || is_news {
             self.changed.notify_one();
         }
     }

@@ -24,10 +24,12 @@ pub(super) struct FleetObject {
     pub(super) status: FleetStatus,
 }
 
-/// The spec of a pod or of a `NodeMirror`.
+/// The spec of a Node, of a pod or of a `NodeMirror`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct FleetSpec {
+    /// True if the scheduler may not use a Node.
+    pub(super) unschedulable: bool,
     /// Node of a pod; `None` before it is scheduled.
     pub(super) node_name: Option<String>,
     /// `nodeUid` of a `NodeMirror`.

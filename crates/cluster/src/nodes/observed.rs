@@ -37,6 +37,8 @@ pub(super) struct NodeRow {
     /// Value of [`labels::NODE_RUNTIME`].
     pub(super) label: Option<String>,
     pub(super) is_control_plane: bool,
+    /// True if the scheduler may not use the node.
+    pub(super) is_cordoned: bool,
     pub(super) boot_id: String,
     pub(super) facts: NodeFacts,
 }
@@ -167,6 +169,7 @@ impl NodeRow {
             uid: node.uid().to_owned(),
             label: node.label(labels::NODE_RUNTIME).map(str::to_owned),
             is_control_plane: CONTROL_PLANE.iter().any(|key| node.label(key).is_some()),
+            is_cordoned: node.spec.unschedulable,
             boot_id,
             facts: NodeFacts {
                 os: operating_system,
@@ -237,7 +240,10 @@ mod tests {
                 },
                 "managedFields": [{ "manager": "kubelet" }],
             },
-            "spec": { "podCIDR": "10.0.0.0/24", "taints": [{ "key": "a", "effect": "NoSchedule" }] },
+            "spec": {
+                "podCIDR": "10.0.0.0/24", "taints": [{ "key": "a", "effect": "NoSchedule" }],
+                "unschedulable": true,
+            },
             "status": {
                 "capacity": { "cpu": "4" }, "images": [{ "names": ["a"], "sizeBytes": 1 }],
                 "conditions": [
@@ -260,7 +266,9 @@ mod tests {
         };
         let (uid, boot_id) = ("1".into(), "b".into());
         let label = Some("crio".into());
-        assert_eq!(row, NodeRow { uid, label, is_control_plane: true, boot_id, facts });
+        let (is_control_plane, is_cordoned) = (true, true);
+        assert_eq!(row, NodeRow { uid, label, is_control_plane, is_cordoned, boot_id, facts });
+        node["spec"] = Value::Null;
         node["metadata"]["labels"] = Value::Null;
         node["status"] = json!({});
         let bare = NodeRow::read(&mk_object(node)).unwrap();

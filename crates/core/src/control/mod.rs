@@ -6,6 +6,7 @@
 pub mod certificates;
 pub mod competitors;
 pub mod effective;
+pub mod node_gate;
 pub mod node_runtime;
 pub mod pods;
 pub mod policy;

@@ -20,8 +20,9 @@ pub use self::{
     replica::ReplicaStatus,
     report::{
         AdmissionStatus, CertificateLifetime, CompetitorStatus, ControllerReport,
-        DeclarationStatus, DiagnosticRow, FailingStep, LISTED, ProbeStatus, PullSecretFailure,
-        PullSecretStatus, RecreatedPods, RegistryOutcome, RegistryStatus, listed,
+        DeclarationStatus, DiagnosticRow, FailingStep, LISTED, PodWait, ProbeStatus,
+        PullSecretFailure, PullSecretStatus, RecreatedPods, RegistryOutcome, RegistryStatus,
+        listed,
     },
     stored::{DECLARATION, ServedDeclaration, StoredDeclaration},
 };

@@ -185,6 +185,13 @@ fn declaration(report: &ControllerReport, list: &mut ProblemList) {
     if declared.source == Origin::None {
         list.notes.push("nothing is declared: no image is swapped".to_owned());
     }
+    if let Some((wait, message)) = declared.waits.as_ref().zip(declared.waiting()) {
+        if wait.needs_administrator {
+            list.add("pods-wait-for-nodes", message);
+        } else {
+            list.notes.push(message);
+        }
+    }
     if !declared.differs.is_empty() {
         list.notes.push(format!(
             "registry-info takes precedence over the chart's declaration; they differ in {}",
@@ -219,7 +226,7 @@ fn policy(report: &ControllerReport, list: &mut ProblemList) {
     if held.mode == Some(Mode::Audit) {
         if held.requested == Some(RequestedPolicy::Audit) {
             list.notes.push("policy is audit: no pod is changed".to_owned());
-        } else {
+        } else if report.declaration.waits.is_none() {
             list.add(
                 "audit",
                 "no pod is changed while another program that swaps images is running",
@@ -301,9 +308,13 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
     }
 }
 
-/// Adds a note about unconfigured nodes. It is no problem: only nodes know their state.
+/// Adds a note about unconfigured nodes. It is no problem: only nodes know their state. Agents
+/// report it.
 fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemList) {
-    if report.nodes.is_empty() || status.nodes.as_ref().is_some_and(|it| it.all == it.configured) {
+    if report.agents.is_some()
+        || report.nodes.is_empty()
+        || status.nodes.as_ref().is_some_and(|it| it.all == it.configured)
+    {
         return;
     }
     let known = status.nodes.as_ref().map_or_else(
@@ -336,13 +347,13 @@ fn replicas(replicas: &Replicas, report: Option<&ControllerReport>, list: &mut P
         list.add("replicas-missing", message);
     }
     let Some(report) = report else { return };
-    let (hash, version) = (&report.declaration.hash, &report.version);
+    let (hash, version) = (report.declaration.served(), &report.version);
     for replica in &replicas.pods {
         let name = &replica.name;
         let Some(answer) = &replica.answer else { continue };
         if answer.rules.is_none() {
             list.add("replica-behind", format!("{name} has not read any rules yet"));
-        } else if answer.hash != *hash {
+        } else if answer.hash != hash {
             let (has, wanted) = (named(&answer.hash), named(hash));
             list.add("replica-behind", format!("{name} serves {has}, expected {wanted}"));
         }

@@ -1,6 +1,6 @@
 use image_swap_core::status::{
     AdmissionStatus, AgentsStatus, CompetitorStatus, DeclarationStatus, DiagnosticRow, FailingStep,
-    PendingNodes, PullSecretFailure, PullSecretStatus, RegistryOutcome, RegistryStatus,
+    PendingNodes, PodWait, PullSecretFailure, PullSecretStatus, RegistryOutcome, RegistryStatus,
     ReplicaStatus,
 };
 
@@ -314,6 +314,38 @@ fn node_that_needs_an_administrator_is_a_problem() {
     assert!(
         judged(|it| it.report.as_mut().unwrap().agents = Some(AgentsStatus::default())).healthy
     );
+}
+
+#[test]
+fn wait_for_nodes_is_a_problem_if_an_administrator_has_to_act() {
+    let waiting = |needs_administrator: bool| {
+        judged(|it| {
+            let report = it.report.as_mut().unwrap();
+            report.policy.mode = Some(Mode::Audit);
+            report.agents = Some(AgentsStatus::default());
+            // The annotation of nodes does not count.
+            report.nodes = vec!["nodes must trust x".into()];
+            let reason = "a reboots".to_owned();
+            report.declaration.waits =
+                Some(PodWait { reason, needs_administrator, ..PodWait::default() });
+        })
+    };
+    let message = "pods keep their images until all nodes trust declaration aa: a reboots";
+    let noted = waiting(false);
+    assert!(noted.healthy && noted.notes == [message], "{noted:?}");
+    let found = waiting(true);
+    let found: Vec<_> = found.problems.iter().map(|it| (&*it.code, &*it.message)).collect();
+    assert_eq!(found, [("pods-wait-for-nodes", message)]);
+    // Replicas serve the former declaration.
+    let served = |hash: &str| {
+        let waits = Some(PodWait { served: hash.into(), ..PodWait::default() });
+        report(|it| {
+            it.declaration.waits = waits;
+            it.declaration.hash = "bb".into();
+        })
+    };
+    assert!(served("aa").is_empty());
+    assert_eq!(served("cc"), ["replica-behind"]);
 }
 
 #[test]

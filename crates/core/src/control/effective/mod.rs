@@ -159,6 +159,21 @@ impl Effective {
         this
     }
 
+    /// Returns the declaration with the credential of `other`; `None` unless both declare it for
+    /// the same hosts, so that no other host receives it.
+    pub fn with_credential_of(&self, other: &Self) -> Option<Self> {
+        const HOSTS: [&str; 2] = ["DOMAIN", "CREDENTIAL_HOSTS"];
+        let value = |of: &Self, key: &str| of.secret.data.get(key).cloned().unwrap_or_default();
+        if HOSTS.iter().any(|key| value(self, key) != value(other, key)) {
+            return None;
+        }
+        let mut this = self.without_credentials();
+        let credential =
+            |key: &&str| Some(((*key).to_owned(), other.secret.data.get(*key)?.clone()));
+        this.secret.data.extend(CREDENTIALS.iter().filter_map(credential));
+        Some(this)
+    }
+
     /// Parses the declaration. An authority that has expired since does not drop the rules.
     /// Returns `None` for [`Origin::None`], and for an unusable declaration.
     pub fn declaration(&self) -> Option<Declaration> {

@@ -318,3 +318,23 @@ fn oversized_declaration_is_rejected() {
     let decision = decide(Some(&too_large), Some(&charts), None, NOW);
     assert_eq!(decision.effective, effective(Origin::Chart, &charts));
 }
+
+#[test]
+fn credential_is_lent_to_the_same_hosts_only() {
+    let with = |domain: &str, hosts: &str, password: &str| {
+        let mut secret = good(domain);
+        for (key, value) in [("CREDENTIAL_HOSTS", hosts), ("PASSWORD", password)] {
+            secret.data.insert(key.to_owned(), value.as_bytes().to_vec());
+        }
+        effective(Origin::RegistryInfo, &secret)
+    };
+    let new = with("a.example.org", "", "new");
+    let lent = with("a.example.org", "", "old").without_credentials().with_credential_of(&new);
+    assert_eq!(lent, Some(new.clone()));
+    for other in [with("b.example.org", "", "old"), with("a.example.org", "c.example.org", "old")] {
+        assert_eq!(other.with_credential_of(&new), None);
+    }
+    let mut bare = new.clone();
+    bare.secret.data.remove("PASSWORD");
+    assert!(!new.with_credential_of(&bare).unwrap().secret.data.contains_key("PASSWORD"));
+}

@@ -119,9 +119,50 @@ pub struct DeclarationStatus {
     pub findings: Vec<DiagnosticRow>,
     /// Number of diagnostics, listed or not.
     pub finding_count: usize,
+    /// Wait of pods until nodes trust the declaration; `None` if pods are swapped by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<PodWait>,
+}
+
+/// A wait of pods until nodes trust the declaration in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodWait {
+    /// Hash of the declaration that pods are swapped by until then; empty if they keep their
+    /// images.
+    pub served: String,
+    /// Number of its rules.
+    pub rules: usize,
+    /// Reason why nodes do not trust the declaration yet.
+    pub reason: String,
+    /// True if the wait lasts until an administrator acts.
+    pub needs_administrator: bool,
+}
+
+impl PodWait {
+    /// Returns the state of pods until nodes trust the declaration with the hash `wanted`.
+    pub fn message(&self, wanted: &str) -> String {
+        let meanwhile = match &*self.served {
+            "" => "pods keep their images".to_owned(),
+            served => format!("pods are swapped by declaration {served}"),
+        };
+        format!("{meanwhile} until all nodes trust declaration {wanted}")
+    }
 }
 
 impl DeclarationStatus {
+    /// Returns the hash of the declaration that replicas serve.
+    pub fn served(&self) -> &str {
+        let waits = self.waits.as_ref().filter(|it| !it.served.is_empty());
+        waits.map_or(&self.hash, |it| &it.served)
+    }
+
+    /// Returns the wait of pods, for people; `None` if pods are swapped by the declaration.
+    pub fn waiting(&self) -> Option<String> {
+        let wait = self.waits.as_ref()?;
+        Some(format!("{}: {}", wait.message(&self.hash), wait.reason))
+    }
+
     /// Lists the findings of `about`, errors first, as many as a report has.
     pub fn list_findings(&mut self, about: &[SourceReport]) {
         let all = || about.iter().flat_map(|it| it.findings.iter().map(|found| (it.origin, found)));

@@ -20,6 +20,19 @@ fn report_of_countless_findings_fits_config_map() {
     assert!(size < 1024 * 1024 / 2, "{size}");
 }
 
+#[test]
+fn wait_of_pods_names_both_declarations() {
+    let mut declared = DeclarationStatus { hash: "01".into(), ..DeclarationStatus::default() };
+    assert_eq!((declared.served(), declared.waiting()), ("01", None));
+    declared.waits = Some(PodWait { reason: "a reboots".into(), ..PodWait::default() });
+    let images = "pods keep their images until all nodes trust declaration 01: a reboots";
+    assert_eq!((declared.served(), declared.waiting().as_deref()), ("01", Some(images)));
+    declared.waits.as_mut().unwrap().served = "ff".into();
+    let swapped =
+        "pods are swapped by declaration ff until all nodes trust declaration 01: a reboots";
+    assert_eq!((declared.served(), declared.waiting().as_deref()), ("ff", Some(swapped)));
+}
+
 /// `status` of another release reads the report.
 #[test]
 #[expect(clippy::too_many_lines, reason = "spells the whole contract out")]
@@ -44,6 +57,12 @@ fn every_name_is_kept() {
                 hint: Some("remedy".into()),
             }],
             finding_count: 1,
+            waits: Some(PodWait {
+                served: "4567".into(),
+                rules: 1,
+                reason: "a: no agent".into(),
+                needs_administrator: true,
+            }),
         },
         policy: AdmissionStatus {
             mode: Some(Mode::Enforce),
@@ -102,6 +121,9 @@ fn every_name_is_kept() {
                 "column": 2, "key": "MIRROR_REGISTRIES", "message": "found", "hint": "remedy",
             }],
             "findingCount": 1,
+            "waits": {
+                "served": "4567", "rules": 1, "reason": "a: no agent", "needsAdministrator": true,
+            },
         },
         "policy": {
             "mode": "enforce", "failurePolicy": "Fail", "requested": "fail",

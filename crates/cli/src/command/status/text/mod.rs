@@ -9,7 +9,7 @@ use image_swap_cluster::status::{
 use image_swap_core::{
     control::{effective::Origin, policy::FailurePolicy},
     labels,
-    status::{AgentsStatus, ControllerReport, ProbeStatus},
+    status::{AgentsStatus, ControllerReport, PodWait, ProbeStatus},
 };
 
 use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
@@ -92,6 +92,15 @@ impl Page {
                 }
             },
         );
+        if let Some(PodWait { served, rules, .. }) = &declared.waits {
+            let meanwhile = if served.is_empty() {
+                "pods keep their images until nodes trust it".to_owned()
+            } else {
+                let (rules, served) = (counted(*rules, "rule"), styled(DIM, served));
+                format!("pods are swapped by {rules} until nodes trust it  {served}")
+            };
+            self.more(&styled(ODD, &meanwhile));
+        }
         let held = &report.policy;
         let probe = match held.probe {
             ProbeStatus::Reached => styled(GOOD, "the API server can call the webhook"),
@@ -143,7 +152,7 @@ impl Page {
         for (nth, need) in report.nodes.iter().enumerate() {
             if nth == 0 { self.row("nodes", need) } else { self.more(need) }
         }
-        if !report.trust.is_empty() {
+        if !report.trust.is_empty() && report.agents.is_none() {
             let mark = format!("annotate configured nodes: {}={}", labels::TRUSTS, report.trust);
             self.more(&styled(DIM, &mark));
         }
@@ -178,7 +187,7 @@ impl Page {
         let style = if ready < wanted { BAD } else { GOOD };
         self.row("replicas", &styled(style, &format!("{ready} of {wanted} ready")));
         let width = pods.iter().map(|pod| pod.name.len()).max().unwrap_or_default();
-        let hash = status.report.as_ref().map(|report| report.declaration.hash.as_str());
+        let hash = status.report.as_ref().map(|report| report.declaration.served());
         for pod in pods {
             let (style, state) = state(pod, hash, status.read);
             self.more(&format!("{:<width$}  {}", pod.name, styled(style, &state)));

@@ -74,6 +74,7 @@ fn problems_are_at_the_end() {
     report["policy"]["probe"] = "unreached".into();
     report["certificate"]["notAfter"] = (NOW - 3 * HOUR).into();
     report["repairs"] = 2.into();
+    report["declaration"]["waits"] = json!({ "served": "9f8e7d6c5b4a3921", "rules": 2 });
     report["nodes"] = json!(["nodes must trust the authority of harbor.example.org (CA_CERT)"]);
     report["trust"] = "77aa".into();
     report["agents"] = json!({

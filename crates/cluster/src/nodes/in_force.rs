@@ -1,0 +1,190 @@
+//! The declaration that is in force on all nodes.
+
+use image_swap_core::{
+    control::{effective::Effective, rollout::NodeReport},
+    status::{AgentsStatus, NodeDeclaration, PendingNodes},
+};
+
+use super::{report::status, view::NodeView};
+
+/// The declaration that is in force on all nodes that count: agents can configure them, and the
+/// scheduler may use them. It holds the password: it must not be printed.
+#[derive(Default, PartialEq, Eq)]
+pub(crate) struct NodesInForce {
+    content: InForceContent,
+    /// Reason why the wanted declaration is not in force on all nodes; empty if it is.
+    pub(crate) reason: String,
+    /// True if an administrator has to act on a node first.
+    pub(crate) needs_administrator: bool,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum InForceContent {
+    /// Nodes differ, or their state is unknown.
+    #[default]
+    Mixed,
+    /// Any declaration: an agent can configure no node of the cluster.
+    Any,
+    /// A declaration, as [`Effective::for_nodes`] returns it.
+    One(Effective),
+}
+
+impl NodesInForce {
+    /// Returns the declaration in force on `views`, all nodes that have a host. `has_nodes` is
+    /// true if the cluster has a node of any kind, and `trial` is the progress of the trial.
+    pub(super) fn of(
+        mut views: Vec<NodeView<'_>>,
+        has_nodes: bool,
+        declaration: &NodeDeclaration,
+        (trial, failed): (&str, bool),
+        is_late: impl Fn(&str) -> bool,
+    ) -> Self {
+        views.retain(NodeView::has_support);
+        if views.is_empty() && has_nodes {
+            let content = InForceContent::Any;
+            return Self { content, ..Self::default() };
+        }
+        views.retain(|view| !view.row.is_cordoned);
+        // A node on trial may be the only one, and goes back if the trial fails.
+        let verified = declaration.verified.as_ref().filter(|_| !declaration.restore);
+        let has_it =
+            |number: u64| views.iter().all(|view| view.report() == NodeReport::Applied(number));
+        let content = match verified.filter(|it| has_nodes && has_it(it.number)) {
+            Some(verified) => InForceContent::One(verified.effective.clone()),
+            None => InForceContent::Mixed,
+        };
+        let found = status(&views, declaration, trial, failed, is_late);
+        let acting = found.pending.iter().find(|row| row.needs_administrator());
+        Self { content, needs_administrator: acting.is_some(), reason: reason(&found, acting) }
+    }
+
+    /// Returns true if `wanted`, as [`Effective::for_nodes`] returns it, is in force on all nodes.
+    pub(crate) fn covers(&self, wanted: &Effective) -> bool {
+        match &self.content {
+            InForceContent::Mixed => false,
+            InForceContent::Any => true,
+            InForceContent::One(effective) => effective == wanted,
+        }
+    }
+}
+
+/// Returns the reason why the wanted declaration is not in force everywhere. `acting` are nodes on
+/// which an administrator has to act.
+fn reason(status: &AgentsStatus, acting: Option<&PendingNodes>) -> String {
+    match acting.or(status.pending.first()) {
+        None if status.nodes == 0 && status.trial.is_empty() => {
+            "the cluster has no node".to_owned()
+        }
+        Some(row) if acting.is_some() || status.trial.is_empty() => row.message(),
+        _ => status.trial.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::{
+        control::{effective::Origin, node_runtime::NodeFacts},
+        mirror::Fallback,
+        status::{
+            NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial,
+            node_mirror::{APPLIED, FALSE, TRUE, reason},
+        },
+    };
+
+    use super::*;
+    use crate::nodes::{
+        observed::{AgentRow, Fleet, MirrorRow, NodeRow},
+        view::views,
+    };
+
+    fn effective(origin: Origin) -> Effective {
+        Effective { origin, ..Effective::none() }
+    }
+
+    fn revision(number: u64, origin: Origin) -> NodeRevision {
+        NodeRevision { number, effective: effective(origin), fallback: Fallback::Upstream }
+    }
+
+    fn add(fleet: &mut Fleet, name: &str, runtime: &str, is_cordoned: bool) {
+        let facts = NodeFacts {
+            os: "linux".into(),
+            kubelet_version: "v1.34.1".into(),
+            container_runtime_version: runtime.into(),
+            ..NodeFacts::default()
+        };
+        let (uid, boot_id) = (name.into(), "b".into());
+        fleet.nodes.set(name, NodeRow { uid, boot_id, facts, is_cordoned, ..NodeRow::default() });
+        fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
+    }
+
+    fn report(fleet: &mut Fleet, name: &str, (status, reason): (&str, &str), applied: u64) {
+        let status = NodeMirrorStatus {
+            node_uid: name.into(),
+            boot_id: "b".into(),
+            applied_revision: Some(applied),
+            conditions: vec![NodeCondition {
+                kind: APPLIED.into(),
+                status: status.into(),
+                reason: reason.into(),
+                message: "m".into(),
+                ..NodeCondition::default()
+            }],
+            ..NodeMirrorStatus::default()
+        };
+        fleet.mirrors.set(name, MirrorRow { owner: name.into(), status, ..MirrorRow::default() });
+    }
+
+    fn found(fleet: &Fleet, declaration: &NodeDeclaration, trial: &str) -> NodesInForce {
+        let has_nodes = fleet.nodes.iter().next().is_some();
+        NodesInForce::of(views(fleet), has_nodes, declaration, (trial, false), |_| false)
+    }
+
+    #[test]
+    fn declaration_is_in_force_once_every_node_that_counts_reports_it() {
+        let (chart, wanted) = (effective(Origin::Chart), effective(Origin::RegistryInfo));
+        let verified = Some(revision(3, Origin::RegistryInfo));
+        let declaration = NodeDeclaration { verified, ..NodeDeclaration::default() };
+        let applied = (TRUE, reason::IN_PLACE);
+        let mut fleet = Fleet::default();
+        let none = found(&fleet, &declaration, "");
+        assert!(!none.covers(&wanted) && none.reason == "the cluster has no node");
+        // No agent can configure dockerd.
+        add(&mut fleet, "unsupported", "docker://28.0.0", false);
+        assert!(found(&fleet, &declaration, "").covers(&chart));
+        add(&mut fleet, "cordoned", "containerd://2.4.1", true);
+        for name in ["a", "b"] {
+            add(&mut fleet, name, "containerd://2.4.1", false);
+        }
+        report(&mut fleet, "a", applied, 3);
+        report(&mut fleet, "b", applied, 2);
+        let waiting = found(&fleet, &declaration, "");
+        assert!(!waiting.covers(&wanted) && !waiting.needs_administrator);
+        assert!(waiting.reason.contains(" on b: "), "{}", waiting.reason);
+        report(&mut fleet, "b", (FALSE, reason::RESTART_REQUIRED), 2);
+        let waiting = found(&fleet, &declaration, "t");
+        assert!(!waiting.covers(&wanted) && waiting.needs_administrator);
+        assert_eq!(waiting.reason, "the declaration is not in force on b: m");
+        report(&mut fleet, "b", applied, 3);
+        let ready = found(&fleet, &declaration, "");
+        assert!(ready.covers(&wanted) && !ready.covers(&chart));
+    }
+
+    #[test]
+    fn declaration_on_trial_is_not_in_force_before_it_is_verified() {
+        let wanted = effective(Origin::RegistryInfo);
+        let nodes = ["a".to_owned()].into();
+        let trial = Some(NodeTrial { revision: revision(3, Origin::RegistryInfo), nodes });
+        let mut declaration = NodeDeclaration { trial, ..NodeDeclaration::default() };
+        let mut fleet = Fleet::default();
+        add(&mut fleet, "a", "containerd://2.4.1", false);
+        report(&mut fleet, "a", (TRUE, reason::IN_PLACE), 3);
+        let waiting = found(&fleet, &declaration, "a pulls the trial image");
+        assert!(!waiting.covers(&wanted));
+        assert_eq!(waiting.reason, "a pulls the trial image");
+        // The agent reports the same number, whatever the fallback.
+        declaration.verified = declaration.trial.take().map(|it| it.revision);
+        assert!(found(&fleet, &declaration, "").covers(&wanted));
+        declaration.restore = true;
+        assert!(!found(&fleet, &declaration, "").covers(&wanted));
+    }
+}
