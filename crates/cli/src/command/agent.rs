@@ -45,7 +45,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The namespace of the release.
+    /// The namespace of the release; required without --restore-only.
     #[arg(short, long, value_name = "NAMESPACE", required_unless_present = RESTORE_ONLY, help_heading = RELEASE)]
     namespace: Option<String>,
     /// The full name of the release, which begins the names of its objects.
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// The name of the node [default: the variable `NODE_NAME`].
     #[arg(long, value_name = "NODE", help_heading = HOST)]
     node: Option<String>,
-    /// The container runtime of the node.
+    /// The container runtime of the node; required without --restore-only.
     #[arg(long, value_parser = one_of(RUNTIMES), required_unless_present = RESTORE_ONLY, help_heading = HOST)]
     runtime: Option<ContainerRuntime>,
     /// The directory where the host's root directory is mounted.

@@ -32,7 +32,7 @@ Examples:
   image-swap render containerd -f examples/registry-secret.yaml
   image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
   image-swap render registries-conf -f examples/values.yaml > registries.conf
-  image-swap render node-restore --image harbor.example.org/image-swap/image-swap:0.1.0";
+  image-swap render node-restore --image harbor.example.org/image-swap:0.1.0";
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]

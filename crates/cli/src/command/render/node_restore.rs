@@ -25,8 +25,8 @@ const RUNTIMES: &[Choice<AgentRuntime>] = &[
 
 const EXAMPLES: &str = "\
 Examples:
-  image-swap render node-restore --image harbor.example.org/image-swap/image-swap:0.1.0 | kubectl apply -f -
-  image-swap render node-restore --image harbor.example.org/image-swap/image-swap:0.1.0 --runtime crio";
+  image-swap render node-restore --image harbor.example.org/image-swap:0.1.0 | kubectl apply -f -
+  image-swap render node-restore --image harbor.example.org/image-swap:0.1.0 --runtime crio";
 
 /// Arguments of `render node-restore`.
 #[derive(Debug, clap::Args)]
