@@ -131,7 +131,7 @@ pub(crate) fn is_refused(error: &watcher::Error) -> bool {
         watcher::Error::WatchError(status) => Some(status.code),
         watcher::Error::NoResourceVersion => None,
     };
-    matches!(code, Some(403 | 404 | 405))
+    code.is_some_and(|code| [403, 404, 405].contains(&code))
 }
 
 /// Returns the reason why a watch has to be restarted.

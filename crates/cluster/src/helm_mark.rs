@@ -36,22 +36,18 @@ impl HelmMark {
 mod tests {
     use super::*;
 
-    fn uid(uid: &str) -> Option<String> {
-        Some(uid.to_owned())
-    }
-
     #[test]
     fn mark_of_the_first_look_is_not_new() {
         let mut mark = HelmMark::default();
-        mark.note(uid("1"));
+        mark.note(Some("1".into()));
         assert!(mark.is_read && !mark.is_new());
         // A relist shows it again.
-        mark.note(uid("1"));
+        mark.note(Some("1".into()));
         assert!(!mark.is_new());
         mark.note(None);
-        mark.note(uid("2"));
+        mark.note(Some("2".into()));
         assert!(mark.is_new());
-        assert_eq!((mark.first, mark.last), (uid("1"), uid("2")));
+        assert_eq!((mark.first.as_deref(), mark.last.as_deref()), (Some("1"), Some("2")));
     }
 
     #[test]
@@ -59,10 +55,10 @@ mod tests {
         let mut mark = HelmMark::default();
         mark.note(None);
         assert!(mark.is_read && !mark.is_new());
-        mark.note(uid("1"));
+        mark.note(Some("1".into()));
         assert!(mark.is_new());
         mark.note(None);
         assert!(!mark.is_new());
-        assert_eq!(mark.last, uid("1"));
+        assert_eq!(mark.last.as_deref(), Some("1"));
     }
 }

@@ -184,11 +184,11 @@ impl Installed {
         let log = self.audit_log();
         // The last line may not yet be whole.
         for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            let user = match &line["impersonatedUser"] {
+            let actor = match &line["impersonatedUser"] {
                 Value::Null => &line["user"],
-                user => user,
+                impersonated => impersonated,
             };
-            if user["username"] != account.user() {
+            if actor["username"] != account.user() {
                 continue;
             }
             let code = line["responseStatus"]["code"].as_u64().unwrap();

@@ -546,6 +546,7 @@ fn pull_password(cluster: &TestCluster, domain: &str) -> Option<String> {
     entry["password"].as_str().map(str::to_owned)
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one cluster's life")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {

@@ -319,26 +319,25 @@ impl NodeController {
             let is_refused = matches!(registry, RegistryState::Bad(_));
             work.trials.image(&self.client, &self.settings, effective, is_refused)
         };
-        let (decision, decided) = match work.ending.take() {
-            Some(ending) => ending,
-            None => {
-                let nodes = work.rollout_nodes(&before, effective, &image);
-                let decision = decide(&RolloutInput {
-                    wanted: &for_nodes,
-                    fallback: self.settings.fallback,
-                    stored: &before,
-                    reported: work.reported(),
-                    nodes: &nodes,
-                    registry,
-                    has_trial_image: image != TrialImage::Nothing,
-                    unserved: match &image {
-                        TrialImage::Unserved(reason) => Some(reason.clone()),
-                        TrialImage::Unknown => Some("the search has not ended".to_owned()),
-                        TrialImage::Nothing | TrialImage::Image(_) => None,
-                    },
-                });
-                (decision, Instant::now())
-            }
+        let (decision, decided) = if let Some(ending) = work.ending.take() {
+            ending
+        } else {
+            let nodes = work.rollout_nodes(&before, effective, &image);
+            let decision = decide(&RolloutInput {
+                wanted: &for_nodes,
+                fallback: self.settings.fallback,
+                stored: &before,
+                reported: work.reported(),
+                nodes: &nodes,
+                registry,
+                has_trial_image: image != TrialImage::Nothing,
+                unserved: match &image {
+                    TrialImage::Unserved(reason) => Some(reason.clone()),
+                    TrialImage::Unknown => Some("the search has not ended".to_owned()),
+                    TrialImage::Nothing | TrialImage::Image(_) => None,
+                },
+            });
+            (decision, Instant::now())
         };
         let pods = TrialPods::new(&self.client, &self.release, &self.settings.trial_namespace);
         let has_pods = work.fleet.trials.iter().next().is_some();
