@@ -113,7 +113,7 @@ mod tests {
             ..NodeFacts::default()
         };
         let (uid, boot_id) = (name.into(), "b".into());
-        fleet.nodes.set(name, NodeRow { uid, boot_id, facts, is_cordoned, ..NodeRow::default() });
+        fleet.nodes.set(name, NodeRow { uid, is_cordoned, boot_id, facts, ..NodeRow::default() });
         fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
     }
 
