@@ -268,7 +268,7 @@ mod tests {
         let label = Some("crio".into());
         let (is_control_plane, is_cordoned) = (true, true);
         assert_eq!(row, NodeRow { uid, label, is_control_plane, is_cordoned, boot_id, facts });
-        node["spec"] = Value::Null;
+        node["spec"] = json!({});
         node["metadata"]["labels"] = Value::Null;
         node["status"] = json!({});
         let bare = NodeRow::read(&mk_object(node)).unwrap();
