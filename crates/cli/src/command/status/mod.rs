@@ -61,7 +61,7 @@ impl Args {
         let Self { output, watch, .. } = self;
         let (client, release) = self.release().await?;
         if watch {
-            return watch::follow(&client, &release, output).await;
+            return Box::pin(watch::follow(&client, &release, output)).await;
         }
         let status = read(&client, &release).await?;
         let mut out = output::stdout();
@@ -94,6 +94,7 @@ async fn read(client: &Client, release: &Release) -> Result<ReleaseStatus, Failu
     status(client, release).await.map_err(unusable)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: Error) -> Failure {
     Failure::Unusable(error.to_string())
 }
