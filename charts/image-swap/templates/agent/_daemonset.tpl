@@ -2,7 +2,8 @@
 directory is below /host at its own path. The wider one is first: it may contain the next. */}}
 {{- define "image-swap.agentMounts" -}}
 {{- $paths := (index . 0).Values.agent.hostPaths -}}
-{{- $state := dict "name" "state" "path" $paths.state "readOnly" false -}}
+{{/* The agent keeps its state at this path, whatever the directory of the host is. */}}
+{{- $state := dict "name" "state" "path" $paths.state "at" "/var/lib/image-swap" "readOnly" false -}}
 {{/* Links with the start of each unit; no socket. */}}
 {{- $units := dict "name" "units" "path" "/run/systemd/units" "readOnly" true -}}
 {{- $mounts := list -}}
@@ -136,7 +137,7 @@ spec:
           volumeMounts:
             {{- range $mounts }}
             - name: {{ .name }}
-              mountPath: /host{{ .path }}
+              mountPath: /host{{ .at | default .path }}
               {{- if .readOnly }}
               readOnly: true
               {{- end }}
