@@ -243,9 +243,11 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
 
 /// The Secrets that hold the password, and are there to hold it. The declarations
 /// are the user's own; the last good one is the controller's alone; the pull Secret
-/// is for the kubelet. The chart's Secret for our own image is the fifth.
-const KEEPERS: [&str; 5] = [
+/// is for the kubelet. The chart's Secret for the image of image-swap is in both namespaces of the
+/// release.
+const KEEPERS: [&str; 6] = [
     "apps/image-swap-pull",
+    "image-swap-agent/image-swap-image",
     "image-swap-system/image-swap-declaration",
     "image-swap-system/image-swap-image",
     "image-swap-system/image-swap-last-good",

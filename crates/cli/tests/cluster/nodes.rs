@@ -575,6 +575,8 @@ async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {
     let first = waiting.declaration.hash.clone();
     let (hash, mode, _) = eventually(|| served(&cluster)).await;
     assert_eq!((&hash, &*mode), (&first, "audit"));
+    // A node without a report would need an administrator soon.
+    report(&cluster, "b", 0, "False", "NoDeclaration").await;
     apply(&cluster, "a").await;
     pulled(&cluster, 1, "a", INDEX).await;
     until_verified(&cluster, 1).await;

@@ -81,12 +81,13 @@ fn uninstall(cluster: &HelmCluster) -> Result<()> {
     wait_no_agents(cluster)
 }
 
-/// Waits until the namespace of the agents is gone.
+/// Waits until no pod of an agent is left.
 fn wait_no_agents(cluster: &HelmCluster) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{AGENTS}");
-    until("the end of the agents", DEADLINE, || match cluster.control_plane.get(&path)? {
-        None => Ok(()),
-        Some(namespace) => Err(Wait::NotYet(namespace["status"].to_string())),
+    let path = format!("/api/v1/namespaces/{AGENTS}/pods");
+    until("the end of the agents", DEADLINE, || {
+        let pods = cluster.control_plane.get(&path)?.unwrap_or_default();
+        let left = pods["items"].as_array().map_or(0, Vec::len);
+        if left == 0 { Ok(()) } else { Err(Wait::NotYet(format!("{left} pods"))) }
     })?;
     Ok(())
 }
