@@ -25,15 +25,17 @@ const NGINX: &str = "harbor.example.org/airgap-images/docker.io/library/nginx:1.
 
 /// Objects that outlive a release by design: the namespaces of Palette's Secret and of the
 /// agents, and the reports of nodes with their definition.
-const STAYS: [&str; 10] = [
+const STAYS: [&str; 12] = [
     "namespaces /jet-system",
     " jet-system/",
     "namespaces /image-swap-agent",
-    "configmaps image-swap-agent/kube-root-ca.crt",
-    "serviceaccounts image-swap-agent/default",
     "namespaces /image-swap-trial",
-    "configmaps image-swap-trial/kube-root-ca.crt",
-    "serviceaccounts image-swap-trial/default",
+    "namespaces /gateway-image-swap-agent",
+    "namespaces /gateway-image-swap-trial",
+    "image-swap-agent/kube-root-ca.crt",
+    "image-swap-agent/default",
+    "image-swap-trial/kube-root-ca.crt",
+    "image-swap-trial/default",
     "nodemirrors.image-swap.io",
     "apiservices.apiregistration.k8s.io /v1alpha1.image-swap.io",
 ];
