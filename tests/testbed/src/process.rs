@@ -26,6 +26,8 @@ use crate::{
 
 /// The longest time between SIGTERM and SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest time between SIGKILL and the end: a process that waits for the disk ends later.
+const DYING: Duration = Duration::from_mins(2);
 
 /// A server that can be stopped and started again with the same command.
 ///
@@ -162,7 +164,7 @@ impl Process {
             .and_then(|()| child.wait())
             .map_err(Error::io(format!("kill {}", self.name)))?;
         // A wrapper is gone before its child is.
-        until(&format!("the end of {}", self.name), PATIENCE, || match pid {
+        until(&format!("the end of {}", self.name), DYING, || match pid {
             Some(pid) if runs(pid) => Err(Wait::NotYet("still running".into())),
             _ => Ok(()),
         })
