@@ -6,8 +6,8 @@
 //! opens no socket of the host and restarts nothing: a plan that needs a restart is reported with
 //! the command to run.
 //!
-//! Nothing changes a host but a declaration that was read, or a Secret that demands the
-//! restoration: an absent or malformed Secret, an API server that does not respond, and SIGTERM
+//! Only two events change a host: a declaration that was read, and a Secret that requests the
+//! restoration. An absent or malformed Secret, an API server that does not respond, and SIGTERM
 //! leave the host as it is.
 //!
 //! [`RestoredHost`] is the restoration of a host without an API server, for clusters whose release

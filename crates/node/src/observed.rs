@@ -9,7 +9,7 @@ use crate::{
 /// Start of the runtime, compared with the last change of the files that it reads when it starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuntimeStart {
-    /// Nothing on the host shows the time of the start.
+    /// The host has no record of the start.
     #[default]
     Unknown,
     /// The runtime was started after the last change, and has read the files as they are.

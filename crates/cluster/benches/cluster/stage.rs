@@ -1,4 +1,4 @@
-//! What the controller of nodes meets: the objects of the chart, a registry, Nodes, and the
+//! Fixtures of the controller of nodes: the objects of the chart, a registry, Nodes, and the
 //! kubelets that the benchmark plays.
 
 use std::{fs, net::Ipv4Addr, path::Path, pin::pin, time::SystemTime};

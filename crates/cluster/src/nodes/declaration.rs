@@ -34,7 +34,7 @@ pub(crate) struct StoredNodes {
     pub(super) is_retired: bool,
     /// The Secret; `None` if it is absent.
     pub(super) secret: Option<Arc<Secret>>,
-    /// Its last content that declared anything.
+    /// The last declarations that the Secret held; empty before the first.
     last: NodeDeclaration,
     /// The time since when the Secret is gone, or a marker is there that was there at the first
     /// look; `None` otherwise.
@@ -61,7 +61,7 @@ impl StoredNodes {
             } else if uid.is_some() && uid == self.old_marker {
                 // A relist shows it again.
                 self.gone = since;
-            } else if uid != self.old_marker || uid.is_none() {
+            } else {
                 self.is_retired = true;
             }
         } else if declared != NodeDeclaration::default() {

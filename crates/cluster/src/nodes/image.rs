@@ -1,6 +1,6 @@
 //! The image of trial pods, and the comparison of a pulled image with the mirror.
 //!
-//! Nothing here runs in the loop of the controller: a registry may take long to answer.
+//! Tasks of their own run these requests: a slow registry must not hold up the controller.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -385,7 +385,7 @@ impl NodeController {
         work.waiting.retain(|name, _| name == ROLLOUT || named.contains(name.as_str()));
         let at = Instant::now();
         due.retain(|write| work.is_due(&write.name, at));
-        let is_more = due.len() > IN_A_ROW;
+        let mut is_more = due.len() > IN_A_ROW;
         due.truncate(IN_A_ROW);
         let fleet_writer = FleetWriter::new(&self.client);
         // The writes to one node follow each other: of a former Node and of the new one.
@@ -396,7 +396,6 @@ impl NodeController {
         let carried_out: Vec<_> =
             by_node.into_values().map(|writes| fleet_writer.carry_out(writes)).collect();
         let outcomes: Vec<_> = stream::iter(carried_out).buffer_unordered(AT_ONCE).collect().await;
-        let mut is_more = is_more;
         for (name, outcome) in outcomes.into_iter().flatten() {
             // A deletion, and a new object, are followed by another write.
             is_more |= outcome.is_ok();

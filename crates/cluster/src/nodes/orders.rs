@@ -28,7 +28,7 @@ pub struct AgentSettings {
 /// An instruction for the controller of nodes. It holds the password: it must not be printed.
 #[derive(Default, PartialEq, Eq)]
 pub(crate) enum NodeOrders {
-    /// Nothing may change: no declaration was read yet, or the release leaves.
+    /// Leave the nodes as they are: no declaration was read yet, or the release is removed.
     #[default]
     Unknown,
     /// The declaration has to reach every node.

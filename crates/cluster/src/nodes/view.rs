@@ -25,7 +25,7 @@ const NO_AGENT: &str = "no agent has reported for the present Node and boot; loo
 pub(super) struct NodeView<'f> {
     pub(super) name: &'f str,
     pub(super) row: &'f NodeRow,
-    /// Its `NodeMirror`; `None` if there is none that the present Node owns.
+    /// The `NodeMirror` that the present Node owns; `None` without one.
     pub(super) mirror: Option<&'f MirrorRow>,
     pub(super) support: NodeSupport,
     /// True if the pod of its agent is ready.

@@ -12,7 +12,7 @@ pub enum PodSwapping {
     /// The declaration in force.
     #[default]
     InForce,
-    /// None until nodes trust the declaration in force: replicas only report on pods.
+    /// No declaration until nodes trust the one in force: replicas only report on pods.
     Audited,
     /// The one that replicas serve already, until nodes trust the declaration in force.
     Served,

@@ -88,7 +88,7 @@ impl Node {
     /// returns when it is `Ready`.
     ///
     /// # Errors
-    /// As [`Node::start`].
+    /// Fails as [`Node::start`] does.
     pub fn start_in(
         parts: &Parts,
         control_plane: &ControlPlane,

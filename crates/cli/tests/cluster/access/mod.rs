@@ -1,4 +1,4 @@
-//! What the chart lets the service accounts do: enough, and nothing else.
+//! Rights of the service accounts: sufficient, and without a right that is not used.
 
 mod enough;
 mod nodes;
