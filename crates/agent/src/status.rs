@@ -130,15 +130,15 @@ impl StatusFacts<'_> {
             HostOutcome::InPlace | HostOutcome::ReloadRequired => {
                 (TRUE, reason::IN_PLACE, "every file is in place".to_owned())
             }
-            HostOutcome::RestartRequired(why) => (
+            HostOutcome::RestartRequired(reason) => (
                 FALSE,
                 reason::RESTART_REQUIRED,
-                format!("{why}; agents restart nothing, so the host stays as it is"),
+                format!("{reason}; agents restart nothing, so the host stays as it is"),
             ),
             HostOutcome::Refused { case, found } => {
                 (FALSE, reason::REFUSED, format!("{case}: {found}"))
             }
-            HostOutcome::Failed(why) => (FALSE, reason::APPLY_FAILED, why.clone()),
+            HostOutcome::Failed(reason) => (FALSE, reason::APPLY_FAILED, reason.clone()),
             HostOutcome::Restored => {
                 (FALSE, reason::RESTORED, "the edits of image-swap are removed".to_owned())
             }
@@ -147,19 +147,21 @@ impl StatusFacts<'_> {
 
     fn restart(&self) -> Finding {
         let report = self.report;
-        let run = |why: &str| match &report.command {
-            Some(command) => format!("{why}; run `{command}` on the host"),
-            None => why.to_owned(),
+        let run = |reason: &str| match &report.command {
+            Some(command) => format!("{reason}; run `{command}` on the host"),
+            None => reason.to_owned(),
         };
         match (&report.outcome, report.start) {
-            (HostOutcome::RestartRequired(why), _) => (TRUE, reason::RESTART_REQUIRED, run(why)),
+            (HostOutcome::RestartRequired(reason), _) => {
+                (TRUE, reason::RESTART_REQUIRED, run(reason))
+            }
             (HostOutcome::ReloadRequired, _) => {
-                let why = "the runtime reads the files when it is reloaded or started";
-                (TRUE, reason::RELOAD_REQUIRED, run(why))
+                let reason = "the runtime reads the files when it is reloaded or started";
+                (TRUE, reason::RELOAD_REQUIRED, run(reason))
             }
             (HostOutcome::InPlace | HostOutcome::Restored, _) if report.command.is_some() => {
-                let why = "an edit of image-swap remains until the runtime is restarted";
-                (TRUE, reason::RESTART_REQUIRED, run(why))
+                let reason = "an edit of image-swap remains until the runtime is restarted";
+                (TRUE, reason::RESTART_REQUIRED, run(reason))
             }
             (HostOutcome::InPlace, RuntimeStart::Unknown) => (
                 UNKNOWN,

@@ -46,7 +46,7 @@ impl Events {
     }
 
     /// Publishes an Event on the controller's Deployment.
-    pub(crate) async fn say(&self, type_: EventType, reason: &str, note: &str) {
+    pub(crate) async fn emit(&self, type_: EventType, reason: &str, note: &str) {
         self.publish(type_, reason, note, &self.controller).await;
     }
 

@@ -75,7 +75,7 @@ pub fn follow(
                 Ok(secret) => drop(sender.send_replace(secret.map(Arc::new))),
                 Err(error) => debug!(name, error = watch_reason(&error), "restarting the watch"),
             });
-            tokio::join!(followed, tell(receiver, take, in_force));
+            tokio::join!(followed, apply_changes(receiver, take, in_force));
         });
     }
     tasks
@@ -84,7 +84,7 @@ pub fn follow(
 type Take = fn(Option<&Secret>, &dyn ReplicaSink);
 
 /// Applies each state of a Secret; `None` if it is absent.
-async fn tell(
+async fn apply_changes(
     mut seen: watch::Receiver<Option<Arc<Secret>>>,
     take: Take,
     in_force: Arc<dyn ReplicaSink>,
@@ -208,11 +208,11 @@ mod tests {
         let (served, mut origin) = watch::channel(None);
         let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
         let (sender, seen) = watch::channel(None);
-        let telling = tokio::spawn(tell(seen, declaration, slow));
+        let applying = tokio::spawn(apply_changes(seen, declaration, slow));
         sender.send_replace(None);
         // Another task of the one thread there is, behind the one that was spawned.
         tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
         assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));
-        telling.abort();
+        applying.abort();
     }
 }

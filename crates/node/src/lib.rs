@@ -53,7 +53,7 @@ pub use self::{
         drift::{Drift, DriftState, drift},
         mounted::{UnmountedDirectory, check_mounts, observe_mounted},
         observe,
-        tokens::AskRegistry,
+        tokens::RegistryProbe,
     },
     transaction::{
         Progress, RestartSettings,

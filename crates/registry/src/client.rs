@@ -209,7 +209,7 @@ impl RegistryClient {
                     let bearer = ["Bearer ", &token].concat();
                     response = self.fetch(Method::HEAD, &path, Some(&bearer)).await?;
                 }
-                Err(why) => return Ok(Lookup::Inconclusive(why)),
+                Err(reason) => return Ok(Lookup::Inconclusive(reason)),
             }
         }
         let digest = response.headers().get("docker-content-digest");
@@ -314,8 +314,8 @@ impl RegistryClient {
     }
 
     /// Returns an error of this registry with the reason `why`.
-    fn error(&self, why: String) -> Error {
-        Error::Cannot { domain: self.domain.clone(), why }
+    fn error(&self, reason: String) -> Error {
+        Error::Cannot { domain: self.domain.clone(), reason }
     }
 
     /// Returns the error for an unexpected status of `path`.

@@ -118,7 +118,7 @@ impl HelmCluster {
         match self.control_plane.get(path) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Wait::NotYet(format!("nothing at {path}"))),
-            Err(error @ Error::Unavailable(_)) => Err(Wait::InVain(error)),
+            Err(error @ Error::Unavailable(_)) => Err(Wait::Failed(error)),
             Err(error) => Err(Wait::NotYet(error.to_string())),
         }
     }

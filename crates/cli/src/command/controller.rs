@@ -200,8 +200,8 @@ async fn lead(
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let admin = AdminPort::bind(admin_listen).map_err(|error| {
-        let why = reason(&error);
-        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {why}"))
+        let reason = reason(&error);
+        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {reason}"))
     })?;
     let config = config(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let client = connect(config.clone()).map_err(Failure::broken)?;

@@ -142,7 +142,7 @@ impl Controller {
         }
         let failing: Vec<String> =
             report.failing.iter().map(|it| format!("{}: {}", it.name, it.error)).collect();
-        self.say(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
+        self.emit_change(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
         send_new(&self.report, report);
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Controller {
             foreign: listed(&memory.foreign),
             nodes: listed(&needs),
             node_requirements: needs.len(),
-            trust: told(&declaration.trust),
+            trust: trust_mark(&declaration.trust),
             agents: memory.agents.borrow().clone(),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
@@ -252,15 +252,15 @@ impl Controller {
     async fn judge(&self, memory: &mut ReconcileState, health: &RegistryStatus) {
         const UNHEALTHY: &str = "RegistryUnhealthy";
         let RegistryStatus { domain, outcome, detail, .. } = health;
-        let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
+        let was_bad = memory.notes.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
         let note = format!("the registry {domain} is {outcome}: {detail}");
         let (bad, good) = match (health.is_bad(), was_bad) {
             (true, _) => (&*note, ""),
             (false, true) => ("", &*note),
             (false, false) => ("", ""),
         };
-        self.say(memory, UNHEALTHY, EventType::Warning, bad).await;
-        self.say(memory, "RegistryHealthy", EventType::Normal, good).await;
+        self.emit_change(memory, UNHEALTHY, EventType::Warning, bad).await;
+        self.emit_change(memory, "RegistryHealthy", EventType::Normal, good).await;
         let note = match health.expires {
             Some(at) if health.expires_soon => format!(
                 "the certificate of the registry {domain} expires at {}: renew it, or nodes cannot \
@@ -269,7 +269,7 @@ impl Controller {
             ),
             _ => String::new(),
         };
-        self.say(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
+        self.emit_change(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
     }
 
     /// Writes `report` for `status`, if it changed.
@@ -303,7 +303,7 @@ impl Controller {
 
     /// Publishes `note` as an Event, unless it equals the last one about `topic`. An empty
     /// note is not published, but remembered.
-    pub(super) async fn say(
+    pub(super) async fn emit_change(
         &self,
         memory: &mut ReconcileState,
         topic: &'static str,
@@ -311,12 +311,13 @@ impl Controller {
         note: &str,
     ) {
         if memory.is_news(topic, note) {
-            self.events.say(type_, topic, note).await;
+            self.events.emit(type_, topic, note).await;
         }
     }
 }
 
-/// What nodes that were told all of it are marked with.
-fn told(trust: &NodeTrust) -> String {
+/// Returns the value of the annotation on nodes that have everything `trust` requires; empty if
+/// nothing is required.
+fn trust_mark(trust: &NodeTrust) -> String {
     if trust.needs.is_empty() { String::new() } else { secret::hash(&trust.text()) }
 }

@@ -70,7 +70,7 @@ impl Controller {
         let present: Vec<String> = others.iter().map(|it| it.configuration.clone()).collect();
         memory.sightings.retain(&present);
         let note = self.note(&others);
-        self.say(memory, "OtherImageSwapper", EventType::Warning, &note).await;
+        self.emit_change(memory, "OtherImageSwapper", EventType::Warning, &note).await;
         Ok(others)
     }
 
@@ -157,7 +157,7 @@ impl Controller {
         memory.registered = Some(desired);
         match observed {
             None => info!("created the registration"),
-            Some(_) if registered != policy && !is_repair => self.say_policy(memory, policy).await,
+            Some(_) if registered != policy && !is_repair => self.emit_policy(memory, policy).await,
             Some(_) => info!("updated the registration"),
         }
         Ok(Some(policy))
@@ -221,7 +221,7 @@ impl Controller {
         api::patch_if_present(&registrations, &name, &patch).await.map(drop)
     }
 
-    async fn say_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
+    async fn emit_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
         let unreached = memory.gate.as_ref().map(FailurePolicyGate::unreached).unwrap_or_default();
         let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
         let at = match &unreached[..] {
@@ -243,7 +243,7 @@ impl Controller {
         info!(policy = policy.as_str(), "{note}");
         let type_ =
             if policy == FailurePolicy::Fail { EventType::Normal } else { EventType::Warning };
-        self.say(memory, "FailurePolicyChanged", type_, &note).await;
+        self.emit_change(memory, "FailurePolicyChanged", type_, &note).await;
     }
 }
 

@@ -225,9 +225,9 @@ impl FleetWriter {
         Self { nodes: api::all::<Node, _>(client), mirrors }
     }
 
-    /// Carries out `writes`, one after the other. Returns for each the name, and the object as
-    /// it is then.
-    pub(super) async fn carry_out(
+    /// Sends `writes`, one after the other. Returns for each the name of the node, and the
+    /// object after the write.
+    pub(super) async fn execute(
         &self,
         writes: Vec<FleetWrite>,
     ) -> Vec<(String, Result<FleetWritten, Error>)> {

@@ -393,9 +393,9 @@ impl NodeController {
         for write in due {
             by_node.entry(write.name.clone()).or_default().push(write);
         }
-        let carried_out: Vec<_> =
-            by_node.into_values().map(|writes| fleet_writer.carry_out(writes)).collect();
-        let outcomes: Vec<_> = stream::iter(carried_out).buffer_unordered(AT_ONCE).collect().await;
+        let batches: Vec<_> =
+            by_node.into_values().map(|writes| fleet_writer.execute(writes)).collect();
+        let outcomes: Vec<_> = stream::iter(batches).buffer_unordered(AT_ONCE).collect().await;
         for (name, outcome) in outcomes.into_iter().flatten() {
             // A deletion, and a new object, are followed by another write.
             is_more |= outcome.is_ok();

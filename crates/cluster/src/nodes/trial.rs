@@ -144,14 +144,14 @@ impl Trials {
             return TrialPull::Absent;
         }
         let digest = match &pod.pull {
-            PodPull::Failed(why) => return TrialPull::Failed(why.clone()),
+            PodPull::Failed(reason) => return TrialPull::Failed(reason.clone()),
             PodPull::Waiting if memory.since.elapsed() >= LATE => return TrialPull::Late,
             PodPull::Waiting => return TrialPull::Running,
             PodPull::Pulled { digest } => digest,
         };
         match (&memory.verdict, image) {
             (Verdict::Ended(Ok(())), _) => return TrialPull::Pulled,
-            (Verdict::Ended(Err(why)), _) => return TrialPull::Failed(why.clone()),
+            (Verdict::Ended(Err(reason)), _) => return TrialPull::Failed(reason.clone()),
             (Verdict::Absent, TrialImage::Image(image)) => {
                 memory.verdict = Verdict::Running;
                 let (uid, effective) = (pod.uid.clone(), effective.clone());

@@ -76,7 +76,7 @@ impl FoundSecret {
     fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> PullSecretState {
         let SecretMarks { manager, kept, owned, anchored, fingerprint } = &self.marks;
         PullSecretState {
-            ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
+            managed: manager.as_deref().is_some_and(|manager| *kept || manager == release),
             current: wanted == Some(fingerprint) && !owned && !kept,
             anchored: *anchored,
         }
@@ -162,7 +162,7 @@ impl ExistingSecrets {
 
     /// Returns true if there is a Secret of `release`, or one that a former release kept.
     pub(super) fn has_any_of(&self, release: &str) -> bool {
-        self.found.values().any(|found| found.state(release, None).ours)
+        self.found.values().any(|found| found.state(release, None).managed)
     }
 }
 
@@ -243,22 +243,22 @@ mod tests {
         for (kind, anchored) in [("ClusterRole", true), ("Pod", false)] {
             let owner = json!([{ "apiVersion": "v1", "kind": kind, "name": "a", "uid": "b" }]);
             let found = state("/metadata/ownerReferences", owner);
-            assert_eq!((found.current, found.anchored, found.ours), (false, anchored, true));
+            assert_eq!((found.current, found.anchored, found.managed), (false, anchored, true));
         }
     }
 
     #[test]
     fn kept_secret_of_another_release_is_taken_over() {
-        let ours = |labels: Value, annotations: Value| {
+        let managed = |labels: Value, annotations: Value| {
             let mut secret = mk_secret();
             secret["metadata"]["labels"] = labels;
             secret["metadata"]["annotations"] = annotations;
-            FoundSecret::of(&read(secret)).state("image-swap", None).ours
+            FoundSecret::of(&read(secret)).state("image-swap", None).managed
         };
         let kept = json!({ labels::KEPT: "true" });
-        assert!(ours(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));
-        assert!(!ours(json!({ labels::MANAGED_BY: "other" }), Value::Null));
-        assert!(ours(json!({ labels::MANAGED_BY: "other" }), kept.clone()));
-        assert!(!ours(Value::Null, kept));
+        assert!(managed(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));
+        assert!(!managed(json!({ labels::MANAGED_BY: "other" }), Value::Null));
+        assert!(managed(json!({ labels::MANAGED_BY: "other" }), kept.clone()));
+        assert!(!managed(Value::Null, kept));
     }
 }

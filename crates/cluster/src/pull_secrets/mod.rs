@@ -271,7 +271,7 @@ impl PullSecretController {
                 continue;
             }
             let found = known.existing.get(namespace);
-            some.push(writer.carry_out(namespace, action, object.as_ref(), found));
+            some.push(writer.execute(namespace, action, object.as_ref(), found));
         }
         let outcomes: Vec<_> = stream::iter(some).buffer_unordered(AT_ONCE).collect().await;
         for (namespace, outcome) in outcomes {
@@ -284,7 +284,7 @@ impl PullSecretController {
         let failures = known.failures();
         self.publish(PullSecretStatus {
             kept,
-            namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
+            namespaces: state.values().filter(|it| it.managed && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
             foreign_count: known.foreign.len(),
             failed: failures.len(),

@@ -62,8 +62,8 @@ impl Writer {
         })
     }
 
-    /// Carries out `action` in `namespace`, where `found` is.
-    pub(super) fn carry_out(
+    /// Executes `action` in `namespace`; `found` is its present Secret.
+    pub(super) fn execute(
         &self,
         namespace: &str,
         action: PullSecretAction,
@@ -220,7 +220,7 @@ fn refusal(message: &str) -> Option<&str> {
 mod tests {
     use kube::core::Status;
 
-    fn told(code: u16, reason: &str, message: &str) -> Option<String> {
+    fn reported(code: u16, reason: &str, message: &str) -> Option<String> {
         let status = Status::failure(message, reason).with_code(code);
         super::reason(&kube::Error::Api(Box::new(status)))
     }
@@ -251,7 +251,7 @@ mod tests {
             ),
             ("cGFzc3dvcmQ= is invalid", "Forbidden (403)"),
         ] {
-            assert_eq!(told(403, "Forbidden", message).as_deref(), Some(expected));
+            assert_eq!(reported(403, "Forbidden", message).as_deref(), Some(expected));
         }
     }
 
@@ -260,7 +260,7 @@ mod tests {
         for (code, message) in
             [(409, "conflict"), (404, "not found"), (403, "because it is being terminated")]
         {
-            assert_eq!(told(code, "Reason", message), None, "{code}");
+            assert_eq!(reported(code, "Reason", message), None, "{code}");
         }
     }
 }

@@ -416,9 +416,9 @@ mod tests {
     #[test]
     fn placeholder_needs_its_container_or_a_mark() {
         let exemptions = Exemptions::default();
-        let why = Some("placeholder that Istio replaces");
-        assert_eq!(exemptions.image("auto", "istio-proxy", false), why);
-        assert_eq!(exemptions.image("auto", "gateway", true), why);
+        let reason = Some("placeholder that Istio replaces");
+        assert_eq!(exemptions.image("auto", "istio-proxy", false), reason);
+        assert_eq!(exemptions.image("auto", "gateway", true), reason);
         assert_eq!(exemptions.image("auto", "gateway", false), None);
         assert_eq!(exemptions.image("auto:1", "istio-proxy", true), None);
         assert_eq!(Exemptions::none().image("auto", "istio-proxy", true), None);

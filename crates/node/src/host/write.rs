@@ -72,7 +72,7 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Sta
 
 impl Staged {
     /// Returns the path of the unfinished file.
-    pub(crate) fn beside(&self) -> &Path {
+    pub(crate) fn unfinished(&self) -> &Path {
         &self.unfinished
     }
 

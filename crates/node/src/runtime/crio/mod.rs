@@ -192,7 +192,7 @@ impl KeptRegistries<'_, '_> {
         for (number, table) in tables.into_iter().flat_map(|tables| tables.iter_mut()).enumerate() {
             let prefix = table.get("prefix").and_then(Item::as_str);
             let prefix = prefix.unwrap_or_default().to_owned();
-            self.neighbours(&prefix, changes)?;
+            self.refuse_other_files(&prefix, changes)?;
             let is_target = !table.contains_key("mirror");
             let Some((path, registry)) = self.foreign.of(&prefix) else {
                 edited |= self.mirrors(table, None, &mut insecure);
@@ -274,7 +274,11 @@ impl KeptRegistries<'_, '_> {
     }
 
     /// Refuses or reports other files' rules that win over the one for `prefix`.
-    fn neighbours(&self, prefix: &str, changes: &mut PlanBuilder<'_>) -> Result<(), PlanRefusal> {
+    fn refuse_other_files(
+        &self,
+        prefix: &str,
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<(), PlanRefusal> {
         let lines = self.text.lines();
         let own: Vec<&str> =
             lines.filter_map(|line| line.strip_prefix("prefix = \"")?.strip_suffix('"')).collect();
