@@ -313,7 +313,7 @@ impl RegistryClient {
         Ok(request)
     }
 
-    /// Returns an error of this registry with the reason `why`.
+    /// Returns an error of this registry with `reason`.
     fn error(&self, reason: String) -> Error {
         Error::Cannot { domain: self.domain.clone(), reason }
     }

@@ -128,10 +128,10 @@ impl HelmCluster {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let pods = self.control_plane.get(&path).ok().flatten().unwrap_or_default();
         let items = pods["items"].as_array().cloned().unwrap_or_default();
-        let told = items.iter().map(|pod| {
+        let pods = items.iter().map(|pod| {
             format!("{}: {}", pod["metadata"]["name"], pod["status"]["containerStatuses"])
         });
-        Wait::NotYet(format!("{status}; pods: {}", told.collect::<Vec<_>>().join("; ")))
+        Wait::NotYet(format!("{status}; pods: {}", pods.collect::<Vec<_>>().join("; ")))
     }
 }
 

@@ -22,7 +22,7 @@ use image_swap_testbed::Parts;
 use self::goal::Goal;
 use crate::{
     executable,
-    host::{Host, say},
+    host::{Host, print_line},
     image::elf,
     process,
 };
@@ -55,10 +55,10 @@ fn run(host: &Host) -> Result<usize> {
     let binary = executable::build(host, "build", &["--release", "--package", "image-swap"])?;
     let mut measures = vec![size(&binary)?];
     for program in program::all(host)? {
-        say(&host.styled("1;36", &format!("\n=== {}", program.name)));
+        print_line(&host.styled("1;36", &format!("\n=== {}", program.name)));
         let mut command = Command::new(&program.path);
         let printed = process::text(command.arg("--bench").env("IMAGE_SWAP", &binary))?;
-        say(printed.trim_end());
+        print_line(printed.trim_end());
         measures.extend(printed.lines().filter_map(measure));
         let cases = printed.lines().filter_map(case);
         for case in cases.filter(|_| instructions::can_be_counted()) {
@@ -67,11 +67,11 @@ fn run(host: &Host) -> Result<usize> {
         }
     }
     if !instructions::can_be_counted() {
-        say("instructions are not counted: valgrind is not installed");
+        print_line("instructions are not counted: valgrind is not installed");
     }
-    say(&host.styled("1;36", "\n=== measures"));
+    print_line(&host.styled("1;36", "\n=== measures"));
     let (lines, missed) = table(host, &measures);
-    say(&lines.join("\n"));
+    print_line(&lines.join("\n"));
     Ok(missed)
 }
 

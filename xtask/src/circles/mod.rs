@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use self::{graph::Graph, modules::Modules};
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     packages::{self, Package},
     steps::{Outcome, Steps},
     test::scan::sources,
@@ -57,7 +57,7 @@ pub(crate) fn check(host: &Host) -> Result<Outcome> {
     if found.is_empty() {
         return Ok(Outcome::Passed(format!("{files} files without a circle")));
     }
-    say(found.trim_end());
+    print_line(found.trim_end());
     bail!("expected no circle, and mod.rs in the folder of each module with children");
 }
 

@@ -42,8 +42,8 @@ fn delete_namespace(cluster: &TestCluster, replica: &Replica) {
 async fn pods_are_admitted(cluster: &TestCluster) {
     eventually(|| cluster.registration().is_none().then_some(())).await;
     let admitted = || {
-        let ask = || cluster.control_plane.request("POST", PODS, Some(&pod())).unwrap();
-        (tokio::task::block_in_place(ask).status == 201).then_some(())
+        let request = || cluster.control_plane.request("POST", PODS, Some(&pod())).unwrap();
+        (tokio::task::block_in_place(request).status == 201).then_some(())
     };
     eventually(admitted).await;
 }

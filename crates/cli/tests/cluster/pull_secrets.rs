@@ -78,8 +78,8 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
 
     // The service account's Secrets are the pod's own: they stay.
     let account = "/api/v1/namespaces/apps/serviceaccounts/default";
-    let theirs = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
-    cluster.request("PATCH", account, Some(&theirs));
+    let foreign = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
+    cluster.request("PATCH", account, Some(&foreign));
     let stored = cluster.request("POST", PODS, Some(&pod()));
     assert_eq!(
         stored["spec"]["imagePullSecrets"],
@@ -128,9 +128,9 @@ async fn it_is_kept_current_and_removed_again() {
     eventually(|| cluster.get(SECRET).filter(|it| password(it) == "rotated")).await;
 
     // Somebody changes it, or takes it away.
-    let nobody = json!({ ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) });
-    cluster.request("PATCH", SECRET, Some(&json!({ "data": nobody })));
-    eventually(|| cluster.get(SECRET).filter(|it| it["data"] != nobody)).await;
+    let empty = json!({ ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) });
+    cluster.request("PATCH", SECRET, Some(&json!({ "data": empty })));
+    eventually(|| cluster.get(SECRET).filter(|it| it["data"] != empty)).await;
     let owned = json!({ "metadata": { "ownerReferences": [anchor(&cluster)] } });
     cluster.request("PATCH", SECRET, Some(&owned));
     eventually(|| cluster.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null()))
@@ -408,12 +408,12 @@ async fn refused_secret_names_namespace_and_reason() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_secret_of_somebody_else_is_never_touched() {
     let cluster = TestCluster::set().await;
-    let theirs = json!({
+    let foreign = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "image-swap-pull" },
         "type": "kubernetes.io/dockerconfigjson",
         "data": { ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) },
     });
-    let before = cluster.request("POST", "/api/v1/namespaces/apps/secrets", Some(&theirs));
+    let before = cluster.request("POST", "/api/v1/namespaces/apps/secrets", Some(&foreign));
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));

@@ -77,9 +77,9 @@ async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
     let image = |pod: &Value| pod["spec"]["containers"][0]["image"].clone();
     let stored = cluster.request("POST", pods, Some(&pod()));
     assert_eq!(image(&stored), "h.example.org/airgap/docker.io/library/nginx");
-    let mut ours = pod();
-    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
-    assert_eq!(image(&cluster.request("POST", pods, Some(&ours))), "nginx");
+    let mut exempt_pod = pod();
+    exempt_pod["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    assert_eq!(image(&cluster.request("POST", pods, Some(&exempt_pod))), "nginx");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +218,7 @@ async fn new_leader_registers_nothing_during_uninstallation() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
     let cluster = TestCluster::set().await;
-    let theirs = format!("{REGISTRATIONS}/imageswap-webhook");
+    let imageswap = format!("{REGISTRATIONS}/imageswap-webhook");
     let configuration = imageswap("image-swap-admission");
     // Our own Service stands for a live one: it has an endpoint.
     let (replica, _following) = cluster.replica().await;
@@ -233,9 +233,9 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
 
     // Dead, and we were told to adopt.
     drop(controller);
-    let mut dead = cluster.get(&theirs).unwrap();
+    let mut dead = cluster.get(&imageswap).unwrap();
     dead["webhooks"][0]["clientConfig"]["service"]["name"] = "gone".into();
-    cluster.request("PUT", &theirs, Some(&dead));
+    cluster.request("PUT", &imageswap, Some(&dead));
     let mut adopting = settings();
     adopting.adopt = true;
     let mut controller = cluster.controller(adopting, "two");
@@ -243,7 +243,7 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
         it.policy.mode == Some(Mode::Enforce) && it.foreign.is_empty()
     })
     .await;
-    assert!(cluster.get(&theirs).is_none());
+    assert!(cluster.get(&imageswap).is_none());
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce)))
         .await;
 }

@@ -61,7 +61,7 @@ fn notes(cluster: &TestCluster, reason: &str) -> Vec<String> {
     events.iter().map(|event| event["note"].as_str().unwrap().to_owned()).collect()
 }
 
-fn is_told(cluster: &TestCluster, reason: &str, part: &str) {
+fn assert_event(cluster: &TestCluster, reason: &str, part: &str) {
     let notes = notes(cluster, reason);
     assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
     assert!(!notes.iter().any(|note| note.contains(PASSWORD)));
@@ -97,11 +97,15 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());
     let health = comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
     assert!(health.is_bad());
-    is_told(&cluster, "RegistryUnhealthy", "is unauthorized: it rejects USERNAME and PASSWORD");
+    assert_event(
+        &cluster,
+        "RegistryUnhealthy",
+        "is unauthorized: it rejects USERNAME and PASSWORD",
+    );
     keys.insert("PASSWORD", "new".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     comes_to(&cluster, &mut controller, &domain, "ok").await;
-    is_told(&cluster, "RegistryHealthy", "is ok");
+    assert_event(&cluster, "RegistryHealthy", "is ok");
 
     // Nobody to authenticate as.
     let anonymous: BTreeMap<_, _> = keys
@@ -111,13 +115,13 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         .collect();
     cluster.declare(JET_SECRETS, "registry-info", &anonymous);
     comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
-    is_told(&cluster, "RegistryUnhealthy", "USERNAME is empty");
+    assert_event(&cluster, "RegistryUnhealthy", "USERNAME is empty");
 
     // An authority that signed nothing of it.
     let other = Authority::new("another").unwrap();
     cluster.declare(JET_SECRETS, "registry-info", &declared(&domain, other.certificate()));
     comes_to(&cluster, &mut controller, &domain, "untrusted").await;
-    is_told(&cluster, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
+    assert_event(&cluster, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
 
     // A certificate taken unseen is not tried.
     keys.insert("INSECURE", "true".into());
@@ -132,7 +136,7 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
     comes_to(&cluster, &mut controller, &domain, "ok").await;
     tokio::task::block_in_place(|| registry.process().stop().unwrap());
     comes_to(&cluster, &mut controller, &domain, "unreachable").await;
-    is_told(&cluster, "RegistryUnhealthy", "is unreachable");
+    assert_event(&cluster, "RegistryUnhealthy", "is unreachable");
     tokio::task::block_in_place(|| registry.wait_ready().unwrap());
     comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert!(controller.metrics.text().unwrap().contains("registry_unhealthy 0"));
@@ -165,7 +169,7 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
         assert_eq!(health.expires_soon, outcome == "ok");
         let reason =
             if health.is_bad() { "RegistryUnhealthy" } else { "RegistryCertificateExpires" };
-        is_told(&cluster, reason, &faulty.domain);
+        assert_event(&cluster, reason, &faulty.domain);
     }
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.contains("registry_certificate_expiry_timestamp_seconds "), "{metrics}");

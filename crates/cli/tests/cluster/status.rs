@@ -167,14 +167,14 @@ async fn nodes_that_were_told_are_counted() {
     declared.insert("INSECURE", "true".into());
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     let report = until(&mut controller.report, |it| !it.trust.is_empty()).await;
-    for (name, told) in [("a", 1), ("b", 2)] {
+    for (name, configured) in [("a", 1), ("b", 2)] {
         let mark =
             json!({ "metadata": { "annotations": { "image-swap.io/trusts": report.trust } } });
         cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
         let seen = status(&cluster.client, &release()).await.unwrap();
-        assert_eq!(seen.nodes.unwrap().configured, told);
+        assert_eq!(seen.nodes.unwrap().configured, configured);
         let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 nodes are marked"));
-        assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
+        assert_eq!(is_noted, configured == 1, "{:?}", seen.notes);
     }
 }
 
@@ -192,9 +192,9 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     let mut config =
         Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
     config.auth_info.impersonate = Some("nobody".into());
-    let nobody = Client::try_from(config).unwrap();
-    assert!(find(&nobody).await.unwrap().is_empty());
-    let seen = status(&nobody, &release()).await.unwrap();
+    let anonymous = Client::try_from(config).unwrap();
+    assert!(find(&anonymous).await.unwrap().is_empty());
+    let seen = status(&anonymous, &release()).await.unwrap();
     assert!(seen.report.is_none() && seen.pods.is_none());
     assert_eq!(seen.unreadable.len(), 8, "{:?}", seen.unreadable);
     assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);

@@ -289,11 +289,11 @@ fn foreign_files_survive_an_interrupted_change() -> Outcome {
     stage.config(WITHOUT_PATH);
     stage.start();
     killed_half_way(&stage)?;
-    let theirs = "[debug]\n  level = \"info\" # theirs\n";
-    stage.config(&[&stage.read(CONFIG).unwrap(), theirs].concat());
+    let addition = "[debug]\n  level = \"info\" # theirs\n";
+    stage.config(&[&stage.read(CONFIG).unwrap(), addition].concat());
     let ran = stage.allowed("restore", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.read(CONFIG).unwrap(), [WITHOUT_PATH, theirs].concat());
+    assert_eq!(stage.read(CONFIG).unwrap(), [WITHOUT_PATH, addition].concat());
     stage.client()?.version()?;
     assert!(!stage.node("status", &[]).stdout.contains("interrupted"));
     Ok(())

@@ -69,10 +69,10 @@ fn values_name_any_other_image() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn notes_warn_of_an_image_without_registry() {
     let chart = chart();
-    let says = |values| chart.notes(&[values]).contains("image.registry is empty");
-    assert!(says(""));
-    assert!(!says(PAGE));
-    assert!(!says("image: {registry: r.io}"));
+    let warns = |values| chart.notes(&[values]).contains("image.registry is empty");
+    assert!(warns(""));
+    assert!(!warns(PAGE));
+    assert!(!warns("image: {registry: r.io}"));
 }
 
 /// Covers the most common failure of a first installation.

@@ -95,7 +95,7 @@ impl HostArgs {
         Ok(Host::new(root))
     }
 
-    /// Observes `host`, and requests the declared registry if `asks` is `Registry`.
+    /// Observes `host`, and requests the declared registry if `probe` is `Probe`.
     pub(super) fn observe(
         &self,
         host: &Host,

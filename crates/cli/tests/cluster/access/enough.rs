@@ -43,7 +43,7 @@ fn image(pod: &Value) -> &str {
 }
 
 /// What the chart tells the controller, as far as its rights depend on it.
-pub(super) fn told(installed: &Installed) -> Settings {
+pub(super) fn controller_settings(installed: &Installed) -> Settings {
     let deployment = installed.controller();
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
@@ -74,7 +74,7 @@ async fn works(
     more: impl AsyncFnOnce(&TestCluster, &mut Running, &Arc<Replica>),
 ) {
     let cluster = &installed.cluster;
-    let settings = told(installed);
+    let settings = controller_settings(installed);
     cluster.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
@@ -265,8 +265,8 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
         let created = || cluster.control_plane.create(&dry, &pod()).ok();
         eventually(|| created().filter(|pod| image(pod) == SWAPPED)).await;
 
-        for ours in ["image-swap-ca", "image-swap-tls"] {
-            assert!(cluster.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
+        for name in ["image-swap-ca", "image-swap-tls"] {
+            assert!(cluster.get(&format!("{SECRETS}/{name}")).is_none(), "{name}");
         }
     })
     .await;

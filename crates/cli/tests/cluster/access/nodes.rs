@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 
 use super::{
     VALUES,
-    enough::told,
+    enough::controller_settings,
     policy::{JSON_PATCH, MERGE, send},
 };
 use crate::{
@@ -41,9 +41,9 @@ async fn dry_apply(client: &Client, path: &str, object: &Value) -> (u16, String)
 }
 
 /// Sends requests until the API server enforces the policy that refuses them.
-async fn wait_refused(ask: impl AsyncFn() -> (u16, String)) {
+async fn wait_refused(request: impl AsyncFn() -> (u16, String)) {
     let began = std::time::Instant::now();
-    while ask().await.0 != 422 {
+    while request().await.0 != 422 {
         assert!(began.elapsed().as_secs() < 120, "the policy should be enforced by now");
         tokio::task::yield_now().await;
     }
@@ -400,7 +400,9 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         assert!(cluster.get(&path).is_none(), "{major}: an installation creates none");
         cluster.request("POST", SECRETS, Some(&declaration()));
         let as_controller = installed.client_as(Account::Controller).await;
-        let run = || controller_by(&as_controller, told(&installed), "one", intervals(), now);
+        let run = || {
+            controller_by(&as_controller, controller_settings(&installed), "one", intervals(), now)
+        };
         let mut controller = run();
         until_agents(&mut controller, |_| true).await;
 

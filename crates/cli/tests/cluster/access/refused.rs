@@ -208,15 +208,15 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
     cluster.request("POST", "/api/v1/nodes", Some(&node()));
     cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&node_mirror()));
-    let anybody = [escalations(), secrets(), others()].concat();
+    let of_every_account = [escalations(), secrets(), others()].concat();
     for (account, attempts) in [
-        (Account::Controller, anybody.clone()),
-        (Account::Admission, [anybody.clone(), the_controller_s(), of_agents()].concat()),
-        (Account::Agent, [anybody, the_controller_s()].concat()),
+        (Account::Controller, of_every_account.clone()),
+        (Account::Admission, [of_every_account.clone(), the_controller_s(), of_agents()].concat()),
+        (Account::Agent, [of_every_account, the_controller_s()].concat()),
     ] {
         let client = installed.client_as(account).await;
         for attempt in attempts {
-            let status = ask(&client, &attempt).await;
+            let status = status_of(&client, &attempt).await;
             assert_eq!(status, 403, "{account:?}: {} {}", attempt.0, attempt.1);
         }
     }
@@ -232,12 +232,12 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         (Account::Agent, format!("{NODE_MIRRORS}/n")),
     ] {
         let client = installed.client_as(account).await;
-        assert_eq!(ask(&client, &read(path)).await, 200);
+        assert_eq!(status_of(&client, &read(path)).await, 200);
     }
 }
 
 /// The status of the answer.
-async fn ask(client: &Client, (method, path, kind, body): &Attempt) -> u16 {
+async fn status_of(client: &Client, (method, path, kind, body): &Attempt) -> u16 {
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     // Whoever applies has a name.
     let manager = if *kind == APPLY { "?fieldManager=thief&force=true" } else { "" };

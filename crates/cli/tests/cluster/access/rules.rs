@@ -34,7 +34,8 @@ pub(super) struct Right {
 impl Right {
     /// Whether it takes this right to do what was done.
     pub(super) fn allows(&self, used: &Used) -> bool {
-        let anything = |ours: &str, theirs: &str| ours.is_empty() || ours == theirs;
+        let anything =
+            |granted: &str, used_value: &str| granted.is_empty() || granted == used_value;
         self.verb == used.verb
             && self.group == used.group
             && self.resource == used.resource

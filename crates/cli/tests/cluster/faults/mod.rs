@@ -6,7 +6,7 @@ mod certificates;
 mod controllers;
 mod cut;
 mod declaration;
-mod nobody;
+mod no_replica;
 mod replicas;
 mod rotation;
 

@@ -90,9 +90,10 @@ async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() 
 /// A controller that leads, and its clock.
 async fn controller(client: &Client, identity: &str) -> (Running, Clock) {
     let clock = Clock::default();
-    let ours = clock.clone();
+    let shared_clock = clock.clone();
     let often = Intervals { look: Duration::from_millis(200), ..intervals() };
-    let mut running = controller_by(client, settings(), identity, often, move || ours.read());
+    let mut running =
+        controller_by(client, settings(), identity, often, move || shared_clock.read());
     until(&mut running.leadership, |leads| *leads).await;
     (running, clock)
 }

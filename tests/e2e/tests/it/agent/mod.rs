@@ -194,13 +194,13 @@ fn agents(cluster: &HelmCluster) -> Result<Vec<Value>> {
 
 /// Kills the agent of `node` with SIGKILL. Returns false if none runs.
 fn kill_agent(node: &Node) -> Result<bool> {
-    let said = |arguments: &[&str]| -> Result<String> {
+    let crictl = |arguments: &[&str]| -> Result<String> {
         let output = node.crictl().args(arguments).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let ids = said(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
+    let ids = crictl(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
     let Some(id) = ids.lines().next() else { return Ok(false) };
-    let described: Value = serde_json::from_str(&said(&["inspect", id])?).unwrap_or_default();
+    let described: Value = serde_json::from_str(&crictl(&["inspect", id])?).unwrap_or_default();
     let Some(pid) = described["info"]["pid"].as_u64() else { return Ok(false) };
     let killed = node.inside("kill").args(["-s", "KILL", &pid.to_string()]).status()?;
     Ok(killed.success())

@@ -82,9 +82,9 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     // System pods start, and so do ours.
     let system = cluster.request("POST", "/api/v1/namespaces/kube-system/pods", Some(&pod()));
     assert_eq!(image(&system), "nginx");
-    let mut ours = pod();
-    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
-    cluster.request("POST", PODS, Some(&ours));
+    let mut exempt_pod = pod();
+    exempt_pod["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    cluster.request("POST", PODS, Some(&exempt_pod));
 
     // A pod that ran to its end is written down as such, and its Job completes.
     of_job["status"]["phase"] = "Succeeded".into();
