@@ -63,7 +63,8 @@ impl ControllerMetrics {
 }
 
 impl AdminPages for ControllerMetrics {
-    /// The readiness does not depend on the leadership.
+    /// Returns the message of a controller that is not ready. Readiness does not depend on
+    /// leadership.
     fn not_ready(&self) -> Option<&'static str> {
         let is_ready = self.ready.as_ref().is_none_or(|ready| *ready.borrow());
         (!is_ready).then_some("the registration is not in force yet\n")

@@ -166,7 +166,7 @@ impl<const WHOLE: bool> Resource for PartialObject<WHOLE> {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
-    /// The API server keeps the rest to itself.
+    /// Returns true if the API server sends metadata only.
     fn metadata_api() -> bool {
         !WHOLE
     }

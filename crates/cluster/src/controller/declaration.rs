@@ -1,4 +1,4 @@
-//! Puts the declaration in force that is to be.
+//! Puts the wanted declaration in force.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ use crate::{
     secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
 
-/// A Secret as it should be.
+/// The wanted content of a Secret.
 struct SecretContent<'w> {
     name: &'w str,
     data: &'w BTreeMap<&'w str, String>,

@@ -211,8 +211,8 @@ impl Controller {
         }
     }
 
-    /// What is known of the registry. A check is begun when one is due, and
-    /// nobody waits for it: its end is a reason for the next turn.
+    /// Returns the last result of the registry check, and starts a check if one is due. The end of
+    /// a check starts the next reconciliation, so that no reconciliation waits for it.
     async fn poll_registry_check(
         &self,
         memory: &mut ReconcileState,
@@ -240,7 +240,7 @@ impl Controller {
             let (done, checking) = oneshot::channel();
             let changed = Arc::clone(&self.changed);
             tokio::spawn(async move {
-                // Nobody asks any more: another one leads.
+                // The receiver is gone if this controller does not lead any more.
                 let _ = done.send(check(registry, now).await);
                 changed.notify_one();
             });

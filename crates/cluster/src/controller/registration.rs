@@ -27,8 +27,8 @@ use crate::{api, endpoints::may_answer, error::Error};
 pub(super) const FOREIGN: &str = "other-image-swappers";
 
 impl Controller {
-    /// Whether pods are only reported on: by choice, or because another program
-    /// that swaps images lives.
+    /// Returns true if replicas report decisions without changing pods: because of the configured
+    /// policy, or because another program that swaps images is alive.
     pub(super) fn is_audit(&self, foreign: &[CompetitorStatus]) -> bool {
         let meets = !self.settings.coexist && foreign.iter().any(|other| other.alive);
         self.settings.policy == RequestedPolicy::Audit || meets
@@ -197,8 +197,9 @@ impl Controller {
         }
     }
 
-    /// A new one by apply, an old one by a merge patch of the version that was
-    /// read: what others put there stays, and what we no longer want goes.
+    /// Writes the registration: a new one by server-side apply, and an existing one by a merge
+    /// patch of the version that was read. The patch keeps values of other writers, and removes
+    /// outdated ones of image-swap.
     async fn write_registration(
         &self,
         object: &Value,

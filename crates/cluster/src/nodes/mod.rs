@@ -162,7 +162,7 @@ struct RolloutProgress {
 }
 
 impl NodeController {
-    /// Works until its task is dropped.
+    /// Configures nodes until its task is dropped.
     pub(crate) async fn run(mut self) {
         let mut work = NodeWork::default();
         let mut stored = self.stored.subscribe();

@@ -39,7 +39,8 @@ const ADMIN: &str = "admin";
 struct Unread(Vec<String>);
 
 impl Unread {
-    /// Returns the object that was read; `None` if the API server refused.
+    /// Returns the object that was read; `None` if the API server refused the request, which is
+    /// noted.
     ///
     /// # Errors
     /// The API server cannot be reached.
@@ -150,8 +151,8 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<ReleaseSta
     })
 }
 
-/// Returns what the API server has now, whatever the last report says: if there is a
-/// registration with entries, and if the release is leaving.
+/// Returns the present state of the registration and of the release, which may be newer than the
+/// report: true if a registration has entries, and true if the release is leaving.
 async fn live(
     client: &Client,
     release: &Release,

@@ -70,8 +70,8 @@ pub struct ReleaseStatus {
 }
 
 impl ReleaseStatus {
-    /// True if `other` differs in nothing but the times of checks and renewals, and the number of
-    /// failed probes.
+    /// Returns true if `other` differs only in the times of checks and renewals, and in the number
+    /// of failed probes.
     pub fn is_like(&self, other: &Self) -> bool {
         self.without_times() == other.without_times()
     }

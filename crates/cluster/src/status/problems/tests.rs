@@ -10,7 +10,7 @@ use crate::status::{Leader, Nodes, RegistryPods, Replica, StuckPods};
 const NOW: UnixTime = 1_700_000_000;
 const DAY: UnixTime = 24 * 60 * 60;
 
-/// A release that is as it should be.
+/// Returns the status of a release without problems.
 fn good() -> ReleaseStatus {
     let lifetime =
         |life| Some(CertificateLifetime { not_before: NOW - DAY, not_after: NOW + life });
