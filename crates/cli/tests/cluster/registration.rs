@@ -218,7 +218,7 @@ async fn new_leader_registers_nothing_during_uninstallation() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
     let cluster = TestCluster::set().await;
-    let imageswap = format!("{REGISTRATIONS}/imageswap-webhook");
+    let path = format!("{REGISTRATIONS}/imageswap-webhook");
     let configuration = imageswap("image-swap-admission");
     // Our own Service stands for a live one: it has an endpoint.
     let (replica, _following) = cluster.replica().await;
@@ -233,9 +233,9 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
 
     // Dead, and we were told to adopt.
     drop(controller);
-    let mut dead = cluster.get(&imageswap).unwrap();
+    let mut dead = cluster.get(&path).unwrap();
     dead["webhooks"][0]["clientConfig"]["service"]["name"] = "gone".into();
-    cluster.request("PUT", &imageswap, Some(&dead));
+    cluster.request("PUT", &path, Some(&dead));
     let mut adopting = settings();
     adopting.adopt = true;
     let mut controller = cluster.controller(adopting, "two");
@@ -243,7 +243,7 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
         it.policy.mode == Some(Mode::Enforce) && it.foreign.is_empty()
     })
     .await;
-    assert!(cluster.get(&imageswap).is_none());
+    assert!(cluster.get(&path).is_none());
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce)))
         .await;
 }
