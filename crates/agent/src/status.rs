@@ -210,7 +210,7 @@ impl StatusFacts<'_> {
 /// Status, reason and message of a condition.
 type Finding = (&'static str, &'static str, String);
 
-/// True if the part of the agent in the `stored` status is `status`, apart from times.
+/// Returns true if the agent's part of the `stored` status equals `status`, apart from times.
 pub(crate) fn is_stored(status: &NodeMirrorStatus, stored: &NodeMirrorStatus) -> bool {
     let comparable = |status: &NodeMirrorStatus| {
         let mut status = status.clone();
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A status of the same node, in which the declaration 6 is in force.
+    /// Returns a status of the same node, in which the declaration 6 is in force.
     fn earlier() -> NodeMirrorStatus {
         let report = HostReport::of(HostOutcome::InPlace);
         let stored = NodeMirrorStatus::default();

@@ -91,14 +91,14 @@ fn size(path: &Path) -> Result<Measure> {
     Ok(Measure { name: "binary/mib".to_owned(), value })
 }
 
-/// `name value`.
+/// Parses a line `name value`.
 fn measure(line: &str) -> Option<Measure> {
     let (name, value) = line.split_once(' ')?;
     let value = value.parse().ok()?;
     (name != "#").then(|| Measure { name: name.to_owned(), value })
 }
 
-/// `# case nanoseconds`.
+/// Returns the name in a line `# case nanoseconds`.
 fn case(line: &str) -> Option<&str> {
     let Measure { .. } = measure(line.strip_prefix("# ")?)?;
     line.split(' ').nth(1)

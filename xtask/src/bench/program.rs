@@ -17,7 +17,7 @@ pub(super) struct Program {
     pub(super) path: PathBuf,
 }
 
-/// Every `benches/NAME.rs` and `benches/NAME/main.rs` of the workspace.
+/// Returns every `benches/NAME.rs` and `benches/NAME/main.rs` of the workspace.
 pub(super) fn all(host: &Host) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for Package { name: package, folder } in packages::all(host)? {

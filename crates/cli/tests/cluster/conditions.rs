@@ -211,7 +211,8 @@ async fn only_updates_that_change_images_match() {
     }
 }
 
-/// The API server stops at a cost limit, and asks no webhook whose policy is `Ignore`.
+/// The API server stops the evaluation at a cost limit, and then does not call a webhook whose
+/// policy is `Ignore`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn update_of_a_pod_with_many_containers_matches() {

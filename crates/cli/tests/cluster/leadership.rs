@@ -23,14 +23,14 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
     let mut two = LeaderElection::new(&cluster.client, &release(), "two", times());
     let mut second = two.leadership();
     let waiting = tokio::spawn(async move { two.run().await });
-    // Killed, it gives nothing away: the other one waits for the lease to end.
+    // A killed controller does not release the Lease, so that the other one waits for its end.
     running.abort();
     until(&mut second, |leads| *leads).await;
     let lease =
         "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases/image-swap-controller";
     let lease = cluster.get(lease).unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "two");
-    // It goes when the release does.
+    // The Lease is deleted with the release.
     let owner = &lease["metadata"]["ownerReferences"][0];
     assert_eq!((&owner["kind"], &owner["name"]), (&json!("ClusterRole"), &json!("image-swap")));
     waiting.abort();

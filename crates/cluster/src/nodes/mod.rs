@@ -162,7 +162,7 @@ struct RolloutProgress {
 }
 
 impl NodeController {
-    /// Configures nodes until its task is dropped.
+    /// Applies the orders until the task is dropped.
     pub(crate) async fn run(mut self) {
         let mut work = NodeWork::default();
         let mut stored = self.stored.subscribe();

@@ -287,7 +287,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Remembers the current position as that of a possible key.
+    /// Saves the current position as that of a possible key.
     fn save_key(&mut self) {
         if self.may_be_key
             && let Some(key) = self.keys.last_mut()

@@ -81,7 +81,7 @@ pub(super) fn add_agent(cluster: &TestCluster, node: &str) -> Value {
     cluster.request("POST", &format!("/api/v1/namespaces/{AGENTS}/pods"), Some(&pod))
 }
 
-/// A report of an agent, with every field.
+/// Returns a report of an agent with every field.
 fn report(node: &str) -> Value {
     json!({
         "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
@@ -101,7 +101,7 @@ fn status(node: &str) -> String {
     format!("{NODE_MIRRORS}/{node}/status")
 }
 
-/// Tokens as the kubelet mounts them into pods: Kubernetes adds the name of the node.
+/// Kubernetes adds the name of the node to a token that the kubelet mounts into a pod.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn agent_reports_for_its_own_node_alone() {
@@ -208,7 +208,7 @@ async fn controller_changes_one_label_of_nodes() {
     assert_eq!(code, 200, "{message}");
 }
 
-/// A trial pod, as the controller applies it.
+/// Returns a trial pod as the controller applies it.
 fn trial_pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -334,7 +334,7 @@ fn helm(cluster: &TestCluster, major: HelmMajor) -> Live {
     Live::new(parts().helm().unwrap(), major, cluster.control_plane.kubeconfig()).unwrap()
 }
 
-/// The Secret of the agents as the controller writes it.
+/// Returns the Secret of the agents as the controller writes it.
 fn declaration() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -381,8 +381,8 @@ async fn namespaces_settled(cluster: &TestCluster) {
     }
 }
 
-/// The agents restore their nodes by a Secret that Helm puts in the place of the controller's. A
-/// controller works meanwhile, and must not write its own again.
+/// Helm replaces the controller's Secret by one that requests a restore of nodes. The running
+/// controller must not overwrite it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {

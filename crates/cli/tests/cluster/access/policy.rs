@@ -21,7 +21,7 @@ fn own() -> String {
     format!("{REGISTRATIONS}/image-swap-admission")
 }
 
-/// A webhook for a resource, at a client configuration.
+/// Returns a webhook for `resource` with the client configuration `client`.
 fn webhook(name: &str, resource: &str, client: &Value) -> Value {
     json!({
         "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None",

@@ -1,4 +1,4 @@
-//! Palette's Secret is hurt in every way while pods are created.
+//! Malformed, empty and deleted Secrets while pods are created.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ async fn what_the_controller_keeps_is_made_again_and_no_pod_notices() {
         made_again(&scene, &path(name), &before["metadata"]["uid"]).await;
         stream.more().await;
     }
-    // Emptied, as by an edit that went wrong.
+    // An edit by mistake empties the Secrets.
     for name in ["effective", "last-good"] {
         let before = scene.cluster.get(&path(name)).unwrap();
         let emptied = json!({ "data": null });

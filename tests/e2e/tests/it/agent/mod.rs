@@ -61,7 +61,7 @@ fn install(cluster: &HelmCluster) -> Result<u64> {
     cluster.wait_in_force(by_values)
 }
 
-/// Does the same for a registry with the user `robot`.
+/// Installs the chart for a registry with the user `robot` and `password`.
 fn install_with(cluster: &HelmCluster, password: &str) -> Result<u64> {
     let user = format!("config: {{ociImageRegistry: {{username: robot, password: {password}}}}}");
     let values = [PALETTE_VALUES, VALUES, &user];
@@ -101,7 +101,7 @@ fn pull(cluster: &HelmCluster, folder: &str) -> Result<()> {
     cluster.nodes().try_for_each(|node| pull_on(cluster, node, &[folder]))
 }
 
-/// Does the same on one node, which may pull from any of `folders`.
+/// Pulls the image on one node, which may pull from any of `folders`.
 fn pull_on(cluster: &HelmCluster, node: &Node, folders: &[&str]) -> Result<()> {
     cluster.step(&format!("{} pulls {UPSTREAM} from {}", node.name(), folders.join(" or ")));
     let before = cluster.registry.requests()?.len();
