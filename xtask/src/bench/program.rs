@@ -12,7 +12,7 @@ use crate::{
 
 /// A benchmark that can be run.
 pub(super) struct Program {
-    /// Its file's name, without `.rs`.
+    /// The name of the file, without `.rs`.
     pub(super) name: String,
     pub(super) path: PathBuf,
 }

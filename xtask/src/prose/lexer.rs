@@ -22,7 +22,7 @@ pub(super) struct RawComment<'s> {
 /// The item that a comment documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// None: `//` and `/*`.
+    /// No item: `//` and `/*`.
     Plain,
     /// The item that contains the comment: `//!` and `/*!`.
     Inner,

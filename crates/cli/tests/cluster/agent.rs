@@ -244,7 +244,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
     assert_eq!(status.wanted_revision, Some(3));
     assert_eq!(stage.tree(), tree);
 
-    // Its restoration leaves the bytes of before, and the agent runs on.
+    // The restored host has its original bytes, and the agent runs on.
     stage.cluster.declare(SECRETS, DECLARED, &restore().data());
     stage.reports("False", "Restored", None).await;
     assert_eq!(stage.tree(), before);

@@ -423,7 +423,7 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
     apply(&cluster, "a").await;
     let first = until_verified(&cluster, 1).await;
 
-    // It is written again, without a trial.
+    // A deleted Secret is written again, without a trial.
     cluster.request("DELETE", STORED, None);
     assert_eq!(until_verified(&cluster, 1).await, first);
     keys.insert("PASSWORD", "rotated".into());

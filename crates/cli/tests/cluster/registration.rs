@@ -232,7 +232,7 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Audit)))
         .await;
 
-    // Its webhook is dead now, and adoption is enabled.
+    // The other webhook is dead now, and adoption is enabled.
     drop(controller);
     let mut dead = cluster.get(&path).unwrap();
     dead["webhooks"][0]["clientConfig"]["service"]["name"] = "gone".into();

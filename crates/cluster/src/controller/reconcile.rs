@@ -111,7 +111,7 @@ impl Controller {
         let registered = if let Some(policy) = steps.take("registration", registered) {
             (policy.is_some(), Some(policy.unwrap_or_default()))
         } else {
-            // It is not known.
+            // The step failed, so the present registration is unknown.
             let before = self.report.borrow();
             (before.policy.registered, before.policy.failure_policy)
         };
@@ -137,7 +137,7 @@ impl Controller {
         report.failing = steps.report();
         let published = soon(self.publish(memory, &snapshot.owner, &report)).await;
         if steps.take("status", published).is_none() {
-            // For metrics and the log, since the status cannot be written.
+            // The status cannot be written, so metrics and the log report the failures.
             report.failing = steps.report();
         }
         let failing: Vec<String> =

@@ -29,9 +29,9 @@ pub(super) enum ImageSearch {
     Found(String),
     /// No image that nodes request from the mirror runs in the cluster.
     Nothing,
-    /// Such images run in the cluster, and the mirror serves none of them: the reason.
+    /// The mirror serves none of the images that nodes request from it; contains the reason.
     Unserved(String),
-    /// The search cannot be finished now: the reason.
+    /// The search cannot be finished now; contains the reason.
     Failed(String),
 }
 

@@ -234,7 +234,7 @@ impl FleetWriter {
         let mut outcomes = Vec::new();
         for FleetWrite { name, kind } in writes {
             let outcome = match self.change(&name, kind).await {
-                // Its Node was deleted meanwhile.
+                // The Node was deleted at the same time.
                 Err(error) if code(&error) == Some(404) => Ok(FleetWritten::Gone),
                 outcome => outcome,
             };

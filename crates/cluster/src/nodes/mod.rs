@@ -112,9 +112,9 @@ pub(crate) struct NodeController {
     pub(crate) in_force: watch::Sender<NodesInForce>,
     /// Notified when the report, the obstacle or the declaration in force changes.
     pub(crate) changed: Arc<Notify>,
-    /// Between the beginnings of two turns, at least.
+    /// Shortest interval between the beginnings of two reconciliations.
     pub(crate) gap: Duration,
-    /// For which a deleted Secret stays away: Helm puts its own in the place.
+    /// Time for which a deleted Secret stays away, since Helm writes its own in the same place.
     pub(crate) linger: Duration,
 }
 

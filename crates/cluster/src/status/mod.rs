@@ -161,7 +161,7 @@ pub struct RegistryPods {
     pub swapped: usize,
     /// Pods with an image that was not swapped.
     pub unswapped: usize,
-    /// Those of them that would be swapped if they were created again.
+    /// Pods of [`Self::unswapped`] that would be swapped if they were created again.
     pub outdated: usize,
 }
 

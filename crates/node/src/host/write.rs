@@ -20,7 +20,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Returns these permissions with the owner of the current process.
+    /// Returns permissions of `mode` with the owner of the current process.
     pub(crate) const fn own(mode: u32) -> Self {
         Self { mode, owner: None }
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(host: &Host, command: &str) -> Result<(), RestartError> {
 
 fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
     let io = || RestartError::io(format!("run `{command}`"));
-    // Not a pipe: processes that the command leaves running may keep it open.
+    // A pipe would stay open as long as processes that the command leaves running.
     let memory = memfd_create("image-swap", MemfdFlags::CLOEXEC).map_err(|e| io()(e.into()))?;
     let mut output = File::from(memory);
     let mut child = shell

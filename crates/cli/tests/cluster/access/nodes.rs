@@ -194,7 +194,7 @@ async fn controller_changes_one_label_of_nodes() {
         let labels = &cluster.get(&path).unwrap()["metadata"]["labels"];
         assert_eq!((&labels["image-swap.io/runtime"], &labels["pool"]), (&value, &json!("a")));
     }
-    // By an apply as well.
+    // The same values by an apply.
     let mut object = label(json!("k3s"));
     object["apiVersion"] = "v1".into();
     object["kind"] = "Node".into();

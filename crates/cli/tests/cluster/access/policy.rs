@@ -111,7 +111,7 @@ async fn policy_holds_own_accounts_to_pods_and_service() {
     }
     assert_eq!(cluster.registration().unwrap(), before);
 
-    // Nor when the object is created.
+    // The API server refuses the same webhooks in a new object.
     let url = json!({ "url": "https://192.0.2.1:9443/" });
     let evil = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",

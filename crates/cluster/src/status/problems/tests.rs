@@ -127,7 +127,7 @@ fn unenforced_policy_is_a_problem() {
         it.foreign = vec![CompetitorStatus { alive: true, ..CompetitorStatus::default() }];
     };
     assert_eq!(report(foreign), ["other-image-swapper", "audit"]);
-    // By choice it is a note.
+    // A configured policy without swapping is a note.
     for wanted in [RequestedPolicy::Audit, RequestedPolicy::Ignore] {
         let status = judged(|it| {
             let held = &mut it.report.as_mut().unwrap().policy;

@@ -207,7 +207,7 @@ impl KeptRegistries<'_, '_> {
                 if registry.insecure {
                     insecure.insert(host_of(&prefix).to_owned());
                 }
-                // Nothing is declared that the other file lacks.
+                // The other file contains all that is declared.
                 if !table.contains_key("insecure") {
                     let found = format!("{path} has [[registry]] for {}", registry.prefix);
                     changes.note_case(&condition::REGISTRIES_TARGET, &found);

@@ -77,7 +77,7 @@ fn declare(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<()> {
     cluster.apply(&secret(cluster, values)?).map(drop)
 }
 
-/// Returns that Secret.
+/// Returns Palette's Secret with the registry's authority, and with `values` for some keys.
 fn secret(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<String> {
     let authority = cluster.registry.authority().context("expected a private authority")?;
     let mut secret = PALETTE_SECRET.to_owned();
