@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_part_fails_in_ci_alone() {
+    fn missing_part_fails_only_in_ci() {
         let missing = || Ok(Outcome::Missing("no tool".into()));
         assert_eq!(ends(false, missing()), ExitCode::SUCCESS);
         assert_eq!(ends(true, missing()), ExitCode::FAILURE);

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_the_condition_of_the_controller_are_not_compared() {
+    fn times_and_controller_conditions_are_not_compared() {
         let report = HostReport::of(HostOutcome::InPlace);
         let none = NodeMirrorStatus::default();
         let status = facts(&report, &none).status();

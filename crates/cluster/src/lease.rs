@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_when_nobody_holds_it() {
+    fn unheld_lease_is_acquired() {
         for spec in [LeaseSpec::default(), held_by("")] {
             let claimed = claim(spec, "me", Duration::ZERO, DURATION).unwrap();
             assert_eq!(claimed.holder_identity.as_deref(), Some("me"));
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_another_is_taken_only_when_it_is_over() {
+    fn foreign_lease_is_acquired_only_after_expiry() {
         let just_before = Duration::from_millis(14_999);
         assert_eq!(claim(held_by("you"), "me", just_before, DURATION), None);
         let claimed = claim(held_by("you"), "me", DURATION, DURATION).unwrap();
@@ -287,7 +287,7 @@ mod tests {
 
     /// Simulates an API server that renews the Lease for a while, and then hangs.
     #[tokio::test(start_paused = true)]
-    async fn a_leader_whose_api_server_hangs_stops_before_its_lease_ends() {
+    async fn leader_with_hanging_api_server_stops_in_time() {
         let hangs_at = watch::Sender::new(Instant::now());
         let renewed = watch::Sender::new(Instant::now());
         let (ends, renewals) = (hangs_at.subscribe(), renewed.clone());

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn leader_alone_exports_findings_by_line_and_column() {
+    fn only_the_leader_exports_findings() {
         let finding = DiagnosticRow {
             source: Origin::RegistryInfo,
             severity: Severity::Error,

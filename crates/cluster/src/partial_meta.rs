@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn object_has_names_and_marks_alone() {
+    fn object_has_only_names_and_marks() {
         let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
         let labels = json!({ labels::MANAGED_BY: "image-swap", "app": "shop" });
         let object = mk_object(&labels, &json!({ labels::KEPT: "true", "x": "y" }), &owners);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn object_with_a_name_alone_is_read() {
+    fn object_with_only_a_name_is_read() {
         let object = json!({ "metadata": { "name": "a", "namespace": "b" } });
         let object: WholeObject = serde_json::from_value(object).unwrap();
         assert!(object.metadata.annotations.kept.is_none() && object.owners().is_empty());

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn the_thread_that_answers_goes_on_while_a_declaration_is_taken() {
+    async fn slow_declaration_does_not_block_the_thread() {
         let (turn, turns) = channel();
         let (served, mut origin) = watch::channel(None);
         let slow = Arc::new(Slow { turn: Mutex::new(turns), served });

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn line_is_a_measure_a_case_or_a_comment() {
+    fn lines_are_measures_cases_or_comments() {
         let read = measure("admission/rules-100000 1.02").map(|found| (found.name, found.value));
         assert_eq!(read, Some(("admission/rules-100000".to_owned(), 1.02)));
         assert!(measure("# create 5210").is_none());

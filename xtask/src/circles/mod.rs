@@ -75,7 +75,7 @@ mod tests {
     use super::beside_folders;
 
     #[test]
-    fn file_beside_its_folder_is_found() {
+    fn file_next_to_its_folder_is_found() {
         let files = ["src/lib.rs", "src/a.rs", "src/a/b.rs", "src/c/mod.rs", "src/c/d.rs"];
         assert!(beside_folders(&files).into_iter().eq([Path::new("src/a.rs")]));
     }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn image_depends_on_its_input_alone() {
+    fn image_depends_only_on_its_input() {
         assert_eq!(image(&root()), image(&root()));
         let revised = Root { revision: Some("abc".to_owned()), ..root() };
         assert_ne!(image(&revised).manifest().digest(), image(&root()).manifest().digest());

@@ -235,7 +235,7 @@ let d = "a
     }
 
     #[test]
-    fn marker_tells_docs_from_comments() {
+    fn marker_distinguishes_docs_from_comments() {
         let source = "//! a\n/// b\n//// c\n// d\n/*! e */\n/** f */\n/*** g */\n/**/";
         let markers: Vec<Marker> = comments(source).into_iter().map(|(_, kind, _)| kind).collect();
         assert_eq!(markers, [Inner, Outer, Plain, Plain, Inner, Outer, Plain, Plain]);

@@ -104,7 +104,7 @@ async fn repeated_apply_of_a_bare_pod_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn pod_with_full_annotations_is_stored_without_a_record() {
+async fn pod_with_full_annotations_has_no_record() {
     let cluster = TestCluster::set().await;
     let _running = in_force(&cluster).await;
     let mut pod = manifest("full");

@@ -132,7 +132,7 @@ async fn each_new_pod_matches_exactly_one_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn without_replicas_only_ordinary_pods_are_refused() {
+async fn ordinary_pods_are_refused_without_replicas() {
     let cluster = set().await;
     let path = "/api/v1/namespaces/apps/pods";
     let stored = cluster.request("POST", path, Some(&pod("stored", &json!({}))));

@@ -136,7 +136,7 @@ fn every_form_of_the_password_is_recognised() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn the_password_is_in_no_log_metric_event_status_or_answer() {
+async fn password_is_absent_from_all_outputs() {
     let log = Log::default();
     // No other test of this process installs a subscriber.
     let subscriber = fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());

@@ -6,7 +6,7 @@ use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, s
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_nothing() {
+async fn replicas_keep_the_last_valid_declaration() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (one, _following) = cluster.replica().await;
@@ -107,7 +107,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
+async fn replicas_and_status_contain_no_credential() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;

@@ -133,7 +133,7 @@ async fn policy_on_namespaces_is_met_by_a_value() {
 /// No pod of the release runs here, as with an image that cannot be pulled.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn release_without_running_pods_is_uninstalled_and_installed_again() {
+async fn release_without_running_pods_is_reinstalled() {
     let cluster = TestCluster::bare(&Options::default()).await;
     for major in HelmMajor::ALL {
         let helm = helm(&cluster, major);
@@ -239,7 +239,7 @@ async fn uninstallation_refuses_no_pod_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn applied_templates_leave_the_registration_alone() {
+async fn applied_templates_keep_the_registration() {
     let cluster = TestCluster::bare(&Options::default()).await;
     let rendered = rendered(&helm(&cluster, HelmMajor::Four));
     apply(&cluster, &rendered);
@@ -356,7 +356,7 @@ async fn controllers_are_ready_once_pods_are_swapped() {
 /// Beside another program that swaps images, the wanted policy is never reached.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn readiness_does_not_wait_for_a_policy_without_end() {
+async fn readiness_waits_for_a_policy_within_limits() {
     let cluster = TestCluster::set().await;
     let ignoring = Settings { policy: RequestedPolicy::Ignore, ..settings() };
     let mut controller = cluster.controller(ignoring.clone(), "one");

@@ -13,7 +13,7 @@ fn times() -> LeaseTiming {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn one_leads_and_when_it_is_gone_the_other_does() {
+async fn second_candidate_leads_after_the_first() {
     let cluster = TestCluster::set().await;
     let mut one = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut first = one.leadership();
@@ -38,7 +38,7 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
+async fn leader_without_renewal_stops_before_expiry() {
     let mut cluster = TestCluster::set().await;
     let mut election = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut leadership = election.leadership();

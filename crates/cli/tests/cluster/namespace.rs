@@ -88,7 +88,7 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
+async fn registration_is_deleted_with_the_namespace() {
     let (cluster, controller, replica, _following) = set().await;
     let anchor = format!("{ANCHORS}/image-swap");
     let is_owned = |anchor: &Value| {
@@ -105,7 +105,7 @@ async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
 /// Kubernetes signals a process to end when its pod is deleted with the namespace.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_process_that_ends_deregisters_only_with_its_namespace() {
+async fn ending_process_deregisters_only_with_its_namespace() {
     let cluster = TestCluster::set().await;
     let mut running = cluster.controller(settings(), "one");
     until(&mut running.report, |it| it.policy.registered).await;

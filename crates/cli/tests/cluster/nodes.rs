@@ -254,7 +254,7 @@ async fn until_condition(
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
+async fn declaration_reaches_all_nodes_after_trial_pulls() {
     let cluster = set().await;
     for (name, runtime) in
         [("a", "containerd://2.4.1"), ("b", "containerd://2.4.1"), ("c", "containerd://1.6.9")]
@@ -350,7 +350,7 @@ async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
+async fn reports_count_only_for_the_present_node() {
     let cluster = set().await;
     let containerd = "containerd://2.4.1";
     add_node(&cluster, "a", containerd, &Value::Null);
@@ -411,7 +411,7 @@ async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn number_never_falls_and_a_marker_of_helm_stays() {
+async fn declaration_number_never_falls() {
     let cluster = set().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     add_agent(&cluster, "a");
@@ -462,7 +462,7 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
+async fn deleted_node_declaration_stays_away_during_hooks() {
     let cluster = set().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     add_agent(&cluster, "a");
@@ -506,7 +506,7 @@ async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn missing_custom_resource_is_a_problem_of_the_release() {
+async fn missing_custom_resource_is_a_problem() {
     let cluster = set_undefined().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     let mut controller = cluster.controller(with_agents(), "one");
@@ -549,7 +549,7 @@ fn pull_password(cluster: &TestCluster, domain: &str) -> Option<String> {
 #[expect(clippy::too_many_lines, reason = "the steps of one cluster's life")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {
+async fn pods_follow_a_declaration_all_nodes_trust() {
     let cluster = set().await;
     for name in ["a", "b"] {
         add_node(&cluster, name, "containerd://2.4.1", &Value::Null);

@@ -67,7 +67,7 @@ fn password(secret: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it() {
+async fn swapped_pod_refers_to_the_pull_secret() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -113,7 +113,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn it_is_kept_current_and_removed_again() {
+async fn pull_secret_is_kept_current_and_removed() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -406,7 +406,7 @@ async fn refused_secret_names_namespace_and_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_secret_of_somebody_else_is_never_touched() {
+async fn foreign_secret_is_never_changed() {
     let cluster = TestCluster::set().await;
     let foreign = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "image-swap-pull" },
@@ -434,7 +434,7 @@ async fn a_secret_of_somebody_else_is_never_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_controller_that_begins_finds_what_changed_meanwhile() {
+async fn new_controller_reads_changes_since_the_last() {
     let cluster = TestCluster::set().await;
     cluster.control_plane.create_namespace("more").unwrap();
     let more = "/api/v1/namespaces/more";

@@ -20,7 +20,7 @@ const OURS: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_longer_does() {
+async fn policy_is_fail_while_replicas_are_reached() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     // Without a replica the policy is Ignore, so that no pod is refused.
@@ -46,7 +46,7 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_made_later() {
+async fn first_answer_of_a_replica_earns_fail() {
     let cluster = TestCluster::set().await;
     let rarely = Intervals { probe: Duration::from_hours(1), ..intervals() };
     let mut controller = controller_by(&cluster.client, settings(), "one", rarely, now);
@@ -65,7 +65,7 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
+async fn new_pods_are_swapped_unless_exempt() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -108,7 +108,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_it() {
+async fn lost_certificate_is_replaced_and_trusted() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -138,7 +138,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
+async fn leaving_release_stays_unregistered_until_rollback() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;
@@ -216,7 +216,7 @@ async fn new_leader_registers_nothing_during_uninstallation() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
+async fn dead_imageswap_is_adopted_and_live_one_audited() {
     let cluster = TestCluster::set().await;
     let path = format!("{REGISTRATIONS}/imageswap-webhook");
     let configuration = imageswap("image-swap-admission");

@@ -69,7 +69,7 @@ fn assert_event(cluster: &TestCluster, reason: &str, part: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
-async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status() {
+async fn registry_health_is_reported_everywhere() {
     let authority = Authority::new("the company's").unwrap();
     let options = RegistryOptions {
         tls: Some(authority.server(&["127.0.0.1"]).unwrap()),
@@ -148,7 +148,7 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_certificate_that_has_expired_or_soon_will_is_told() {
+async fn expiring_registry_certificate_is_reported() {
     let cluster = TestCluster::set().await;
     let second = Duration::from_secs(1);
     let mut controller = cluster.controller_that_checks(settings(), second);
@@ -179,7 +179,7 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
 /// credential or refuses it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
+async fn credential_is_tried_at_the_token_service() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -272,7 +272,7 @@ impl Faulty {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
-async fn registry_by_plain_http_is_asked_without_credential() {
+async fn plain_http_registry_gets_no_credential() {
     let options = RegistryOptions::default();
     let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
     let cluster = TestCluster::set().await;

@@ -90,7 +90,7 @@ fn codes(status: &ReleaseStatus) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs() {
+async fn status_shows_declaration_replicas_and_running_pods() {
     let cluster = TestCluster::set().await;
     // A pod from before the installation keeps its image.
     running(&cluster, &pod());
@@ -155,7 +155,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn nodes_that_were_told_are_counted() {
+async fn configured_nodes_are_counted() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -180,7 +180,7 @@ async fn nodes_that_were_told_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
+async fn status_lists_unreadable_objects() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;

@@ -30,7 +30,7 @@ fn fails(report: &ControllerReport, name: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn refused_steps_keep_no_other_from_being_taken() {
+async fn refused_step_does_not_stop_other_steps() {
     let cluster = TestCluster::set().await;
     cluster.demand_label("owner", "namespaces need the label owner").await;
     allow_no(&cluster, "configmaps");
@@ -85,7 +85,7 @@ async fn refused_steps_keep_no_other_from_being_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn jet_system_is_made_again_whenever_it_goes() {
+async fn deleted_jet_system_is_created_again() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let path = format!("{NAMESPACES}/jet-system");

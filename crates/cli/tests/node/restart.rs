@@ -117,7 +117,7 @@ const SERVERS: &str = r"version = 4
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn trial_runs_beside_every_server_of_version_4() -> Outcome {
+fn trial_runs_next_to_every_version_4_server() -> Outcome {
     let (stage, before) = ContainerdHost::started(SERVERS)?;
     stage.applies_and_restores(&before)
 }

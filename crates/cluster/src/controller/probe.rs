@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_shows_in_the_object_or_as_a_warning() {
+    fn replica_shows_in_object_or_warning() {
         let map =
             |value| json!({ "metadata": { "annotations": { labels::PROBE_REACHED: value } } });
         let refused = json!({ "message": "exceeded quota" });

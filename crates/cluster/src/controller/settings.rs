@@ -90,7 +90,7 @@ mod tests {
     /// `--node-monitor-grace-period` is 50 s (40 s before Kubernetes 1.32), and is checked every 5
     /// s. The controller manager may have to be elected first, which takes 15 s.
     #[test]
-    fn fail_is_kept_for_longer_than_endpoints_name_replicas_of_a_lost_node() {
+    fn fail_outlasts_the_endpoints_of_lost_nodes() {
         let noticed = Duration::from_secs(50 + 5 + 15);
         assert!(Intervals::default().lower > noticed);
     }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_begins_beside_a_marker_waits() {
+    fn process_that_starts_with_a_marker_waits() {
         let release = Release { namespace: "tools".into(), name: "image-swap".into() };
         let (mut stored, mut mark) = (StoredNodes::default(), HelmMark::default());
         for _ in 0..2 {

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_kubelet_is_late_and_a_deleted_pod_absent() {
+    async fn silent_kubelet_is_late() {
         tokio::time::pause();
         let mut trials = Trials::default();
         let pod = TrialRow { uid: "1".into(), node: "a".into(), number: 3, pull: PodPull::Waiting };

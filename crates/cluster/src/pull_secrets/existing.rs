@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn own_fields_alone_make_a_difference() {
+    fn only_own_fields_make_a_difference() {
         let is_current = |path, value| state(path, value).current;
         assert!(is_current("/metadata/annotations", Value::Null));
         assert!(is_current("/metadata/resourceVersion", "43".into()));

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn pod_with_a_name_alone_is_read() {
+    fn pod_with_only_a_name_is_read() {
         let pod = json!({ "metadata": { "name": "a", "namespace": "b" } });
         let pod: WholeObject = serde_json::from_value(pod).unwrap();
         assert_eq!((pod.name(), secret_use(&pod, None, LABEL).is_none()), (Some(("b", "a")), true));

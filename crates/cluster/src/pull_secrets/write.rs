@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn quicker_writer_is_no_failure() {
+    fn quicker_writer_is_not_a_failure() {
         for (code, message) in
             [(409, "conflict"), (404, "not found"), (403, "because it is being terminated")]
         {

@@ -98,7 +98,7 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn documentation_gives_a_reason_for_every_verb() {
+fn documentation_names_a_reason_for_every_verb() {
     let chart = chart();
     let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
     let words = BTreeMap::from([

@@ -214,7 +214,7 @@ fn certificate_from_elsewhere_reaches_both() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn with_ipv6_alone_everything_listens_there() {
+fn ipv6_listen_address_applies_to_every_port() {
     let chart = chart();
     let rendered = chart.with("listenAddress: '[::]'");
     let given = |component, name| argument(deployment(&rendered, component), name);

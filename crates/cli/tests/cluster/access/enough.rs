@@ -188,14 +188,14 @@ async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
+async fn chart_permissions_are_sufficient_and_used() {
     let installed = Installed::with(VALUES).await;
     works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn turned_off_pull_secrets_are_removed_after_their_pods() {
+async fn disabled_pull_secrets_are_removed_after_their_pods() {
     let values = format!("{VALUES}managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
     works(&installed, async |cluster, controller, _| {
@@ -250,7 +250,7 @@ fn trusted(cluster: &TestCluster) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
+async fn certificate_of_another_issuer_is_followed() {
     let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
     let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());

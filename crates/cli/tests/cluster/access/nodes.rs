@@ -104,7 +104,7 @@ fn status(node: &str) -> String {
 /// Kubernetes adds the name of the node to a token that the kubelet mounts into a pod.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn agent_reports_for_its_own_node_alone() {
+async fn agent_reports_only_for_its_own_node() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     for node in ["a", "b"] {
@@ -290,7 +290,7 @@ pub(super) fn add_default_account(cluster: &TestCluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn controller_creates_trial_pods_alone() {
+async fn controller_creates_only_trial_pods() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     add_default_account(cluster);
@@ -385,7 +385,7 @@ async fn namespaces_settled(cluster: &TestCluster) {
 /// controller must not overwrite it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
+async fn helm_requests_restore_before_removing_agents() {
     let chart = chart();
     for major in HelmMajor::ALL {
         let installed = Installed::managed_by(major, VALUES).await;

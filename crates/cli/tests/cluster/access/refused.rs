@@ -190,7 +190,7 @@ fn the_controller_s() -> Vec<Attempt> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn nobody_can_become_more_or_touch_what_is_not_ours() {
+async fn accounts_cannot_escalate_or_change_foreign_objects() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     cluster.control_plane.create_namespace("jet-system").unwrap();

@@ -91,7 +91,7 @@ fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
 /// bindings must not grant more.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
+async fn api_server_grants_exactly_the_chart_permissions() {
     let installed = Installed::with(VALUES).await;
     for account in [Account::Controller, Account::Admission, Account::Agent] {
         let client = installed.client_as(account).await;

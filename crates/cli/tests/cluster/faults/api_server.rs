@@ -9,7 +9,7 @@ use image_swap_core::control::policy::FailurePolicy;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
+async fn restarted_api_server_admits_no_unreviewed_pod() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
@@ -26,7 +26,7 @@ async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {
+async fn etcd_outage_loses_nothing() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::stored(&scene.cluster.client, REGISTRY);
     stream.more().await;

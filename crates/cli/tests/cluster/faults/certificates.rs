@@ -97,7 +97,7 @@ pub(super) fn publish(cluster: &TestCluster, authorities: &[&str]) {
 /// A cluster that was switched off for a year has only expired certificates.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
+async fn expired_certificates_are_replaced_without_unreviewed_pods() {
     let mut scene = ServedCluster::set(1).await;
     let expired = (now() - 400 * DAY, now() - 30 * DAY);
     let valid = (now() - DAY, now() + 20 * DAY);

@@ -51,7 +51,7 @@ fn image(pod: &Value) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
+async fn pods_wait_while_no_replica_is_left() {
     let options = Options { controller_manager: true, ..Options::default() };
     let mut scene = ServedCluster::set_with(2, &options).await;
     let cluster = &scene.cluster;

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A drained node, a rollout and `kubectl delete pod` end a replica by SIGTERM.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
+async fn stopping_replica_under_load_costs_no_admission() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
@@ -45,7 +45,7 @@ async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
 /// SIGKILL and a node without power end connections at once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
+async fn killed_replica_costs_only_its_open_requests() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;

@@ -249,7 +249,7 @@ fn unhealthy_registry_and_pull_secret_failures_are_problems() {
 }
 
 #[test]
-fn missing_replica_is_a_problem_and_silent_one_a_note() {
+fn silent_replica_is_only_a_note() {
     let one =
         |change: fn(&mut Replica)| judged(|it| change(&mut it.replicas.as_mut().unwrap().pods[0]));
     assert_eq!(codes(|it| it.replicas.as_mut().unwrap().ready = 0), ["replicas-missing"]);
@@ -317,7 +317,7 @@ fn node_that_needs_an_administrator_is_a_problem() {
 }
 
 #[test]
-fn wait_for_nodes_is_a_problem_if_an_administrator_has_to_act() {
+fn wait_that_needs_an_administrator_is_a_problem() {
     let waiting = |needs_administrator: bool| {
         judged(|it| {
             let report = it.report.as_mut().unwrap();

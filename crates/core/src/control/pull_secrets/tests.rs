@@ -58,7 +58,7 @@ proptest! {
     /// Asserts that a Secret without the release's label is never written, and that an applied
     /// plan leaves no further action.
     #[test]
-    fn plans_converge_and_leave_others_alone(
+    fn plans_converge_and_skip_foreign_secrets(
         wanted: bool,
         swapped in prop::collection::btree_set("[a-e]", 0..5),
         named in prop::collection::btree_set("[a-e]", 0..5),

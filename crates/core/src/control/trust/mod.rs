@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_declared_host_needs_is_told_once() {
+    fn requirement_of_the_declared_host_is_listed_once() {
         let both = "docker.io::h.example.org/d,gcr.io::h.example.org/g";
         assert_eq!(
             requirements(true, false, both),
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_no_rule_sends_to_needs_nothing() {
+    fn host_without_rules_needs_nothing() {
         for rules in ["docker.io::other.example.org/d", "noswap_wildcards::h.example.org"] {
             assert!(requirements(true, true, rules).is_empty(), "{rules}");
         }
     }
 
     #[test]
-    fn plain_http_is_told_of_any_host_and_has_no_certificate() {
+    fn plain_http_is_required_for_any_host() {
         let mirrors = "docker.io::http://h.example.org/d,gcr.io::http://b.example.org:5000,\
                        quay.io::http://b.example.org:5000/q";
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn another_authority_is_another_thing_to_tell() {
+    fn other_authority_is_another_requirement() {
         let one = trust(false, true, "docker.io::h.example.org/d").text();
         let none = trust(true, true, "docker.io::h.example.org/d").text();
         assert!(one.contains("BEGIN CERTIFICATE") && one != none);
