@@ -47,7 +47,8 @@ impl ControllerMetrics {
         Self { registry, ready: None }
     }
 
-    /// Returns the same metrics of a controller that is ready once `ready` is true.
+    /// Makes `/readyz` report the controller as ready once `ready` is true. Without this call it is
+    /// ready from the start.
     #[must_use]
     pub fn ready_by(self, ready: watch::Receiver<bool>) -> Self {
         Self { ready: Some(ready), ..self }

@@ -1,4 +1,4 @@
-//! `image-swap controller`
+//! `image-swap controller`: runs the controller of a release.
 
 use std::{
     env, future,

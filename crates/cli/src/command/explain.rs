@@ -1,4 +1,4 @@
-//! `image-swap explain`
+//! `image-swap explain`: prints the new name of each image, and the deciding rule.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! `image-swap rewrite`
+//! `image-swap rewrite`: changes the images in manifests.
 
 use std::{
     fs,

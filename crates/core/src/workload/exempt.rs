@@ -209,7 +209,7 @@ impl Exemptions {
         }
     }
 
-    /// Fills the sieves.
+    /// Computes the sieves from the present rows.
     fn sifted(mut self) -> Self {
         self.kinds = Sieve::of(self.owners.iter().map(|row| &*row.kind));
         self.keys = Sieve::of(self.label_keys());

@@ -9,7 +9,7 @@
 
 /// A changed text with the same meaning as its source.
 pub(super) struct Adapted {
-    /// The changed text.
+    /// The text that the parser reads in place of the source.
     pub(super) text: String,
     pieces: Vec<Piece>,
     /// Character that replaces byte order marks within scalars; `None` if there are none.

@@ -1,4 +1,4 @@
-//! `image-swap node apply`
+//! `image-swap node apply`: configures the runtime of a host.
 
 use std::{io::Write, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `image-swap node plan`
+//! `image-swap node plan`: prints the changes that `apply` would make.
 
 use std::process::ExitCode;
 

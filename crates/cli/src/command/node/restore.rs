@@ -1,4 +1,4 @@
-//! `image-swap node restore`
+//! `image-swap node restore`: removes the changes of `apply`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `image-swap node status`
+//! `image-swap node status`: prints the state of a host.
 
 use std::{io::Write, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `image-swap node verify`
+//! `image-swap node verify`: pulls an image of each registry, and prints its origin.
 
 use std::{io::Write, process::ExitCode};
 

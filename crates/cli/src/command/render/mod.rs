@@ -1,4 +1,4 @@
-//! `image-swap render`
+//! `image-swap render`: prints configuration for a runtime or an image builder.
 
 mod node_restore;
 

@@ -1,4 +1,4 @@
-//! `image-swap status`
+//! `image-swap status`: prints the status of a release.
 
 mod frame;
 mod text;
