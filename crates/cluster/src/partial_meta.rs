@@ -1,8 +1,8 @@
 //! Partial deserialisation of objects of which a cluster has many.
 //!
-//! Most of an object's metadata are its `managedFields`. Of a pod with five
-//! containers they are some 4 KiB of text, and parsed, with a map for every field,
-//! thirty times as much; a page of such pods was most of what a controller held.
+//! Most of an object's metadata are its `managedFields`. For a pod with five containers they are
+//! some 4 KiB of text. As maps in memory they are thirty times as large, and a page of pods was
+//! most of a controller's memory.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -245,8 +245,8 @@ impl RegistryClient {
         Ok(token.ok_or_else(|| format!("its token service responds with {status}")))
     }
 
-    /// Returns path and query of a token request for `scope`; `None` if the service is on another
-    /// host than the registry, to which the credential must not be sent.
+    /// Returns path and query of a token request for `scope`. `None` if the service is on another
+    /// host than the registry, since the credential must not be sent there.
     pub(crate) fn token_path(&self, service: &TokenService, scope: &str) -> Option<String> {
         let (scheme, _) = self.trust.scheme();
         service.path_on(scheme, &self.domain, scope)

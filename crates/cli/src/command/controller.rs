@@ -119,7 +119,7 @@ pub(crate) struct Args {
     /// Swap images although another image swapper runs.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
-    /// The namespace of the agents of nodes; without it the controller leaves nodes alone.
+    /// The namespace of the agents of nodes; without it the controller does not configure nodes.
     #[arg(long, value_name = "NAMESPACE", help_heading = AGENTS)]
     agent_namespace: Option<String>,
     /// The namespace of trial pods, which prove a declaration on a node [default: NAME-trial].

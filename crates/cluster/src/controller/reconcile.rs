@@ -49,8 +49,8 @@ async fn soon<T>(step: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 }
 
 impl Controller {
-    /// Reconciles once. Every step is tried, whatever becomes of the others. Returns the
-    /// time until the next reconciliation if nothing changes.
+    /// Reconciles once. A failed step does not keep others from being taken. Returns the time until
+    /// the next reconciliation if nothing changes.
     pub(super) async fn reconcile(&self, memory: &mut ReconcileState, now: UnixTime) -> Duration {
         let mut steps = StepErrors::default();
         let result = Box::pin(self.take_steps(memory, &mut steps, now)).await;

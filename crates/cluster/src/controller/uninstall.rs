@@ -48,9 +48,9 @@ impl Controller {
         });
     }
 
-    /// Returns true if the registration was deleted and has to stay away: Helm
-    /// uninstalls the release, or the Service is gone and a call of the API server would
-    /// fail. A registration that comes back has to earn `Fail` again.
+    /// Returns true if the deleted registration must stay away: Helm uninstalls the release, or the
+    /// Service is gone and calls of the API server would fail. A registration that returns begins
+    /// with `Ignore`.
     pub(super) async fn stays_away(
         &self,
         memory: &mut ReconcileState,
@@ -91,9 +91,9 @@ impl Controller {
         Ok(false)
     }
 
-    /// Reads the memory of the previous leader, once. A new leader may begin while Helm
-    /// uninstalls the release, after the registration was deleted. Without an answer of the
-    /// API server the release counts as new, and the next turn reads again.
+    /// Reads the state that the previous leader reported, once. A new leader may begin while Helm
+    /// uninstalls the release, after the registration was deleted. Without an answer of the API
+    /// server the release counts as new, and the next reconciliation reads again.
     async fn recall(&self, memory: &mut ReconcileState, now: UnixTime) {
         if memory.uninstallation.is_read {
             return;

@@ -1,8 +1,8 @@
 //! The controller of nodes: rolls the declaration out to the agents of nodes, and keeps a
 //! `NodeMirror` for every Node.
 //!
-//! [`image_swap_core::control::rollout`] decides. A turn begins when a watch shows a change, at
-//! most as often as the settings allow, and every five minutes.
+//! [`image_swap_core::control::rollout`] decides. A reconciliation begins when a watch shows a
+//! change, at most as often as the settings allow, and every five minutes.
 
 mod declaration;
 mod image;
@@ -80,7 +80,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// Writes between two looks at what else happened.
 const IN_A_ROW: usize = 256;
-/// Time between turns without a change.
+/// Time between reconciliations without a change.
 const RESYNC: Duration = Duration::from_mins(5);
 /// First wait of a write that failed, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
@@ -98,15 +98,15 @@ pub(crate) struct NodeController {
     pub(crate) release: Release,
     pub(crate) events: Events,
     pub(crate) settings: AgentSettings,
-    /// Desired state.
+    /// The declaration that nodes should have.
     pub(crate) orders: watch::Receiver<NodeOrders>,
     /// The Secret `N-nodes`.
     pub(crate) stored: watch::Sender<StoredNodes>,
     /// Helm's mark.
     pub(crate) mark: watch::Receiver<HelmMark>,
-    /// Status; `None` before the first turn.
+    /// Status; `None` before the first reconciliation.
     pub(crate) report: watch::Sender<Option<AgentsStatus>>,
-    /// Reason why no turn is possible; `None` without one.
+    /// Reason why the declaration cannot be rolled out; `None` without one.
     pub(crate) obstacle: watch::Sender<Option<String>>,
     /// Declaration that is in force on all nodes.
     pub(crate) in_force: watch::Sender<NodesInForce>,
@@ -124,7 +124,7 @@ struct NodeWork {
     fleet: Fleet,
     /// Reasons why kinds of objects cannot be watched, by kind.
     unwatched: BTreeMap<&'static str, String>,
-    /// True if the last of them ended, and no turn has begun since.
+    /// True if the last obstacle ended, and no reconciliation has begun since.
     is_unblocked: bool,
     trials: Trials,
     rewrites: RewriteLimit<String>,
@@ -145,7 +145,7 @@ struct FailedWrite {
     reason: String,
 }
 
-/// The state that a turn works towards.
+/// The desired state of a reconciliation.
 struct Wanted {
     /// The declaration with its credential.
     effective: Effective,

@@ -151,8 +151,8 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<ReleaseSta
     })
 }
 
-/// Returns the present state of the registration and of the release, which may be newer than the
-/// report: true if a registration has entries, and true if the release is leaving.
+/// Returns the present state, which may be newer than the report: true if a registration has
+/// entries, and true if the release is leaving.
 async fn live(
     client: &Client,
     release: &Release,

@@ -2,7 +2,7 @@
 //!
 //! Some operators compare the image of a pod with the image that they requested, and replace
 //! the pod if the two differ. A swapped pod of such an operator is deleted and created again
-//! for ever.
+//! forever.
 //!
 //! Some injectors replace a placeholder image, and treat any other name as the user's own
 //! choice. [`BUILT_IN`] lists both; administrators extend the list or disable it.

@@ -155,8 +155,8 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file
-    /// that names them; `is_read` is true if the runtime reads that file.
+    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file that
+    /// contains them. `is_read` is true if the runtime reads that file.
     pub(crate) fn rows<'h>(
         &self,
         hosts: impl Iterator<Item = (&'h str, Vec<String>)>,

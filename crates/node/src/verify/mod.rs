@@ -1,8 +1,8 @@
 //! Determines the source of the images that a runtime pulls, as far as it can be known.
 //!
-//! A runtime does not report the source of an image. So it pulls a reference, and the mirrors are
-//! then requested for the same: the first mirror that has the manifest of the pulled image is its
-//! source. A plan shows beforehand if the runtime reads its configuration.
+//! A runtime does not report the source of an image. So it pulls a reference, and then image-swap
+//! requests the same reference from the mirrors. The first mirror that has the manifest of the
+//! pulled image is its source. A plan shows beforehand if the runtime reads its configuration.
 
 pub(crate) mod check;
 mod choose;

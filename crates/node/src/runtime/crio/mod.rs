@@ -35,8 +35,8 @@ use crate::{
 const MAIN: &str = "/etc/containers/registries.conf";
 const DROP_INS: &str = "/etc/containers/registries.conf.d";
 const CONTAINERS: &str = "/etc/containers";
-/// The directories of certificates, in the order in which they are searched for a host: the
-/// first that has a directory of the host is read, and no other.
+/// The directories of certificates, in the order of the search. Only the first that has a directory
+/// of the host is read.
 const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 const CRIO: &str = "/etc/crio/crio.conf";
 const CRIO_DROP_INS: &str = "/etc/crio/crio.conf.d";
