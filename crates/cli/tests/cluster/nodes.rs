@@ -1,4 +1,4 @@
-//! The rollout of a declaration to nodes. The test plays the agents and the kubelets.
+//! The rollout of a declaration to nodes. The test reports in place of agents and kubelets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,13 +159,13 @@ pub(crate) async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDe
     until_stored(cluster, |it| is_verified(it) && it.trial.is_none()).await
 }
 
-/// Reports as the agent of `name` does after it applied the declaration of the node.
+/// Reports that the agent of `name` has applied the declaration of the node.
 async fn apply(cluster: &TestCluster, name: &str) {
     let number = stored(cluster).unwrap().for_node(name).unwrap().number;
     report(cluster, name, number, "True", "InPlace").await;
 }
 
-/// Reports as the agent of `name` does.
+/// Writes a report in place of the agent of `name`.
 async fn report(cluster: &TestCluster, name: &str, number: u64, status: &str, reason: &str) {
     let mirror = eventually(|| cluster.get(&format!("{NODE_MIRRORS}/{name}"))).await;
     report_as(cluster, name, &mirror["spec"]["nodeUid"], number, (status, reason)).await;
@@ -365,7 +365,7 @@ async fn reports_count_only_for_the_present_node() {
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     let mut controller = cluster.controller(with_agents(), "one");
 
-    // Without an image the check of the registry stands for the pull.
+    // Without an image, the check of the registry replaces the pull.
     until_tried(&cluster, 1, &["a"]).await;
     apply(&cluster, "a").await;
     until_verified(&cluster, 1).await;
@@ -486,7 +486,7 @@ async fn deleted_node_declaration_stays_away_during_hooks() {
     keys.insert("PASSWORD", "rotated".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     until(&mut controller.report, |it| it.declaration.revision > revision).await;
-    // A turn has begun after the Secret was deleted.
+    // A reconciliation has begun after the Secret was deleted.
     add_node(&cluster, "b", "containerd://2.4.1", &Value::Null);
     let report = until_agents(&mut controller, |it| it.nodes == 2).await;
     assert!(report.trial.contains("image-swap-uninstall"), "{}", report.trial);
@@ -637,7 +637,7 @@ async fn pods_follow_a_declaration_all_nodes_trust() {
     eventually(|| served(&cluster).filter(|it| it.0 == second && it.1 == "enforce")).await;
     eventually(|| pull_password(&cluster, &mirror.domain).filter(|it| it == "rotated")).await;
 
-    // A new node without an agent takes nothing back, and neither does a change of rules.
+    // A new node without an agent, and a change of rules, keep the declaration in force.
     add_node(&cluster, "new", "containerd://2.4.1", &Value::Null);
     until_condition(&cluster, "new", "Applied", ("Unknown", "AgentNotRunning")).await;
     keys.insert("MIRROR_REGISTRIES", format!("default::{}/airgap", mirror.domain));

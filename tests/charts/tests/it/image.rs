@@ -111,7 +111,7 @@ fn credentials_are_only_for_the_declared_registry() {
     };
     let declared = chart.with(EVERYTHING);
     assert_eq!(secrets(&declared), json!([{"name": "image-swap-image"}, {"name": "other"}]));
-    // In each namespace of pods.
+    // Each namespace with pods has a copy of the Secret.
     assert_eq!(docker(&declared), 2);
     let [own, agents] = ["image.yaml", "agent/image.yaml"].map(|path| &declared.objects[path]);
     assert_eq!(own["data"], agents["data"]);

@@ -64,7 +64,7 @@ fn values_file_can_be_filled_in_place() {
     assert_ne!(filled, empty);
     let rendered = chart.with(&filled);
     assert!(rendered.objects.contains_key("declaration.yaml"));
-    // And `image-swap check --values values.yaml` reads the same file.
+    // `image-swap check --values values.yaml` reads the same file.
     let declaration = Declaration::read(DeclarationSource::Values, &filled, 0).unwrap();
     assert_eq!(declaration.registry.as_ref().unwrap().domain, "harbor.example.org");
     assert!(declaration.serving().is_ok());

@@ -140,7 +140,7 @@ async fn agent_reports_only_for_its_own_node() {
     let stored = cluster.get(&format!("{NODE_MIRRORS}/a")).unwrap();
     assert_eq!(stored["status"]["conditions"].as_array().unwrap().len(), 2, "{stored}");
 
-    // Nothing else: another part of the object, another object, and no object is created.
+    // An agent may not write another part of the object or another object, nor create one.
     let spec = json!({ "spec": { "nodeUid": "other" } });
     let own = format!("{NODE_MIRRORS}/a");
     assert_eq!(send(&agent, "PATCH", &own, MERGE, &spec).await.0, 403);
@@ -411,7 +411,7 @@ async fn helm_requests_restore_before_removing_agents() {
         block_in_place(|| upgrade("policy: ignore\n"));
         assert_eq!(cluster.get(&path).unwrap(), before, "{major}");
 
-        // One that disables them replaces it, once.
+        // An upgrade that disables the agents replaces the Secret once.
         let disabled = "agent: {enabled: false}\n";
         assert_eq!(watched(cluster, || upgrade(disabled)).await, [true], "{major}");
         let revision = controller.report.borrow().declaration.revision;
@@ -430,7 +430,7 @@ async fn helm_requests_restore_before_removing_agents() {
         let mut controller = run();
         until_stored(cluster, |it| !it.restore).await;
 
-        // One release of a cluster has agents.
+        // Only one release of a cluster may have agents.
         let other = || {
             helm.upgrade_install(NAMESPACE, "other", &chart, &[VALUES], HelmWait::Hooks)
                 .map_err(|error| error.to_string())
