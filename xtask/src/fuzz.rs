@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    host::{Host, on_path, say},
+    host::{Host, on_path, print_line},
     process,
     steps::Outcome,
     tool,
@@ -48,7 +48,7 @@ impl Args {
         let Self { seconds, targets } = self;
         let targets = chosen(targets, targets_of(host)?)?;
         let engine = Engine::find(host)?;
-        say(&format!("{}, {seconds} s a target", engine.name()));
+        print_line(&format!("{}, {seconds} s a target", engine.name()));
         search(host, &engine, seconds, &targets)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -109,7 +109,7 @@ impl Engine {
     fn name(&self) -> String {
         match self {
             Self::LibFuzzer { .. } => "libFuzzer".to_owned(),
-            Self::Proptest(why) => format!("proptest ({why})"),
+            Self::Proptest(reason) => format!("proptest ({reason})"),
         }
     }
 
@@ -164,9 +164,9 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
             let printed = [output.stdout, output.stderr].concat();
             let printed = String::from_utf8_lossy(&printed);
             if output.status.success() {
-                say(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
+                print_line(&format!("{target}: {}", runs(&printed).unwrap_or("passed")));
             } else {
-                say(&failure(&printed));
+                print_line(&failure(&printed));
                 broken.push(target.as_str());
             }
         }

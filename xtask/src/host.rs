@@ -48,7 +48,7 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// Prints a line at once, ahead of the output of later child processes.
-pub(crate) fn say(line: &str) {
+pub(crate) fn print_line(line: &str) {
     let mut out = io::stdout().lock();
     // A closed standard output does not stop a task.
     let _ = writeln!(out, "{line}");

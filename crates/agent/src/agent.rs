@@ -12,7 +12,7 @@ use image_swap_core::{
     declaration::UnixTime,
     status::{NodeDeclaration, NodeMirrorStatus, node_mirror::APPLIED},
 };
-use image_swap_node::{AskRegistry, Version};
+use image_swap_node::{RegistryProbe, Version};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 use kube::{Api, Client};
 use tokio::{
@@ -161,7 +161,7 @@ impl NodeAgent {
         }
     }
 
-    /// Carries `order` out. Returns the new status; `None` if it is stored already.
+    /// Applies `order`. Returns the new status; `None` if it is already stored.
     async fn look(
         &mut self,
         order: HostOrder,
@@ -170,10 +170,10 @@ impl NodeAgent {
         let runtime = &content.spec.container_runtime_version;
         let version = runtime.split_once("://").and_then(|(_, text)| Version::parse(text));
         let known = self.last.as_ref().is_some_and(|it| it.is_in_place && it.order == order);
-        // An answer that has led to files in place is not asked for again.
-        let registry = if known { AskRegistry::Skip } else { AskRegistry::Registry };
-        let (settings, carried) = (Arc::clone(&self.settings), order.clone());
-        let work = task::spawn_blocking(move || carried.carry_out(&settings, version, registry));
+        // Once the files are in place, the last answer of the registry is used again.
+        let probe = if known { RegistryProbe::Skip } else { RegistryProbe::Probe };
+        let (settings, host_order) = (Arc::clone(&self.settings), order.clone());
+        let work = task::spawn_blocking(move || host_order.execute(&settings, version, probe));
         let report = work.await.unwrap_or_else(|error| {
             HostReport::of(HostOutcome::Failed(format!("the change was cut off: {error}")))
         });

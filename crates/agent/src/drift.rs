@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_three_repairs_in_an_hour_are_excessive() {
+    fn fourth_repair_within_an_hour_is_excessive() {
         let mut counter = DriftCounter::default();
         assert_eq!(counter.excessive(0), None);
         for (now, excessive) in

@@ -6,8 +6,8 @@ use image_swap_core::{
     control::effective::Origin, declaration::Declaration, rule::RuleKind, status::NodeRevision,
 };
 use image_swap_node::{
-    ApplyOutcome, AskRegistry, ConditionAction, ConfigForm, ContainerRuntime, DesiredConfig,
-    DriftState, Host, HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal,
+    ApplyOutcome, ConditionAction, ConfigForm, ContainerRuntime, DesiredConfig, DriftState, Host,
+    HostObservation, HostPath, HostPlan, HostSession, PlanOutcome, PlanRefusal, RegistryProbe,
     RestartPolicy, Root, RuntimeStart, Version, check_mounts, drift, observe_mounted, plan,
     restore,
 };
@@ -38,18 +38,17 @@ impl HostOrder {
         }
     }
 
-    /// Carries the order out on the host of `settings`, whose runtime has `version`, and waits
-    /// for the lock of the host before.
-    pub(crate) fn carry_out(
+    /// Applies the order to the host of `settings`, whose runtime has `version`. Waits for the
+    /// lock of the host first.
+    pub(crate) fn execute(
         &self,
         settings: &NodeAgentSettings,
         version: Option<Version>,
-        registry: AskRegistry,
+        probe: RegistryProbe,
     ) -> HostReport {
         let NodeAgentSettings { root, runtime, .. } = settings;
-        let change = |desired: Option<&DesiredConfig<'_>>| {
-            change(root, *runtime, version, desired, registry)
-        };
+        let change =
+            |desired: Option<&DesiredConfig<'_>>| change(root, *runtime, version, desired, probe);
         let NodeRevision { effective, fallback, .. } = match self {
             Self::Keep => return HostReport::of(HostOutcome::NoDeclaration),
             Self::Restore => return restored(change(None)),
@@ -74,7 +73,7 @@ impl HostOrder {
 
 /// Restores the host below `root`, whose `runtime` image-swap had configured.
 pub(crate) fn restore_host(root: &Path, runtime: ContainerRuntime) -> HostReport {
-    restored(change(root, runtime, None, None, AskRegistry::Skip))
+    restored(change(root, runtime, None, None, RegistryProbe::Skip))
 }
 
 /// Returns the report of a restoration.
@@ -101,18 +100,18 @@ fn change(
     runtime: ContainerRuntime,
     version: Option<Version>,
     desired: Option<&DesiredConfig<'_>>,
-    registry: AskRegistry,
+    probe: RegistryProbe,
 ) -> HostReport {
     let host = match host(root) {
         Ok(host) => host,
-        Err(why) => return HostReport::of(HostOutcome::Failed(why)),
+        Err(reason) => return HostReport::of(HostOutcome::Failed(reason)),
     };
     let progress = |line: &str| info!("{line}");
     let session = match HostSession::take_live(&host, &progress) {
         Ok(session) => session,
         Err(failure) => return HostReport::of(HostOutcome::Failed(failure.to_string())),
     };
-    let seen = observe_mounted(&host, runtime, version, desired, registry);
+    let seen = observe_mounted(&host, runtime, version, desired, probe);
     let runtime = seen.observed.runtime;
     let planned = match desired {
         Some(desired) => plan(desired, &seen.observed),
@@ -134,8 +133,8 @@ fn change(
         repaired: None,
     };
     if plan.outcome() == PlanOutcome::NeedsRestart {
-        let why = plan.restart.unwrap_or_default();
-        return HostReport { outcome: HostOutcome::RestartRequired(why), ..report };
+        let reason = plan.restart.unwrap_or_default();
+        return HostReport { outcome: HostOutcome::RestartRequired(reason), ..report };
     }
     if let Err(unmounted) = check_mounts(&host, &plan) {
         let (case, found) = ("not-mounted".to_owned(), unmounted.to_string());
@@ -186,7 +185,7 @@ fn inexpressible(plan: &HostPlan, declaration: &Declaration) -> Vec<String> {
     let rules = plan.inexpressible.iter().filter_map(|row| {
         let rule = declaration.rules().rules().get(row.rule)?;
         let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
-        Some(format!("{shown}: {}", row.why))
+        Some(format!("{shown}: {}", row.reason))
     });
     rules.collect()
 }

@@ -27,10 +27,10 @@ pub struct RestoredHost {
 
 /// The reason why a host was not restored. The host is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot restore this host: {why}{}", remedy(self.command.as_deref()))]
+#[error("cannot restore this host: {reason}{}", remedy(self.command.as_deref()))]
 pub struct RestoreRefusal {
     /// Reason and remedy.
-    pub why: String,
+    pub reason: String,
     /// Command that restores the host; `None` if the reason names a remedy.
     pub command: Option<String>,
 }
@@ -47,19 +47,19 @@ impl RestoredHost {
     /// # Errors
     /// The reason why the host stays as it is.
     pub fn restore(root: &Path) -> Result<Self, RestoreRefusal> {
-        let refused = |why| RestoreRefusal { why, command: None };
+        let refused = |reason| RestoreRefusal { reason, command: None };
         let Some(runtime) = configured(root).map_err(refused)? else {
             return Ok(Self { runtime: None, command: None, notes: Vec::new() });
         };
         let HostReport { outcome, command, notes, .. } = restore_host(root, runtime);
-        let why = match outcome {
+        let reason = match outcome {
             HostOutcome::Restored => return Ok(Self { runtime: Some(runtime), command, notes }),
-            HostOutcome::RestartRequired(why) => format!("{why}; agents restart nothing"),
+            HostOutcome::RestartRequired(reason) => format!("{reason}; agents restart nothing"),
             HostOutcome::Refused { case, found } => format!("{case}: {found}"),
-            HostOutcome::Failed(why) => why,
+            HostOutcome::Failed(reason) => reason,
             other => format!("unexpected outcome {other:?}"),
         };
-        Err(RestoreRefusal { why, command })
+        Err(RestoreRefusal { reason, command })
     }
 }
 
@@ -80,8 +80,8 @@ fn configured(root: &Path) -> Result<Option<ContainerRuntime>, String> {
     }
     let mut files = HostFiles::default();
     files.insert(Ledger::path(), host.stat(&Ledger::path()));
-    if let Some(HostEntry::Other(why)) = files.get(&Ledger::path()) {
-        return Err(format!("cannot read {}: {why}", Ledger::path()));
+    if let Some(HostEntry::Other(reason)) = files.get(&Ledger::path()) {
+        return Err(format!("cannot read {}: {reason}", Ledger::path()));
     }
     let ledger = Ledger::read(&files).map_err(|error| error.to_string())?;
     ledger.map(|ledger| ledger.runtime.parse()).transpose().map_err(|expected: String| {

@@ -130,15 +130,15 @@ impl StatusFacts<'_> {
             HostOutcome::InPlace | HostOutcome::ReloadRequired => {
                 (TRUE, reason::IN_PLACE, "every file is in place".to_owned())
             }
-            HostOutcome::RestartRequired(why) => (
+            HostOutcome::RestartRequired(reason) => (
                 FALSE,
                 reason::RESTART_REQUIRED,
-                format!("{why}; agents restart nothing, so the host stays as it is"),
+                format!("{reason}; agents restart nothing, so the host stays as it is"),
             ),
             HostOutcome::Refused { case, found } => {
                 (FALSE, reason::REFUSED, format!("{case}: {found}"))
             }
-            HostOutcome::Failed(why) => (FALSE, reason::APPLY_FAILED, why.clone()),
+            HostOutcome::Failed(reason) => (FALSE, reason::APPLY_FAILED, reason.clone()),
             HostOutcome::Restored => {
                 (FALSE, reason::RESTORED, "the edits of image-swap are removed".to_owned())
             }
@@ -147,19 +147,21 @@ impl StatusFacts<'_> {
 
     fn restart(&self) -> Finding {
         let report = self.report;
-        let run = |why: &str| match &report.command {
-            Some(command) => format!("{why}; run `{command}` on the host"),
-            None => why.to_owned(),
+        let run = |reason: &str| match &report.command {
+            Some(command) => format!("{reason}; run `{command}` on the host"),
+            None => reason.to_owned(),
         };
         match (&report.outcome, report.start) {
-            (HostOutcome::RestartRequired(why), _) => (TRUE, reason::RESTART_REQUIRED, run(why)),
+            (HostOutcome::RestartRequired(reason), _) => {
+                (TRUE, reason::RESTART_REQUIRED, run(reason))
+            }
             (HostOutcome::ReloadRequired, _) => {
-                let why = "the runtime reads the files when it is reloaded or started";
-                (TRUE, reason::RELOAD_REQUIRED, run(why))
+                let reason = "the runtime reads the files when it is reloaded or started";
+                (TRUE, reason::RELOAD_REQUIRED, run(reason))
             }
             (HostOutcome::InPlace | HostOutcome::Restored, _) if report.command.is_some() => {
-                let why = "an edit of image-swap remains until the runtime is restarted";
-                (TRUE, reason::RESTART_REQUIRED, run(why))
+                let reason = "an edit of image-swap remains until the runtime is restarted";
+                (TRUE, reason::RESTART_REQUIRED, run(reason))
             }
             (HostOutcome::InPlace, RuntimeStart::Unknown) => (
                 UNKNOWN,
@@ -208,7 +210,7 @@ impl StatusFacts<'_> {
 /// Status, reason and message of a condition.
 type Finding = (&'static str, &'static str, String);
 
-/// True if the part of the agent in the `stored` status is `status`, apart from times.
+/// Returns true if the agent's part of the `stored` status equals `status`, apart from times.
 pub(crate) fn is_stored(status: &NodeMirrorStatus, stored: &NodeMirrorStatus) -> bool {
     let comparable = |status: &NodeMirrorStatus| {
         let mut status = status.clone();
@@ -251,7 +253,7 @@ mod tests {
         }
     }
 
-    /// A status of the same node, in which the declaration 6 is in force.
+    /// Returns a status of the same node, in which the declaration 6 is in force.
     fn earlier() -> NodeMirrorStatus {
         let report = HostReport::of(HostOutcome::InPlace);
         let stored = NodeMirrorStatus::default();
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_the_condition_of_the_controller_are_not_compared() {
+    fn times_and_controller_conditions_are_not_compared() {
         let report = HostReport::of(HostOutcome::InPlace);
         let none = NodeMirrorStatus::default();
         let status = facts(&report, &none).status();

@@ -147,7 +147,7 @@ impl DeclarationArgs {
         };
         let bytes = text::read(path)
             .map_err(|error| Failure::Unusable(Failure::file("read", path, &error)))?;
-        let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", path.display()));
+        let unusable = |reason: &str| Failure::Unusable(format!("{}: {reason}", path.display()));
         if text::is_utf16(&bytes) {
             return Err(unusable(text::UTF_16));
         }
@@ -162,7 +162,7 @@ impl DeclarationArgs {
         let text = self.text()?;
         let source = self
             .source_of(&text)
-            .map_err(|why| Failure::Unusable(format!("{}: {why}", self.name())))?;
+            .map_err(|reason| Failure::Unusable(format!("{}: {reason}", self.name())))?;
         Declaration::read(source, &text, now()).map_err(|error| refused(&self.name(), &error, None))
     }
 
@@ -237,8 +237,8 @@ pub(crate) fn refused(
     declaration: Option<&Declaration>,
 ) -> Failure {
     let errors = error.findings.iter().filter(|finding| finding.is_error());
-    let why = output::findings(errors, declaration);
-    Failure::Unusable(format!("{name}: invalid, nothing was applied\n{why}"))
+    let reason = output::findings(errors, declaration);
+    Failure::Unusable(format!("{name}: invalid, nothing was applied\n{reason}"))
 }
 
 /// Returns the flag and the name of a kind of declaration.

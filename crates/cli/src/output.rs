@@ -91,7 +91,7 @@ pub(crate) fn colours() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// True if standard output shows colours.
+/// Returns true if standard output shows colours.
 pub(crate) fn stdout_colours() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }

@@ -1,4 +1,4 @@
-//! Objects as JSON: what is there is kept whole, whatever version wrote it.
+//! Requests for objects as JSON: fields that this version does not know are kept.
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::{Error, code};
 
-/// Our name in `managedFields`.
+/// The name of image-swap in `managedFields`.
 pub(crate) const MANAGER: &str = "image-swap";
 
 /// Returns the objects of the kind `K` in all namespaces, read as `T`.
@@ -31,12 +31,12 @@ where
     Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<K>(&()))
 }
 
-/// Webhook configurations.
+/// Returns the API of webhook configurations.
 pub(crate) fn registrations(client: &Client) -> Api<DynamicObject> {
     all::<MutatingWebhookConfiguration, _>(client)
 }
 
-/// The object `name` as it is; `None` if there is none.
+/// Returns the object `name`; `None` if it does not exist.
 pub(crate) async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -44,11 +44,11 @@ where
     api.get_opt(name).await.map_err(Error::api(format!("read {name}")))
 }
 
-/// Creates or updates what `object` says of `name`, and takes it from whoever
-/// else said so.
+/// Creates the object `name`, or updates the fields that `object` contains. Fields of other writers
+/// are taken over.
 ///
-/// By server-side apply alone: the API server asks whether we may create an
-/// object *of this name* then, so that our rights can be limited to names.
+/// The request is a server-side apply. For a new object the API server then checks the permission
+/// to create an object *of this name*, so permissions can be limited to names.
 pub(crate) async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<K, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -58,7 +58,8 @@ where
     written.map_err(Error::api(format!("write {name}")))
 }
 
-/// Changes the fields of `name` that `patch` names (RFC 7396); whether it was there.
+/// Applies the merge patch `patch` (RFC 7396) to the object `name`. Returns false if it does not
+/// exist.
 pub(crate) async fn patch_if_present(
     api: &Api<DynamicObject>,
     name: &str,
@@ -81,7 +82,7 @@ where
     changed.map_err(Error::api(format!("change {name}")))
 }
 
-/// Deletes `name`; whether it was there.
+/// Deletes the object `name`. Returns false if it did not exist.
 pub(crate) async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<bool, Error> {
     match api.delete(name, &kube::api::DeleteParams::default()).await {
         Ok(_) => Ok(true),

@@ -9,7 +9,7 @@ use kube::{
 
 use crate::error::Error;
 
-/// The time for a connection to the API server.
+/// The deadline for a connection to the API server.
 const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(30);
 
@@ -64,7 +64,7 @@ pub async fn client_in(kubeconfig: Option<&Path>, context: Option<&str>) -> Resu
     connect(found.map_err(|error| config(&error))?)
 }
 
-/// A client by the pod's own service account; outside a pod, as [`client`].
+/// Returns a client with the pod's own service account; outside of a pod, the same as [`client`].
 ///
 /// # Errors
 /// [`Error::Config`].
@@ -77,8 +77,7 @@ pub async fn in_cluster() -> Result<Client, Error> {
 /// # Errors
 /// [`Error::Config`].
 pub fn connect(mut config: Config) -> Result<Client, Error> {
-    // Others install a provider of their own choice, or none: ring is ours.
-    // A second installation is refused, which changes nothing.
+    // image-swap uses ring. Another provider that is already installed stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(WRITE);

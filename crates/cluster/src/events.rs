@@ -15,19 +15,19 @@ use crate::release::Release;
 
 /// The longest note that the API takes, in bytes.
 const LONGEST: usize = 1000;
-/// The time for publishing one.
+/// The deadline for publishing one Event.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How many notes are remembered.
+/// The number of notes for which a recorder is kept.
 const REMEMBERED: usize = 64;
 
-/// Publishes events on what they are about.
+/// A publisher of Events about objects.
 #[derive(Clone)]
 pub(crate) struct Events {
     client: Client,
     reporter: Reporter,
     controller: ObjectReference,
-    /// One for each note: a recorder counts up the event that it published last
-    /// for a reason, and keeps its note, whatever the next one says.
+    /// The recorder of each note. A recorder counts up its last Event of a reason without changing
+    /// the note, so each note has a recorder of its own.
     recorders: Arc<Mutex<HashMap<String, Recorder>>>,
 }
 
@@ -46,7 +46,7 @@ impl Events {
     }
 
     /// Publishes an Event on the controller's Deployment.
-    pub(crate) async fn say(&self, type_: EventType, reason: &str, note: &str) {
+    pub(crate) async fn emit(&self, type_: EventType, reason: &str, note: &str) {
         self.publish(type_, reason, note, &self.controller).await;
     }
 

@@ -26,7 +26,8 @@ pub(crate) async fn check(registry: Registry, now: UnixTime) -> RegistryStatus {
     }
 }
 
-/// True two weeks before the end of a certificate, or a fifth of its life if that is shorter.
+/// Returns true from two weeks before the end of a certificate, or a fifth of its life if that is
+/// shorter.
 fn expires_soon(validity: Validity, now: UnixTime) -> bool {
     let life = validity.not_after.saturating_sub(validity.not_before);
     validity.not_after.saturating_sub(now) < SOON.min(life / 5)

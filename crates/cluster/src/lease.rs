@@ -1,9 +1,9 @@
-//! Which controller leads: the one that holds the Lease.
+//! Leader election: the controller that holds the Lease leads.
 //!
-//! A holder renews it well before it ends; whoever sees it unchanged for its
-//! whole duration takes it. Time is measured by the observer's own clock, as
-//! client-go does, so that clocks need not agree. Every write says which version
-//! it was decided from, so that of two takers one gets a conflict.
+//! The holder renews the Lease well before it expires. Another candidate takes a Lease that has not
+//! changed for its whole duration. Candidates measure time by their own clocks, as client-go does,
+//! so clocks need not agree. Every write names the version that it replaces, so that one of two
+//! concurrent candidates gets a conflict.
 
 use std::time::Duration;
 
@@ -32,12 +32,12 @@ use crate::{
     release::Release,
 };
 
-/// How long things take.
+/// The intervals of the leader election.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseTiming {
-    /// How long a lease is worth without being renewed; whole seconds.
+    /// The duration of a Lease without renewal, in whole seconds.
     pub duration: Duration,
-    /// How often it is renewed, or looked at.
+    /// The interval between two attempts to renew or acquire the Lease.
     pub period: Duration,
 }
 
@@ -47,27 +47,27 @@ impl Default for LeaseTiming {
     }
 }
 
-/// Whether we lead: true until the lease could be somebody else's.
+/// True from the acquisition of the Lease until another candidate may acquire it.
 pub type Leadership = watch::Receiver<bool>;
 
-/// A candidate.
+/// A candidate for the leadership.
 pub struct LeaderElection {
     leases: Api<Lease>,
     anchors: Api<DynamicObject>,
-    /// The release's anchor, which owns the Lease.
+    /// The name of the `ClusterRole` that owns the Lease.
     anchor: String,
     name: String,
     identity: String,
     times: LeaseTiming,
     leading: watch::Sender<bool>,
-    /// The lease as it was last seen to change, and when that was.
+    /// The last seen version of the Lease, and the time at which it was first seen.
     seen: Option<(Option<String>, Instant)>,
-    /// Until when what we hold is ours for sure.
+    /// The time until which the Lease is certainly held; `None` while it is not held.
     until: Option<Instant>,
 }
 
 impl LeaderElection {
-    /// A candidate called `identity`, which no other may be called.
+    /// Creates a candidate. No other candidate may have the same `identity`.
     pub fn new(client: &Client, release: &Release, identity: &str, times: LeaseTiming) -> Self {
         Self {
             leases: Api::namespaced(client.clone(), &release.namespace),
@@ -82,12 +82,13 @@ impl LeaderElection {
         }
     }
 
-    /// Follows who leads.
+    /// Returns the present leadership and its changes.
     pub fn leadership(&self) -> Leadership {
         self.leading.subscribe()
     }
 
-    /// Stands for election, for ever; to be dropped after [`Self::release`].
+    /// Renews or acquires the Lease again and again. Never returns; [`Self::release`] is called
+    /// after it is dropped.
     pub async fn run(&mut self) {
         loop {
             let begun = Instant::now();
@@ -126,7 +127,7 @@ impl LeaderElection {
         self.resign_at().map_or(at, |resign_at| at.min(resign_at))
     }
 
-    /// Gives the lease away, so that another one need not wait for its end.
+    /// Releases a held Lease, so that the next leader need not wait for its expiry.
     pub async fn release(&mut self) {
         let held = self.leading.send_replace(false);
         if !held {
@@ -154,7 +155,7 @@ impl LeaderElection {
         }
     }
 
-    /// Renews or takes the lease if that is ours to do; whether we hold it.
+    /// Renews the Lease, or acquires it if it is free. Returns true if it is held.
     async fn attempt(&mut self) -> Result<bool, Error> {
         let lease = match api::get(&self.leases, &self.name).await? {
             Some(lease) => lease,
@@ -175,15 +176,15 @@ impl LeaderElection {
         }
         match self.replace(&claimed).await {
             Ok(()) => Ok(true),
-            // Somebody else was quicker.
+            // Another candidate was quicker.
             Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     async fn create(&self) -> Result<Lease, Error> {
-        // Held by nobody: two that create it at once do the same. Without an owner
-        // there is no release any more, and a Lease would outlive it.
+        // Created without a holder, so that concurrent candidates create the same object. A Lease
+        // without an owner would outlive an uninstalled release.
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
@@ -192,7 +193,10 @@ impl LeaderElection {
         api::apply(&self.leases, &self.name, &lease).await
     }
 
-    /// The anchor, which takes the Lease along when the release goes.
+    /// Returns the owner reference to the anchor; with it, the Lease is deleted with the release.
+    ///
+    /// # Errors
+    /// The anchor does not exist.
     async fn owners(&self) -> Result<Option<Vec<OwnerReference>>, Error> {
         let anchor = api::get(&self.anchors, &self.anchor).await?;
         let anchor = anchor.ok_or_else(|| Error::NoAnchor(self.anchor.clone()))?;
@@ -207,8 +211,8 @@ impl LeaderElection {
     }
 }
 
-/// The lease to write if it is ours, or nobody's: it was not renewed for
-/// `unchanged`, and lasts `duration` unless it says otherwise.
+/// Returns the Lease that `identity` writes to hold it; `None` while another candidate holds it. A
+/// Lease is free if it has no holder, or was `unchanged` for its duration, by default `duration`.
 fn claim(
     spec: LeaseSpec,
     identity: &str,
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_when_nobody_holds_it() {
+    fn unheld_lease_is_acquired() {
         for spec in [LeaseSpec::default(), held_by("")] {
             let claimed = claim(spec, "me", Duration::ZERO, DURATION).unwrap();
             assert_eq!(claimed.holder_identity.as_deref(), Some("me"));
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_another_is_taken_only_when_it_is_over() {
+    fn foreign_lease_is_acquired_only_after_expiry() {
         let just_before = Duration::from_millis(14_999);
         assert_eq!(claim(held_by("you"), "me", just_before, DURATION), None);
         let claimed = claim(held_by("you"), "me", DURATION, DURATION).unwrap();
@@ -281,9 +285,9 @@ mod tests {
         assert_eq!(LeaseSpec { renew_time: None, ..renewed }, held_by("me"));
     }
 
-    /// An API server that renews the Lease for a while, and then hangs.
+    /// Simulates an API server that renews the Lease for a while, and then hangs.
     #[tokio::test(start_paused = true)]
-    async fn a_leader_whose_api_server_hangs_stops_before_its_lease_ends() {
+    async fn leader_with_hanging_api_server_stops_in_time() {
         let hangs_at = watch::Sender::new(Instant::now());
         let renewed = watch::Sender::new(Instant::now());
         let (ends, renewals) = (hangs_at.subscribe(), renewed.clone());

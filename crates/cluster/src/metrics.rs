@@ -47,7 +47,8 @@ impl ControllerMetrics {
         Self { registry, ready: None }
     }
 
-    /// Returns the same metrics of a controller that is ready once `ready` is true.
+    /// Makes `/readyz` report the controller as ready once `ready` is true. Without this call it is
+    /// ready from the start.
     #[must_use]
     pub fn ready_by(self, ready: watch::Receiver<bool>) -> Self {
         Self { ready: Some(ready), ..self }
@@ -63,7 +64,8 @@ impl ControllerMetrics {
 }
 
 impl AdminPages for ControllerMetrics {
-    /// The readiness does not depend on the leadership.
+    /// Returns the message of a controller that is not ready. Readiness does not depend on
+    /// leadership.
     fn not_ready(&self) -> Option<&'static str> {
         let is_ready = self.ready.as_ref().is_none_or(|ready| *ready.borrow());
         (!is_ready).then_some("the registration is not in force yet\n")
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn leader_alone_exports_findings_by_line_and_column() {
+    fn only_the_leader_exports_findings() {
         let finding = DiagnosticRow {
             source: Origin::RegistryInfo,
             severity: Severity::Error,

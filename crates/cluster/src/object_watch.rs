@@ -1,4 +1,4 @@
-//! One object, followed through whatever happens to the API server.
+//! Watches that survive restarts of the API server.
 
 use std::{future::ready, time::Duration};
 
@@ -19,12 +19,11 @@ use crate::{
     partial_meta::{MetadataObject, PartialObject},
 };
 
-/// Seconds after which a watch is renewed, so that a connection that silently
-/// died is noticed.
+/// The age in seconds at which a watch is renewed, so that a broken connection is noticed.
 const WATCH: u32 = 30;
 
-/// Short waits between attempts: a change is to be in force in two seconds,
-/// also after an API server has come back.
+/// The waits between attempts to watch. They are short, since a change should be in force within
+/// two seconds of an API server's return.
 pub(crate) struct WatchBackoff {
     next: Duration,
 }
@@ -54,12 +53,12 @@ impl Backoff for WatchBackoff {
     }
 }
 
-/// By name, since that is what we may watch.
+/// Returns a watch of the object `name`, which permissions limited to names allow.
 pub(crate) fn named(name: &str) -> Config {
     all().fields(&format!("metadata.name={name}"))
 }
 
-/// All there are.
+/// Returns a watch of all objects of a kind.
 pub(crate) fn all() -> Config {
     Config::default().timeout(WATCH)
 }

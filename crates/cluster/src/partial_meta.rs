@@ -1,8 +1,8 @@
 //! Partial deserialisation of objects of which a cluster has many.
 //!
-//! Most of an object's metadata are its `managedFields`. Of a pod with five
-//! containers they are some 4 KiB of text, and parsed, with a map for every field,
-//! thirty times as much; a page of such pods was most of what a controller held.
+//! Most of an object's metadata are its `managedFields`. For a pod with five containers they are
+//! some 4 KiB of text. As maps in memory they are thirty times as large, and a page of pods was
+//! most of a controller's memory.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -166,7 +166,7 @@ impl<const WHOLE: bool> Resource for PartialObject<WHOLE> {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
-    /// The API server keeps the rest to itself.
+    /// Returns true if the API server sends metadata only.
     fn metadata_api() -> bool {
         !WHOLE
     }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn object_has_names_and_marks_alone() {
+    fn object_has_only_names_and_marks() {
         let owners = json!([{ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1" }]);
         let labels = json!({ labels::MANAGED_BY: "image-swap", "app": "shop" });
         let object = mk_object(&labels, &json!({ labels::KEPT: "true", "x": "y" }), &owners);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn object_with_a_name_alone_is_read() {
+    fn object_with_only_a_name_is_read() {
         let object = json!({ "metadata": { "name": "a", "namespace": "b" } });
         let object: WholeObject = serde_json::from_value(object).unwrap();
         assert!(object.metadata.annotations.kept.is_none() && object.owners().is_empty());

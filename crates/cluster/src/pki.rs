@@ -52,7 +52,7 @@ mod tests {
     const NOW: UnixTime = 1_700_000_000;
 
     #[test]
-    fn what_was_made_is_read_back() {
+    fn created_certificates_are_read_back() {
         let names = ["a.ns.svc".to_owned(), "a".to_owned()];
         let authority = authority(NOW).unwrap();
         assert_eq!(validity(&authority.certificate), Some(Validity::of(NOW, AUTHORITY_LIFE)));

@@ -44,7 +44,7 @@ pub(crate) struct RecreationWatch {
 }
 
 impl RecreationWatch {
-    /// Watches, for ever.
+    /// Watches pods. Never returns.
     pub(crate) async fn run(self) {
         let mut pods = pages(api::all::<Pod, _>(&self.client), all(), "pods");
         let mut look = interval(LOOK);

@@ -1,4 +1,4 @@
-//! The release, and what its objects are called.
+//! The release, and the names of its objects.
 
 /// A release: the chart's full name, and the namespace it is installed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,17 +10,18 @@ pub struct Release {
 }
 
 impl Release {
-    /// The `ClusterRole` that owns everything made at run time.
+    /// Returns the name of the `ClusterRole` that owns all objects created at run time.
     pub fn anchor(&self) -> &str {
         &self.name
     }
 
-    /// The rules in force, without credentials: what replicas follow.
+    /// Returns the name of the Secret with the rules in force, which replicas follow. It contains
+    /// no credentials.
     pub fn effective(&self) -> String {
         format!("{}-effective", self.name)
     }
 
-    /// The declaration in force, whole.
+    /// Returns the name of the Secret with the whole declaration in force.
     pub fn last_good(&self) -> String {
         format!("{}-last-good", self.name)
     }
@@ -30,22 +31,22 @@ impl Release {
         format!("{}-nodes", self.name)
     }
 
-    /// The authority and its key.
+    /// Returns the name of the Secret with the authority and its key.
     pub fn authority(&self) -> String {
         format!("{}-ca", self.name)
     }
 
-    /// The serving certificate.
+    /// Returns the name of the Secret with the serving certificate.
     pub fn certificate(&self) -> String {
         format!("{}-tls", self.name)
     }
 
-    /// The `ConfigMap` with the controller's view.
+    /// Returns the name of the `ConfigMap` with the controller's report.
     pub fn status(&self) -> String {
         format!("{}-status", self.name)
     }
 
-    /// The `ConfigMap` that is only ever created dry.
+    /// Returns the name of the `ConfigMap` that probes create as a dry run.
     pub fn probe(&self) -> String {
         format!("{}-probe", self.name)
     }
@@ -55,17 +56,17 @@ impl Release {
         format!("{}-uninstall", self.name)
     }
 
-    /// The controller's Deployment and its Lease.
+    /// Returns the name of the controller's Deployment and of its Lease.
     pub fn controller(&self) -> String {
         format!("{}-controller", self.name)
     }
 
-    /// The `MutatingWebhookConfiguration`, and the replicas' Deployment.
+    /// Returns the name of the `MutatingWebhookConfiguration` and of the replicas' Deployment.
     pub fn admission(&self) -> String {
         format!("{}-admission", self.name)
     }
 
-    /// The names by which the API server may call `service`.
+    /// Returns the host names of `service` that a serving certificate must contain.
     pub(crate) fn names(&self, service: &str) -> Vec<String> {
         let namespace = &self.namespace;
         vec![

@@ -75,7 +75,7 @@ pub fn follow(
                 Ok(secret) => drop(sender.send_replace(secret.map(Arc::new))),
                 Err(error) => debug!(name, error = watch_reason(&error), "restarting the watch"),
             });
-            tokio::join!(followed, tell(receiver, take, in_force));
+            tokio::join!(followed, apply_changes(receiver, take, in_force));
         });
     }
     tasks
@@ -84,7 +84,7 @@ pub fn follow(
 type Take = fn(Option<&Secret>, &dyn ReplicaSink);
 
 /// Applies each state of a Secret; `None` if it is absent.
-async fn tell(
+async fn apply_changes(
     mut seen: watch::Receiver<Option<Arc<Secret>>>,
     take: Take,
     in_force: Arc<dyn ReplicaSink>,
@@ -102,8 +102,7 @@ async fn tell(
     }
 }
 
-/// Beside the thread that answers requests: the largest declaration takes it
-/// some fifty milliseconds.
+/// Applies `secret` on another thread than requests: the largest declaration takes about 50 ms.
 async fn taken(take: Take, secret: Option<Arc<Secret>>, in_force: &Arc<dyn ReplicaSink>) {
     let in_force = Arc::clone(in_force);
     let taken = spawn_blocking(move || take(secret.as_deref(), in_force.as_ref()));
@@ -153,7 +152,7 @@ impl ReplicaState {
         }
     }
 
-    /// What the Secret says; `None` if it is not ours.
+    /// Reads the declaration from `secret`; `None` if the controller did not write it.
     pub(crate) fn read(secret: &Secret) -> Option<Self> {
         let served = ServedDeclaration::read(|key| text(secret, key))?;
         let ServedDeclaration { effective, mode, pull_secret } = served;
@@ -183,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a change only when somebody else has had a turn.
+    /// A sink that applies a change only after another task has run.
     struct Slow {
         turn: Mutex<Receiver<()>>,
         served: watch::Sender<Option<Origin>>,
@@ -203,16 +202,16 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread")]
-    async fn the_thread_that_answers_goes_on_while_a_declaration_is_taken() {
+    async fn slow_declaration_does_not_block_the_thread() {
         let (turn, turns) = channel();
         let (served, mut origin) = watch::channel(None);
         let slow = Arc::new(Slow { turn: Mutex::new(turns), served });
         let (sender, seen) = watch::channel(None);
-        let telling = tokio::spawn(tell(seen, declaration, slow));
+        let applying = tokio::spawn(apply_changes(seen, declaration, slow));
         sender.send_replace(None);
-        // Another task of the one thread there is, behind the one that was spawned.
+        // The other task, which the single thread runs after the task that was spawned before.
         tokio::spawn(async move { turn.send(()) }).await.unwrap().unwrap();
         assert_eq!(*origin.wait_for(Option::is_some).await.unwrap(), Some(Origin::None));
-        telling.abort();
+        applying.abort();
     }
 }

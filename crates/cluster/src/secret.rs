@@ -1,4 +1,4 @@
-//! Secrets: the data we read, the objects we write.
+//! Functions that read and write Secrets.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ use serde_json::{Value, json};
 
 use crate::{api, error::Error, release::Release};
 
-/// The first 16 hexadecimal digits of the SHA-256 of `text`.
+/// Returns the first 16 hexadecimal digits of the SHA-256 of `text`.
 pub(crate) fn hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `secret` declares.
+/// Returns type and data of `secret`, as a declaration is read from them.
 pub(crate) fn declared(secret: &Secret) -> SecretData {
     let mut data = BTreeMap::new();
     data.extend(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())));
     SecretData { kind: secret.type_.clone().unwrap_or_default(), data }
 }
 
-/// The value of `key`, if it is text.
+/// Returns the value of `key`; `None` if it is absent or not UTF-8.
 pub(crate) fn text<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
     let value = secret.data.as_ref()?.get(key)?;
     std::str::from_utf8(&value.0).ok()
@@ -45,7 +45,7 @@ pub(crate) fn is_annotated(secret: Option<&Secret>, annotations: &BTreeMap<&str,
     })
 }
 
-/// The labels of everything that the controller makes.
+/// Returns the labels of all objects that the controller creates.
 pub(crate) fn labels(release: &Release) -> Value {
     json!({
         labels::APP_NAME: labels::IMAGE_SWAP,
@@ -54,8 +54,8 @@ pub(crate) fn labels(release: &Release) -> Value {
     })
 }
 
-/// A Secret of ours to apply, always by `data`: of two that apply `stringData`
-/// neither notices the other.
+/// Returns the manifest of a Secret with `data`. It has no `stringData`: two writers that apply
+/// that field do not notice each other.
 pub(crate) fn object(
     release: &Release,
     owner: &Anchor,
@@ -82,9 +82,9 @@ pub(crate) fn object(
     })
 }
 
-/// Writes `object`, a Secret of ours, where `there` is: a new one by apply, so that
-/// our rights can be limited to names. An old one by a merge patch: an apply leaves
-/// every key that somebody else has ever written, and we would write for ever.
+/// Writes `object`; `there` is the present Secret. A new Secret is applied, so that the permission
+/// `create` can be limited to names. An existing one is changed by a merge patch, since an apply
+/// keeps the keys that other writers have added.
 pub(crate) async fn write(
     secrets: &Api<Secret>,
     there: Option<&Secret>,
@@ -102,7 +102,7 @@ pub(crate) async fn write(
     api::patch_existing(secrets, name, &object).await
 }
 
-/// Whether `secret` already holds just `data`.
+/// Returns true if `secret` contains exactly `data`.
 pub(crate) fn holds(secret: Option<&Secret>, data: &BTreeMap<&str, String>) -> bool {
     let Some(found) = secret.and_then(|secret| secret.data.as_ref()) else { return false };
     found.len() == data.len()

@@ -49,7 +49,7 @@ pub struct WrittenFile {
     /// The contents that image-swap wrote: the last one, and while a plan is applied the one that
     /// it replaces too.
     #[serde(rename = "ours")]
-    pub ours: Vec<LedgerBytes>,
+    pub contents: Vec<LedgerBytes>,
 }
 
 /// The file at a path before image-swap wrote there.
@@ -166,9 +166,9 @@ impl Ledger {
     pub(crate) fn remember(&mut self, old: &Self) {
         for (path, written) in &old.files {
             let known = self.files.entry(path.clone()).or_insert_with(|| written.clone());
-            for ours in &written.ours {
-                if !known.ours.contains(ours) {
-                    known.ours.insert(0, ours.clone());
+            for content in &written.contents {
+                if !known.contents.contains(content) {
+                    known.contents.insert(0, content.clone());
                 }
             }
         }
@@ -183,20 +183,20 @@ impl Ledger {
     }
 
     /// Returns true if image-swap wrote the bytes at `path`.
-    pub fn is_ours(&self, path: &HostPath, bytes: &[u8]) -> bool {
-        self.files.get(path).is_some_and(|written| written.is_ours(bytes))
+    pub fn has_written(&self, path: &HostPath, bytes: &[u8]) -> bool {
+        self.files.get(path).is_some_and(|written| written.has_content(bytes))
     }
 }
 
 impl WrittenFile {
     /// Returns true if image-swap wrote `bytes`.
-    pub(crate) fn is_ours(&self, bytes: &[u8]) -> bool {
-        self.ours.iter().any(|ours| ours.get() == bytes)
+    pub(crate) fn has_content(&self, bytes: &[u8]) -> bool {
+        self.contents.iter().any(|content| content.get() == bytes)
     }
 
-    /// Returns a file that contains `ours` instead of `before`.
-    pub(crate) fn new(before: Option<&HostFile>, ours: &[u8]) -> Self {
-        Self { before: OriginalFile::of(before), ours: vec![ours.into()] }
+    /// Returns a file that contains `content` instead of `before`.
+    pub(crate) fn new(before: Option<&HostFile>, content: &[u8]) -> Self {
+        Self { before: OriginalFile::of(before), contents: vec![content.into()] }
     }
 }
 

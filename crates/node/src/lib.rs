@@ -1,12 +1,12 @@
 //! One host: its container runtime pulls from the declared mirrors.
 //!
-//! The pure half computes changes: [`plan()`] compares a [`DesiredConfig`] state with
-//! an [`ObservedHost`] one and returns a [`HostPlan`], a list of steps that prints as a
-//! diff; [`restore()`] returns the plan that removes image-swap's edits again. It does no I/O
-//! and reads no clock: [`required_paths()`] lists the paths of the host that it has to know, and a shell
-//! reads them. All of it works on a [`HostFiles`] in memory too, which is how it is tested.
+//! The pure half computes changes. [`plan()`] compares a [`DesiredConfig`] with an [`ObservedHost`]
+//! and returns a [`HostPlan`], a list of steps that prints as a diff. [`restore()`] returns the
+//! plan that removes image-swap's edits again. Neither does I/O or reads a clock:
+//! [`required_paths()`] lists the paths of the host that a plan needs, and a shell reads them. All
+//! of it works on a [`HostFiles`] in memory too, as the tests do.
 //!
-//! The shell around it (feature `shell`): [`observe()`] reads a host, a [`HostSession`] is the right to
+//! The shell is the feature `shell`. [`observe()`] reads a host, a [`HostSession`] is the right to
 //! change it, and [`HostSession::apply`] applies a plan completely or not at all.
 
 mod condition;
@@ -53,7 +53,7 @@ pub use self::{
         drift::{Drift, DriftState, drift},
         mounted::{UnmountedDirectory, check_mounts, observe_mounted},
         observe,
-        tokens::AskRegistry,
+        tokens::RegistryProbe,
     },
     transaction::{
         Progress, RestartSettings,

@@ -27,8 +27,8 @@ pub struct ObservedHost {
     pub version: Option<Version>,
     /// The main file of its configuration; see [`ContainerRuntime::config`].
     pub config: HostPath,
-    /// True if the declared registry accepts tokens alone: it answers the declared user name and
-    /// password with `401` and a `Bearer` challenge. containerd before 2.1 then needs them in
+    /// True if the declared registry accepts only tokens: it responds to user name and password
+    /// with `401` and a `Bearer` challenge. containerd before 2.1 then needs the credential in
     /// config.toml instead of a header.
     pub bearer_only: bool,
     /// The command line of the runtime's process; empty if it was not seen.
@@ -64,8 +64,8 @@ impl ObservedHost {
         }
     }
 
-    /// Returns true if the runtime is a containerd before 2.1, which sends no header of a
-    /// `hosts.toml` to the token service of a registry; also if its version is unknown.
+    /// Returns true if the runtime is a containerd before 2.1, or its version is unknown. Such a
+    /// containerd sends no header of a `hosts.toml` to the token service of a registry.
     pub(crate) fn drops_headers(&self) -> bool {
         const SENT: Version = Version::new(2, 1, 0);
         let is_before = self.version.is_none_or(|version| version < SENT);

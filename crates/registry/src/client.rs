@@ -209,7 +209,7 @@ impl RegistryClient {
                     let bearer = ["Bearer ", &token].concat();
                     response = self.fetch(Method::HEAD, &path, Some(&bearer)).await?;
                 }
-                Err(why) => return Ok(Lookup::Inconclusive(why)),
+                Err(reason) => return Ok(Lookup::Inconclusive(reason)),
             }
         }
         let digest = response.headers().get("docker-content-digest");
@@ -245,8 +245,8 @@ impl RegistryClient {
         Ok(token.ok_or_else(|| format!("its token service responds with {status}")))
     }
 
-    /// Returns path and query of a token request for `scope`; `None` if the service is on another
-    /// host than the registry, to which the credential must not be sent.
+    /// Returns path and query of a token request for `scope`. `None` if the service is on another
+    /// host than the registry, since the credential must not be sent there.
     pub(crate) fn token_path(&self, service: &TokenService, scope: &str) -> Option<String> {
         let (scheme, _) = self.trust.scheme();
         service.path_on(scheme, &self.domain, scope)
@@ -313,9 +313,9 @@ impl RegistryClient {
         Ok(request)
     }
 
-    /// Returns an error of this registry with the reason `why`.
-    fn error(&self, why: String) -> Error {
-        Error::Cannot { domain: self.domain.clone(), why }
+    /// Returns an error of this registry with `reason`.
+    fn error(&self, reason: String) -> Error {
+        Error::Cannot { domain: self.domain.clone(), reason }
     }
 
     /// Returns the error for an unexpected status of `path`.

@@ -40,11 +40,11 @@ pub enum Error {
         status: u16,
     },
     /// The request cannot be sent, or its response is too large.
-    #[error("{domain}: {why}")]
+    #[error("{domain}: {reason}")]
     Cannot {
         /// Host and port.
         domain: String,
         /// Reason.
-        why: String,
+        reason: String,
     },
 }

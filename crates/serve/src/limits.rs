@@ -57,8 +57,9 @@ pub(crate) const CONNECTION: usize = 12 * 1024;
 pub(crate) const HTTP1: usize = 18 * 1024;
 /// Bytes charged for HTTP/2 in addition: frames in both directions and header tables.
 pub(crate) const HTTP2: usize = 32 * 1024;
-/// Upper bound of the bytes charged for received data that may still be buffered: one complete and
-/// one incomplete TLS record, hyper's buffer, and the window of an HTTP/2 connection.
+/// Upper bound of the bytes charged for received data that may still be buffered. The buffers are
+/// one complete and one incomplete TLS record, hyper's buffer, and the window of an HTTP/2
+/// connection.
 pub(crate) const INPUT: usize = 128 * 1024;
 /// Bytes charged for each received byte. The buffer of an incomplete TLS record grows by doubling.
 pub(crate) const RECEIVED: usize = 2;

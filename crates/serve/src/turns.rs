@@ -14,7 +14,7 @@ use crate::fair_queue::FairQueue;
 /// Addresses take turns, independent of the number of their clients: a flood from one address
 /// delays the clients of others by one turn. Clients of one address are taken from both ends of its
 /// queue in turn. In a flood, the first clients of a queue are evicted at about the time of their
-/// turn, and with only the last ones taken, clients that connect repeatedly would block the first.
+/// turn. With only the last ones taken, clients that connect repeatedly would block the first.
 #[derive(Debug)]
 pub(crate) struct HandshakeTurns(Mutex<TurnOrder>);
 

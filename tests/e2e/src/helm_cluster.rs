@@ -91,7 +91,7 @@ impl HelmCluster {
     /// A part or the image under test is missing, or a server does not start.
     pub fn start_with(options: HelmClusterOptions) -> Result<Self> {
         let turn = Turn::take()?;
-        say("starting the registry");
+        print_step("starting the registry");
         let parts = Parts::present()?;
         let product = Product::find(&root())?;
         let folder = tempfile::Builder::new().prefix("image-swap-e2e-").tempdir()?;
@@ -100,7 +100,7 @@ impl HelmCluster {
         let repository = format!("{BASE_PATH}/image-swap");
         company.registry.push_product(&repository, env!("CARGO_PKG_VERSION"), &product)?;
         let public = Recorder::start(&PUBLIC)?;
-        say("starting the control plane and the node");
+        print_step("starting the control plane and the node");
         let mut servers = Options::complete();
         if options.audit {
             let policy = folder.path().join("audit-policy.yaml");
@@ -119,7 +119,7 @@ impl HelmCluster {
         let mut others = Vec::new();
         for version in &options.others {
             let version = version.map(str::to_owned);
-            say(&format!("starting a node with {version:?}"));
+            print_step(&format!("starting a node with {version:?}"));
             let present: Vec<&Node> = [&node].into_iter().chain(&others).collect();
             let options = NodeOptions { containerd: version, ..first.clone() };
             let other = Node::start_in(&parts, &control_plane, &options, &present)?;
@@ -150,7 +150,7 @@ impl HelmCluster {
             _turn: turn,
         };
         cluster.prepare_shell()?;
-        say("the cluster is ready");
+        print_step("the cluster is ready");
         Ok(cluster)
     }
 
@@ -186,12 +186,12 @@ impl HelmCluster {
 
     /// Prints the next step, past the test harness, which keeps output of passing tests.
     pub fn step(&self, name: &str) {
-        say(name);
+        print_step(name);
     }
 }
 
 /// Prints a step with the seconds since the first one.
-pub(crate) fn say(step: &str) {
+pub(crate) fn print_step(step: &str) {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     let seconds = FIRST.elapsed().as_secs();
     let _ = std::io::stderr().write_all(format!("  {seconds:>4} s  {step}\n").as_bytes());

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::helm_cluster::say;
+use crate::helm_cluster::print_step;
 
 /// Runs a check that fails because of a known defect, and prints `known failure: …`.
 /// `defect` is a plain description of the defect.
@@ -15,7 +15,7 @@ use crate::helm_cluster::say;
 pub fn known_failure(defect: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
     match check() {
         Err(error) => {
-            say(&format!("known failure: {defect} ({error:#})"));
+            print_step(&format!("known failure: {defect} ({error:#})"));
             Ok(())
         }
         Ok(()) => bail!(

@@ -14,7 +14,7 @@
 //! | [`HelmCluster::publish`], [`HelmCluster::declare_credentials`] | an image in the registry; the Secret `registry-info` with a user |
 //! | [`HelmCluster::objects`] | every stored object, to compare before and after |
 //! | [`HelmCluster::restart_container`] | a container that ends, and is started again by the kubelet |
-//! | [`HelmCluster::nodes`], `cluster.others` | all nodes; those after the first, which a test asks for |
+//! | [`HelmCluster::nodes`], `cluster.others` | all nodes; the additional nodes of a test |
 //! | `cluster.control_plane`, `cluster.node`, `cluster.registry` | the parts: `etcd().kill()`, `api_server().stop()`, `wait_ready()`, … |
 //! | `cluster.public` | a recorder of connections to public registries |
 //! | `known_failure` | a check that fails until a known defect is fixed |

@@ -118,7 +118,7 @@ impl HelmCluster {
         match self.control_plane.get(path) {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Wait::NotYet(format!("nothing at {path}"))),
-            Err(error @ Error::Unavailable(_)) => Err(Wait::InVain(error)),
+            Err(error @ Error::Unavailable(_)) => Err(Wait::Failed(error)),
             Err(error) => Err(Wait::NotYet(error.to_string())),
         }
     }
@@ -128,10 +128,10 @@ impl HelmCluster {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let pods = self.control_plane.get(&path).ok().flatten().unwrap_or_default();
         let items = pods["items"].as_array().cloned().unwrap_or_default();
-        let told = items.iter().map(|pod| {
+        let pods = items.iter().map(|pod| {
             format!("{}: {}", pod["metadata"]["name"], pod["status"]["containerStatuses"])
         });
-        Wait::NotYet(format!("{status}; pods: {}", told.collect::<Vec<_>>().join("; ")))
+        Wait::NotYet(format!("{status}; pods: {}", pods.collect::<Vec<_>>().join("; ")))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`LoadClient`] sends one kind of request. [`closed`] sends requests one after another on
 //! several clients and counts answers. [`open`] sends requests at a given rate and measures
 //! latencies. [`http`] contains clients of an admission server, and [`constant`] servers to compare
-//! it with. [`registry`] is a registry for controllers to ask.
+//! it with. [`registry`] is a registry that controllers check.
 
 pub mod constant;
 pub mod http;

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitStatus};
 /// The failure of a part: it is missing, or does not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This machine lacks a requirement; no action was tried.
+    /// A requirement that this machine lacks; no action was tried.
     #[error(transparent)]
     Unavailable(#[from] Missing),
     /// The operating system refused an operation.

@@ -143,7 +143,7 @@ impl Process {
             until(&format!("the end of {}", self.name), PATIENCE, || match child.try_wait() {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => Err(Wait::NotYet("still running".into())),
-                Err(error) => Err(Wait::InVain(Error::io("wait for a child")(error))),
+                Err(error) => Err(Wait::Failed(Error::io("wait for a child")(error))),
             });
         if matches!(ended, Err(Error::Deadline { .. })) {
             return self.kill();

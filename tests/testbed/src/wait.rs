@@ -16,12 +16,12 @@ pub enum Wait {
     /// The state is not reached yet; contains the present state.
     NotYet(String),
     /// The state cannot be reached any more.
-    InVain(Error),
+    Failed(Error),
 }
 
 impl From<Error> for Wait {
     fn from(error: Error) -> Self {
-        Self::InVain(error)
+        Self::Failed(error)
     }
 }
 
@@ -38,7 +38,7 @@ pub fn until<T>(
     loop {
         let last = match look() {
             Ok(value) => return Ok(value),
-            Err(Wait::InVain(error)) => return Err(error),
+            Err(Wait::Failed(error)) => return Err(error),
             Err(Wait::NotYet(seen)) => seen,
         };
         if start.elapsed() >= deadline {

@@ -14,37 +14,39 @@ pub(super) struct Goal {
 
 /// Every promise about speed and size.
 pub(super) const GOALS: [Goal; 19] = [
-    // One admission of a pod with five containers, in terms of a bare pass over its bytes …
+    // The time of one admission of a pod with five containers, divided by that of a bare pass
+    // over its bytes.
     Goal { name: "admission/ignored-any", at_most: 2.0, aim: 1.0 },
-    // … and of reading the same fields into a borrowed struct.
+    // The same time, divided by that of reading the same fields into a borrowed struct.
     Goal { name: "admission/borrowed-struct", at_most: 1.25, aim: 1.0 },
-    // 100,000 rules in terms of seven.
+    // The time with 100,000 rules, divided by that with seven.
     Goal { name: "admission/rules-100000", at_most: 1.1, aim: 1.0 },
-    // Server CPU of a request, in terms of a server of the same stack that parses the JSON
-    // and answers a constant. API servers speak HTTP/1.1 to Services.
+    // The CPU time of the server for a request, divided by that of a server of the same stack
+    // that parses the JSON and answers a constant. API servers use HTTP/1.1 for Services.
     Goal { name: "server-cpu/http1/constant-json", at_most: 1.0, aim: 0.9 },
     Goal { name: "webhook/peak-rss-mib", at_most: 16.0, aim: 16.0 },
     Goal { name: "webhook/ready-ms", at_most: 50.0, aim: 50.0 },
-    // What creating a pod takes longer, in terms of a webhook with a constant answer.
+    // The additional time of the creation of a pod, divided by that with a webhook whose answer
+    // is constant.
     Goal { name: "admission/added", at_most: 1.3, aim: 1.0 },
-    // In a cluster of 5,000 namespaces, with a pull Secret in each.
+    // The memory in a cluster of 5,000 namespaces, with a pull Secret in each.
     Goal { name: "controller/peak-rss-mib", at_most: 48.0, aim: 24.0 },
-    // From a new declaration to the first pod that follows it.
+    // The time from a new declaration to the first pod that follows it.
     Goal { name: "declaration/to-pod-ms", at_most: 2000.0, aim: 500.0 },
-    // From a new declaration to the files of the node that tries it …
+    // The time from a new declaration to the files of the node on trial.
     Goal { name: "nodes/to-trial-ms", at_most: 1000.0, aim: 500.0 },
-    // … and from the trial pull to the files of another node.
+    // The time from the trial pull to the files of another node.
     Goal { name: "nodes/to-others-ms", at_most: 1000.0, aim: 500.0 },
     Goal { name: "agent/peak-rss-mib", at_most: 16.0, aim: 12.0 },
-    // Of one core, while nothing happens.
+    // The share of one core while nothing changes.
     Goal { name: "agent/idle-cpu-percent", at_most: 0.1, aim: 0.05 },
     Goal { name: "agent/idle-writes", at_most: 0.0, aim: 0.0 },
     Goal { name: "agent/watches", at_most: 1.0, aim: 1.0 },
-    // In a cluster of 5,000 Nodes, with a report of an agent for each.
+    // The memory in a cluster of 5,000 Nodes, with a report of an agent for each.
     Goal { name: "controller/nodes-peak-rss-mib", at_most: 48.0, aim: 24.0 },
-    // The CPU of `node plan` on a host on which nothing is to be done.
+    // The CPU time of `node plan` on a host without anything to change.
     Goal { name: "node/plan-unchanged-cpu-ms", at_most: 10.0, aim: 1.0 },
-    // The slowest of all formats.
+    // The time of the slowest format.
     Goal { name: "render/registries-1000-ms", at_most: 50.0, aim: 10.0 },
     Goal { name: "binary/mib", at_most: 12.0, aim: 12.0 },
 ];

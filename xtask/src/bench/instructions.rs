@@ -30,7 +30,7 @@ pub(super) fn count(host: &Host, program: &Path, case: &str) -> Result<f64> {
     }
 }
 
-/// `==123== Collected : 4567`.
+/// Returns the count in a line such as `==123== Collected : 4567`.
 fn collected(line: &str) -> Option<f64> {
     let (_, count) = line.split_once("Collected : ")?;
     count.trim().parse().ok()

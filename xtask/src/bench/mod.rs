@@ -22,7 +22,7 @@ use image_swap_testbed::Parts;
 use self::goal::Goal;
 use crate::{
     executable,
-    host::{Host, say},
+    host::{Host, print_line},
     image::elf,
     process,
 };
@@ -55,10 +55,10 @@ fn run(host: &Host) -> Result<usize> {
     let binary = executable::build(host, "build", &["--release", "--package", "image-swap"])?;
     let mut measures = vec![size(&binary)?];
     for program in program::all(host)? {
-        say(&host.styled("1;36", &format!("\n=== {}", program.name)));
+        print_line(&host.styled("1;36", &format!("\n=== {}", program.name)));
         let mut command = Command::new(&program.path);
         let printed = process::text(command.arg("--bench").env("IMAGE_SWAP", &binary))?;
-        say(printed.trim_end());
+        print_line(printed.trim_end());
         measures.extend(printed.lines().filter_map(measure));
         let cases = printed.lines().filter_map(case);
         for case in cases.filter(|_| instructions::can_be_counted()) {
@@ -67,11 +67,11 @@ fn run(host: &Host) -> Result<usize> {
         }
     }
     if !instructions::can_be_counted() {
-        say("instructions are not counted: valgrind is not installed");
+        print_line("instructions are not counted: valgrind is not installed");
     }
-    say(&host.styled("1;36", "\n=== measures"));
+    print_line(&host.styled("1;36", "\n=== measures"));
     let (lines, missed) = table(host, &measures);
-    say(&lines.join("\n"));
+    print_line(&lines.join("\n"));
     Ok(missed)
 }
 
@@ -91,14 +91,14 @@ fn size(path: &Path) -> Result<Measure> {
     Ok(Measure { name: "binary/mib".to_owned(), value })
 }
 
-/// `name value`.
+/// Parses a line `name value`.
 fn measure(line: &str) -> Option<Measure> {
     let (name, value) = line.split_once(' ')?;
     let value = value.parse().ok()?;
     (name != "#").then(|| Measure { name: name.to_owned(), value })
 }
 
-/// `# case nanoseconds`.
+/// Returns the name in a line `# case nanoseconds`.
 fn case(line: &str) -> Option<&str> {
     let Measure { .. } = measure(line.strip_prefix("# ")?)?;
     line.split(' ').nth(1)
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn line_is_a_measure_a_case_or_a_comment() {
+    fn lines_are_measures_cases_or_comments() {
         let read = measure("admission/rules-100000 1.02").map(|found| (found.name, found.value));
         assert_eq!(read, Some(("admission/rules-100000".to_owned(), 1.02)));
         assert!(measure("# create 5210").is_none());

@@ -12,12 +12,12 @@ use crate::{
 
 /// A benchmark that can be run.
 pub(super) struct Program {
-    /// Its file's name, without `.rs`.
+    /// The name of the file, without `.rs`.
     pub(super) name: String,
     pub(super) path: PathBuf,
 }
 
-/// Every `benches/NAME.rs` and `benches/NAME/main.rs` of the workspace.
+/// Returns every `benches/NAME.rs` and `benches/NAME/main.rs` of the workspace.
 pub(super) fn all(host: &Host) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for Package { name: package, folder } in packages::all(host)? {

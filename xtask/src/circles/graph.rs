@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn re_export_leads_to_the_file_of_the_item() {
+    fn re_export_leads_to_the_defining_file() {
         let files = [
             ("lib.rs", "mod a; mod d;"),
             ("a/mod.rs", "mod b; mod c;\npub use b::B;"),

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use self::{graph::Graph, modules::Modules};
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     packages::{self, Package},
     steps::{Outcome, Steps},
     test::scan::sources,
@@ -57,7 +57,7 @@ pub(crate) fn check(host: &Host) -> Result<Outcome> {
     if found.is_empty() {
         return Ok(Outcome::Passed(format!("{files} files without a circle")));
     }
-    say(found.trim_end());
+    print_line(found.trim_end());
     bail!("expected no circle, and mod.rs in the folder of each module with children");
 }
 
@@ -75,7 +75,7 @@ mod tests {
     use super::beside_folders;
 
     #[test]
-    fn file_beside_its_folder_is_found() {
+    fn file_next_to_its_folder_is_found() {
         let files = ["src/lib.rs", "src/a.rs", "src/a/b.rs", "src/c/mod.rs", "src/c/d.rs"];
         assert!(beside_folders(&files).into_iter().eq([Path::new("src/a.rs")]));
     }

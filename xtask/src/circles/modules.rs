@@ -133,7 +133,7 @@ impl Visit<'_> for Reader {
         visit::visit_path(self, path);
     }
 
-    /// The path in `pub(in path)` imports nothing.
+    /// Skips the path in `pub(in path)`, which imports nothing.
     fn visit_visibility(&mut self, _: &Visibility) {}
 }
 

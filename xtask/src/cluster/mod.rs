@@ -118,9 +118,9 @@ impl Place {
     }
 
     /// Sends a request to the background process; `None` if it does not run.
-    fn ask(&self, question: &str) -> Result<Option<String>> {
+    fn send(&self, request: &str) -> Result<Option<String>> {
         let Ok(mut stream) = UnixStream::connect(&self.socket) else { return Ok(None) };
-        writeln!(stream, "{question}")?;
+        writeln!(stream, "{request}")?;
         let mut answer = String::new();
         stream
             .read_to_string(&mut answer)
@@ -131,8 +131,8 @@ impl Place {
 
 fn start(host: &Host, Up { choice, demo }: &Up) -> Result<()> {
     let place = Place::find()?;
-    if let Some(running) = place.ask("status")? {
-        return say(&running);
+    if let Some(running) = place.send("status")? {
+        return print(&running);
     }
     obtain(*choice)?;
     if *demo {
@@ -152,7 +152,7 @@ fn start(host: &Host, Up { choice, demo }: &Up) -> Result<()> {
         .spawn()
         .context("start setsid (Debian package util-linux)")?;
     let running = follow(&place, &mut holder)?;
-    say(&running)
+    print(&running)
 }
 
 /// Prints the log of the background process until it answers or ends.
@@ -160,7 +160,7 @@ fn follow(place: &Place, holder: &mut Child) -> Result<String> {
     let mut log = File::open(&place.log)?;
     let started = until("the cluster", DEADLINE, || {
         let ended = holder.try_wait();
-        let answer = place.ask("status");
+        let answer = place.send("status");
         io::copy(&mut log, &mut io::stderr()).map_err(|error| Wait::NotYet(error.to_string()))?;
         match (answer, ended) {
             (Ok(Some(running)), _) => Ok(Some(running)),
@@ -173,15 +173,15 @@ fn follow(place: &Place, holder: &mut Child) -> Result<String> {
 
 fn down() -> Result<()> {
     let place = Place::find()?;
-    let answer = place.ask("down")?;
+    let answer = place.send("down")?;
     fs::remove_dir_all(&place.folder)
         .with_context(|| format!("remove {}", place.folder.display()))?;
-    say(answer.as_deref().unwrap_or("no cluster is up\n"))
+    print(answer.as_deref().unwrap_or("no cluster is up\n"))
 }
 
 fn status() -> Result<()> {
-    match Place::find()?.ask("status")? {
-        Some(answer) => say(&answer),
+    match Place::find()?.send("status")? {
+        Some(answer) => print(&answer),
         None => bail!("no cluster is up; `cargo xtask cluster up` starts one"),
     }
 }
@@ -207,7 +207,7 @@ fn list(choice: Choice) -> Result<()> {
     let lines = parts.list().into_iter().flatten();
     lines
         .map(|(name, path)| format!("{name:<24}{}\n", path.display()))
-        .try_for_each(|line| say(&line))
+        .try_for_each(|line| print(&line))
 }
 
 /// Prints a step. A closed terminal does not stop the work.
@@ -236,9 +236,9 @@ fn hold(host: &Host, demo: bool) -> Result<()> {
     let listener = UnixListener::bind(&place.socket)?;
     let mut last = loop {
         let (stream, _) = listener.accept()?;
-        let mut question = String::new();
-        BufReader::new(&stream).read_line(&mut question)?;
-        if question == "down\n" {
+        let mut request = String::new();
+        BufReader::new(&stream).read_line(&mut request)?;
+        if request == "down\n" {
             break stream;
         }
         // A client that is gone misses only the answer.
@@ -284,6 +284,6 @@ fn describe(
     writeln!(out, "export KUBECONFIG={}", place.kubeconfig.display())
 }
 
-fn say(text: &str) -> Result<()> {
+fn print(text: &str) -> Result<()> {
     io::stdout().write_all(text.as_bytes()).context("write the answer")
 }

@@ -24,7 +24,7 @@ use self::{
     push::{How, Target},
     root::Root,
 };
-use crate::host::{Host, say};
+use crate::host::{Host, print_line};
 
 /// The largest size of a compressed layer in bytes. A node pulls it before any pod that the
 /// webhook swaps can start.
@@ -103,13 +103,13 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         let layout = make(host, self.programs(host)?, &self.ca_bundle, self.revision)?;
-        say(&format!("index   {}", layout.index().digest()));
+        print_line(&format!("index   {}", layout.index().digest()));
         layout.write(&self.out, &self.tag)?;
-        say(&format!("layout  {}", self.out.display()));
+        print_line(&format!("layout  {}", self.out.display()));
         if let Some(archive) = &self.archive {
             fs::write(archive, layout.archive(&self.tag)?)
                 .with_context(|| archive.display().to_string())?;
-            say(&format!("archive {}", archive.display()));
+            print_line(&format!("archive {}", archive.display()));
         }
         if let Some(target) = &self.push {
             let how = How { plain_http: self.plain_http, authority: self.ca_cert };
@@ -182,7 +182,7 @@ pub(crate) fn make(
 fn report(image: &Image) -> Result<()> {
     let (packed, unpacked) = (image.layer().bytes().len(), image.unpacked());
     let platform = image.platform();
-    say(&format!(
+    print_line(&format!(
         "image   {} {platform}, {} compressed, {}",
         image.manifest().digest(),
         mebibytes(packed),

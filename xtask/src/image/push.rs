@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use image_swap_testbed::oci::{Blob, Layout};
 use image_swap_testbed::{Answer, HttpClient};
 
-use crate::host::say;
+use crate::host::print_line;
 
 /// The variables with user name and password.
 const USERNAME: &str = "IMAGE_SWAP_PUSH_USERNAME";
@@ -67,7 +67,7 @@ pub(super) fn push(layout: &Layout, target: &Target, how: &How) -> Result<()> {
     }
     remote.manifest(layout.index(), &target.tag)?;
     let Target { host, repository, tag } = target;
-    say(&format!("pushed  {host}/{repository}:{tag}@{}", layout.index().digest()));
+    print_line(&format!("pushed  {host}/{repository}:{tag}@{}", layout.index().digest()));
     Ok(())
 }
 

@@ -55,7 +55,7 @@ impl Root {
                 "Pull every image of a cluster from the company's own registry".to_owned(),
             ),
             ("org.opencontainers.image.version", self.version.clone()),
-            // Of the program, the C library in it, and the list of authorities.
+            // The licenses of the program, its C library and the list of authorities.
             (
                 "org.opencontainers.image.licenses",
                 "Apache-2.0 AND LGPL-2.1-or-later AND MPL-2.0".to_owned(),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn image_depends_on_its_input_alone() {
+    fn image_depends_only_on_its_input() {
         assert_eq!(image(&root()), image(&root()));
         let revised = Root { revision: Some("abc".to_owned()), ..root() };
         assert_ne!(image(&revised).manifest().digest(), image(&root()).manifest().digest());

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn markdown_counts_words_alone() {
+    fn markdown_counts_only_words() {
         let mut tally = Tally::default();
         tally.add_markdown("a.md", "# What it is\n\n```\nwe\n```\n\nIt says `we`.\n");
         assert_eq!(found(&tally), ["speech a.md:7: says: It says `we`."]);

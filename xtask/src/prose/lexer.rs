@@ -22,7 +22,7 @@ pub(super) struct RawComment<'s> {
 /// The item that a comment documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// None: `//` and `/*`.
+    /// No item: `//` and `/*`.
     Plain,
     /// The item that contains the comment: `//!` and `/*!`.
     Inner,
@@ -235,7 +235,7 @@ let d = "a
     }
 
     #[test]
-    fn marker_tells_docs_from_comments() {
+    fn marker_distinguishes_docs_from_comments() {
         let source = "//! a\n/// b\n//// c\n// d\n/*! e */\n/** f */\n/*** g */\n/**/";
         let markers: Vec<Marker> = comments(source).into_iter().map(|(_, kind, _)| kind).collect();
         assert_eq!(markers, [Inner, Outer, Plain, Plain, Inner, Outer, Plain, Plain]);

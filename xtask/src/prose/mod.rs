@@ -28,7 +28,7 @@ use self::{
     section::Section,
 };
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     steps::{Outcome, Steps},
 };
 
@@ -57,11 +57,11 @@ impl Args {
             let path = path.unwrap_or_default();
             let path = path.strip_prefix(&host.root).unwrap_or(&path);
             for finding in findings(&sections, kind, path) {
-                say(&finding.to_string());
+                print_line(&finding.to_string());
             }
             return Ok(ExitCode::SUCCESS);
         }
-        say(&table::table(&sections));
+        print_line(&table::table(&sections));
         if update {
             write(host, &sections)?;
         }
@@ -84,7 +84,7 @@ pub(crate) fn check(host: &Host) -> Result<Outcome> {
 fn compare(host: &Host, sections: &[Section]) -> Result<Outcome> {
     let differences = differences(host, sections)?;
     for difference in &differences {
-        say(&difference.to_string());
+        print_line(&difference.to_string());
     }
     match differences.len() {
         0 => Ok(Outcome::Passed(table::summary(sections))),
@@ -98,7 +98,7 @@ fn write(host: &Host, sections: &[Section]) -> Result<()> {
     if file.exists() {
         let differences = differences(host, sections)?;
         for raised in differences.iter().filter(|difference| difference.is_above()) {
-            say(&format!("raised: {raised}"));
+            print_line(&format!("raised: {raised}"));
         }
     }
     fs::write(file, Budget::new(sections).to_string()).context(BUDGET)

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn table_has_a_row_for_each_section_and_the_sum() {
+    fn table_has_section_rows_and_sum() {
         let sections = [
             section("crates/a", "//! Where we are told.\n/// Returns.\nfn f() {}"),
             section("docs", "/// A.\nfn f() {}"),

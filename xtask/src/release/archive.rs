@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archive_depends_on_its_content_alone() {
+    fn archive_depends_only_on_its_content() {
         let file = |content: &str| (0o644, content.as_bytes().to_vec());
         let files =
             Contents::from([("a/b/c".to_owned(), file("1")), ("a/d".to_owned(), file("2"))]);

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn manifest_is_yaml_with_an_entry_for_each_platform() {
+    fn manifest_lists_every_platform() {
         let archive = |platform: &str| {
             (platform.parse().unwrap(), format!("{}.tar.gz", &platform[6..]), "00ff".to_owned())
         };

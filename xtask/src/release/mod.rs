@@ -21,7 +21,7 @@ use image_swap_testbed::oci::{Platform, digest_of};
 
 use self::{maintainer::Maintainer, metadata::Metadata, program::Program};
 use crate::{
-    host::{Host, say},
+    host::{Host, print_line},
     image::{self, AUTHORITIES, read},
     process,
 };
@@ -123,7 +123,7 @@ impl Files {
         for (name, bytes) in &self.0 {
             let path = out.join(name);
             fs::write(&path, bytes).with_context(|| path.display().to_string())?;
-            say(&format!("{:>10}  {}", bytes.len(), path.display()));
+            print_line(&format!("{:>10}  {}", bytes.len(), path.display()));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use image_swap_testbed::{CrossToolchain, oci::Platform};
 
 use crate::{
     executable,
-    host::{Host, say},
+    host::{Host, print_line},
     process,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn all(host: &Host) -> Result<[Program; 2]> {
         "a release is built on linux/amd64; this machine is {}",
         Platform::here()
     );
-    let cross = CrossToolchain::obtain(&say)?;
+    let cross = CrossToolchain::obtain(&print_line)?;
     let platform = |name: &str| name.parse().map_err(anyhow::Error::msg);
     Ok([
         Program { platform: platform("linux/amd64")?, path: amd64(host)? },
@@ -70,7 +70,7 @@ fn build(
     flags: &[&str],
     prepare: impl Fn(&mut Command),
 ) -> Result<PathBuf> {
-    say(&format!("building for {target}"));
+    print_line(&format!("building for {target}"));
     let mut sysroot = Command::new(rustc);
     prepare(&mut sysroot);
     let sysroot = process::text(sysroot.args(["--print", "sysroot"]))?;

@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     circles, fuzz,
-    host::{Host, say},
+    host::{Host, print_line},
     image,
     packages::{self, Package},
     parts::{self, Gaps},
@@ -148,7 +148,7 @@ fn lints(host: &Host) -> Result<Outcome> {
 fn crates_alone(host: &Host) -> Result<Outcome> {
     let crates = packages::all(host)?;
     for Package { name, .. } in &crates {
-        say(&format!("{name} alone"));
+        print_line(&format!("{name} alone"));
         process::run(process::cargo(host, &["check"]).args(["--quiet", "--package", name]))?;
     }
     Ok(Outcome::Passed(format!("{} crates", crates.len())))

@@ -20,7 +20,7 @@ pub(crate) const SHORT: [(&str, &str); 7] = [
     ("image-swap", "adoption::"),
     ("image-swap", "access::"),
     ("image-swap", "faults::api_server::"),
-    ("image-swap", "faults::nobody::"),
+    ("image-swap", "faults::no_replica::"),
 ];
 
 /// Returns the tests of the short set.

@@ -1,4 +1,4 @@
-//! `image-swap agent`
+//! `image-swap agent`: runs the agent of a node.
 
 use std::{env, future::Future, path::PathBuf, process::ExitCode, time::Duration};
 

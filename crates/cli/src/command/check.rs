@@ -1,4 +1,4 @@
-//! `image-swap check`
+//! `image-swap check`: prints the diagnostics of a declaration.
 
 use std::{io::Write, process::ExitCode};
 

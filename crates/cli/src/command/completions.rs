@@ -1,4 +1,4 @@
-//! `image-swap completions`
+//! `image-swap completions`: prints the completions of a shell.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `image-swap controller`
+//! `image-swap controller`: runs the controller of a release.
 
 use std::{
     env, future,
@@ -119,7 +119,7 @@ pub(crate) struct Args {
     /// Swap images although another image swapper runs.
     #[arg(long, help_heading = ADMISSION)]
     coexist: bool,
-    /// The namespace of the agents of nodes; without it the controller leaves nodes alone.
+    /// The namespace of the agents of nodes; without it the controller does not configure nodes.
     #[arg(long, value_name = "NAMESPACE", help_heading = AGENTS)]
     agent_namespace: Option<String>,
     /// The namespace of trial pods, which prove a declaration on a node [default: NAME-trial].
@@ -200,8 +200,8 @@ async fn lead(
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
     let admin = AdminPort::bind(admin_listen).map_err(|error| {
-        let why = reason(&error);
-        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {why}"))
+        let reason = reason(&error);
+        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {reason}"))
     })?;
     let config = config(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let client = connect(config.clone()).map_err(Failure::broken)?;

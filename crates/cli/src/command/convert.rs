@@ -1,4 +1,4 @@
-//! `image-swap convert`
+//! `image-swap convert`: prints an imageswap map as a canonical map.
 
 use std::process::ExitCode;
 

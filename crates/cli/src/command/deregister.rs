@@ -1,4 +1,4 @@
-//! `image-swap deregister`
+//! `image-swap deregister`: deletes the registration of a release.
 
 use std::{path::PathBuf, process::ExitCode};
 

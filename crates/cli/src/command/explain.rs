@@ -1,4 +1,4 @@
-//! `image-swap explain`
+//! `image-swap explain`: prints the new name of each image, and the deciding rule.
 
 use std::{
     fs::File,
@@ -258,7 +258,7 @@ impl Explainer {
     }
 
     fn shown_step(&self, step: &TraceStep) -> String {
-        let (question, what) = match step.question {
+        let (stage, rules) = match step.stage {
             TraceStage::AlreadyMirrored => ("already mirrored?", "targets"),
             TraceStage::Exact => ("[EXACT]?", "references"),
             TraceStage::Replace => ("[REPLACE]?", "patterns"),
@@ -274,12 +274,12 @@ impl Explainer {
                 let rule = step.matched.first().map_or_else(String::new, |id| self.shown(*id));
                 let over = if others.is_empty() { "" } else { ", longer than " };
                 let (yes, others) = (styled(GOOD, "yes:"), others.join(", "));
-                return format!("{question:<18} {yes} {rule}{over}{others}");
+                return format!("{stage:<18} {yes} {rule}{over}{others}");
             }
-            StageResult::No(0) => format!("no: there are no {what}"),
-            StageResult::No(count) => format!("no: none of {count} {what}"),
-            StageResult::NotAsked => "not checked".to_owned(),
+            StageResult::No(0) => format!("no: there are no {rules}"),
+            StageResult::No(count) => format!("no: none of {count} {rules}"),
+            StageResult::Skipped => "not checked".to_owned(),
         };
-        styled(DIM, &format!("{question:<18} {answer}"))
+        styled(DIM, &format!("{stage:<18} {answer}"))
     }
 }

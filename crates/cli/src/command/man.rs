@@ -1,4 +1,4 @@
-//! `image-swap man`
+//! `image-swap man`: prints or writes man pages.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `image-swap rewrite`
+//! `image-swap rewrite`: changes the images in manifests.
 
 use std::{
     fs,
@@ -199,7 +199,7 @@ fn refuse_misuse_of_stdin(
     declaration: &DeclarationArgs,
 ) -> Result<(), Failure> {
     let uses = files.iter().filter(|path| is_stdin(path)).count();
-    let refuse = |why: &str| Err(Failure::Unusable(why.to_owned()));
+    let refuse = |reason: &str| Err(Failure::Unusable(reason.to_owned()));
     if in_place && uses > 0 {
         return refuse("--in-place needs files: standard input cannot be replaced");
     }
@@ -287,8 +287,8 @@ fn warn(work: &Work<'_>) {
     for part in exempt {
         note(DIM, "note", part.place, &format!("images stay unchanged: {}", part.reason));
     }
-    for Skipped { place, what, image, why } in left {
-        note(ODD, "warning", *place, &format!("{what}: {image:?} stays unchanged: {why}"));
+    for Skipped { place, owner, image, reason } in left {
+        note(ODD, "warning", *place, &format!("{owner}: {image:?} stays unchanged: {reason}"));
     }
     for Passed { place, image, holder, .. } in passed {
         note(ODD, "warning", *place, &format!("{image:?} stays unchanged: {holder}"));
@@ -314,21 +314,21 @@ fn list_changes(works: &[Work<'_>], output: Output, is_good: bool) -> Result<Exi
         .iter()
         .flat_map(|work| work.result.changes.iter().map(move |change| (work.path, change)));
     for (path, change) in changes {
-        let Change { place: Position { line, column }, what, from, to, reason } = change;
+        let Change { place: Position { line, column }, owner, from, to, reason } = change;
         if output == Output::Text {
             let at = styled(STRONG, &format!("{}:{line}:{column}:", path.display()));
-            writeln!(out, "{at} {what}: {} -> {}", styled(BAD, from), styled(GOOD, to))?;
+            writeln!(out, "{at} {owner}: {} -> {}", styled(BAD, from), styled(GOOD, to))?;
             continue;
         }
         let mut row = JsonFields::default()
             .with("file", path.to_string_lossy())
             .with("line", line)
             .with("column", column)
-            .with("kind", &what.kind)
-            .with("namespace", &what.namespace)
-            .with("name", &what.name)
-            .with("container", &what.container);
-        if let Some(field) = &what.field {
+            .with("kind", &owner.kind)
+            .with("namespace", &owner.namespace)
+            .with("name", &owner.name)
+            .with("container", &owner.container);
+        if let Some(field) = &owner.field {
             row = row.with("field", field);
         }
         row.with("from", from).with("to", to).with("reason", reason.as_str()).print(&mut out)?;

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Another program that is restarted has no endpoint for a while.
+/// A restarted program has no endpoint for a while.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_restarted_imageswap_is_neither_adopted_nor_dead() {

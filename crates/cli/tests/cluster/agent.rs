@@ -244,7 +244,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
     assert_eq!(status.wanted_revision, Some(3));
     assert_eq!(stage.tree(), tree);
 
-    // Its restoration leaves the bytes of before, and the agent runs on.
+    // The restored host has its original bytes, and the agent runs on.
     stage.cluster.declare(SECRETS, DECLARED, &restore().data());
     stage.reports("False", "Restored", None).await;
     assert_eq!(stage.tree(), before);
@@ -257,7 +257,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn only_a_demand_restores_the_host_at_the_end() {
+async fn stopped_agent_restores_only_on_request() {
     let mut stage = NodeStage::set(&config_with_path()).await;
     let before = stage.tree();
     stage.create_mirror("containerd://2.4.1");
@@ -286,7 +286,7 @@ async fn only_a_demand_restores_the_host_at_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn host_that_needs_a_restart_stays_as_it_is() {
+async fn host_that_needs_a_restart_is_unchanged() {
     let stage = NodeStage::set("version = 2\n").await;
     let before = stage.tree();
     stage.declare(&verified(1, "old.example.org"));

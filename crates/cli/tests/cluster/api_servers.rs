@@ -68,7 +68,7 @@ fn probing(cluster: &TestCluster, config: Config) -> Running {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
+async fn every_responding_api_server_must_reach_a_replica() {
     let mut pair = ApiServerPair::set().await;
     let [first, second] = pair.addresses();
     pair.publish(&[first]);
@@ -76,7 +76,8 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
         .await;
     assert!(*pair.replica.certificates().borrow() > 0);
 
-    // The other one answers, and does not reach a replica: a part of all pods is refused.
+    // The second API server responds, but does not reach a replica, so that it refuses its share of
+    // pods.
     pair.publish(&[first, second]);
     let report = until(&mut pair.controller.report, |it| {
         it.policy.failure_policy == Some(FailurePolicy::Ignore)
@@ -90,7 +91,7 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
     };
     assert!(events.iter().any(is_named), "{events:?}");
 
-    // It is gone, though its address is still published: it refuses no pod.
+    // A stopped API server refuses no pod, although its address is still published.
     block_in_place(|| pair.cluster.control_plane.second_api_server().unwrap().stop().unwrap());
     until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
         .await;
@@ -99,7 +100,7 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 /// A managed control plane: all API servers are behind one address.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn failures_among_successes_at_one_address_lower_the_policy() {
+async fn mixed_results_at_one_address_lower_the_policy() {
     let mut pair = ApiServerPair::set().await;
     until(&mut pair.controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail))
         .await;

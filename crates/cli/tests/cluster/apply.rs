@@ -74,10 +74,10 @@ async fn repeated_apply_of_a_bare_pod_changes_nothing() {
         assert_eq!(code, Some(0), "{printed}");
         let (code, printed) = kubectl(&cluster, &apply, &file);
         assert_eq!(code, Some(0), "{printed}");
-        // Not even the version: nothing was stored.
+        // The resource version shows that nothing was stored.
         assert_eq!(cluster.get(&path).unwrap(), stored);
 
-        // Neither another label nor other rules change it.
+        // Another label and other rules do not change the result.
         cluster.request("PATCH", &path, Some(&json!({ "metadata": { "labels": { "a": "b" } } })));
         let mut other = keys("h.example.org");
         other.insert("MIRROR_REGISTRIES", "docker.io::h.example.org/other".into());
@@ -104,7 +104,7 @@ async fn repeated_apply_of_a_bare_pod_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn pod_with_full_annotations_is_stored_without_a_record() {
+async fn pod_with_full_annotations_has_no_record() {
     let cluster = TestCluster::set().await;
     let _running = in_force(&cluster).await;
     let mut pod = manifest("full");

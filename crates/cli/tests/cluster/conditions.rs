@@ -132,7 +132,7 @@ async fn each_new_pod_matches_exactly_one_entry() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn without_replicas_only_ordinary_pods_are_refused() {
+async fn ordinary_pods_are_refused_without_replicas() {
     let cluster = set().await;
     let path = "/api/v1/namespaces/apps/pods";
     let stored = cluster.request("POST", path, Some(&pod("stored", &json!({}))));
@@ -211,7 +211,8 @@ async fn only_updates_that_change_images_match() {
     }
 }
 
-/// The API server stops at a cost limit, and asks no webhook whose policy is `Ignore`.
+/// The API server stops the evaluation at a cost limit, and then does not call a webhook whose
+/// policy is `Ignore`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn update_of_a_pod_with_many_containers_matches() {

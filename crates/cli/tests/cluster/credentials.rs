@@ -1,5 +1,5 @@
-//! Where the registry's password is found, and where it is not: everything that
-//! a controller and two replicas say or write, held against it in every form.
+//! The registry's password: the places that may contain it, and all output of a controller and two
+//! replicas, which must not contain it in any form.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 const USER: &str = "robot$of-the-company";
-/// It looks like nothing else, and needs escaping wherever that is needed.
+/// A password that no other text resembles, with characters that formats escape.
 const PASSWORD: &str = "zQ7/unheard+of&word%\"of~the:robot";
 
 const VALUES: &str = "
@@ -41,8 +41,8 @@ ociImageRegistry:
   mirrorRegistries: docker.io::chart.example.org/airgap/docker.io
 ";
 
-/// The password as it may be written: as it is, escaped, and within whatever was
-/// encoded as a whole.
+/// Returns the forms in which the password may be written: plain, escaped, and as part of an
+/// encoded text.
 fn forms() -> Vec<String> {
     let json = Value::from(PASSWORD).to_string();
     let url: String = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -54,7 +54,7 @@ fn forms() -> Vec<String> {
         PASSWORD.escape_debug().to_string(),
         url,
         partly,
-        // Half of it is as bad.
+        // Half of the password must not leak either.
         PASSWORD[..16].to_owned(),
         PASSWORD[16..].to_owned(),
     ];
@@ -66,8 +66,8 @@ fn forms() -> Vec<String> {
     forms
 }
 
-/// What becomes of `text` within a longer text that is encoded. Three bytes are four
-/// letters: it depends on where it stands. Letters shared with neighbours are cut off.
+/// Returns the encodings of `text` within a longer encoded text. Base64 encodes three bytes as four
+/// letters, so they depend on the offset. Letters shared with neighbouring bytes are cut off.
 fn within_base64(text: &str) -> Vec<String> {
     let at = |before: usize| {
         let encoded = STANDARD_NO_PAD.encode(format!("{}{text}", "x".repeat(before)));
@@ -76,11 +76,11 @@ fn within_base64(text: &str) -> Vec<String> {
     (0..3).map(at).collect()
 }
 
-/// Fails if `text` has the password in any form.
+/// Fails if `text` contains the password in any form.
 fn assert_hidden(what: &str, text: &str) {
     for form in forms() {
         if let Some(at) = text.find(&form) {
-            // Around it, without it.
+            // The message shows the text before the password.
             let from = text[..at].char_indices().rev().nth(200).map_or(0, |(i, _)| i);
             panic!("{what} has the password, behind:\n{}", &text[from..at]);
         }
@@ -91,7 +91,7 @@ fn has(text: &str) -> bool {
     forms().iter().any(|form| text.contains(form))
 }
 
-/// Everything that is logged.
+/// A writer that keeps all log messages.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -136,9 +136,9 @@ fn every_form_of_the_password_is_recognised() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: cargo xtask test"]
-async fn the_password_is_in_no_log_metric_event_status_or_answer() {
+async fn password_is_absent_from_all_outputs() {
     let log = Log::default();
-    // Another test of this process may have been quicker; there is none that logs.
+    // No other test of this process installs a subscriber.
     let subscriber = fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
     subscriber.with_ansi(false).init();
     let authority = Authority::new("the company's").unwrap();
@@ -160,13 +160,13 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     cluster.serve_at_all(&[replica.port(), other.port()]);
     until(&mut running.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
-    // A registry that takes the password, and one that does not.
+    // The registry accepts the password first, and refuses it later.
     let domain = registry.address();
     let mut good = keys(&domain);
     good.insert("USERNAME", USER.into());
     good.insert("PASSWORD", PASSWORD.into());
     good.insert("CA_CERT", authority.certificate().into());
-    // A misspelt key, and one that nobody knows.
+    // A misspelt key, and an unknown one.
     good.insert("Password", PASSWORD.into());
     good.insert("TOKEN", PASSWORD.into());
     cluster.declare(JET_SECRETS, "registry-info", &good);
@@ -182,7 +182,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     cluster.declare(JET_SECRETS, "registry-info", &changed);
     until(&mut running.report, outcome(RegistryOutcome::Unauthorized)).await;
 
-    // Mistakes that people make with it, each refused.
+    // Common mistakes with a password, each of which is refused.
     let userinfo = format!("{USER}:{PASSWORD}@{domain}");
     for (key, value) in [
         ("DOMAIN", format!("https://{userinfo}")),
@@ -203,7 +203,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
         until(&mut running.report, |it| it.declaration.refused.is_empty()).await;
     }
 
-    // Pods, one of them for good, and the Secret that they are given.
+    // Pods, one of them stored, and their pull Secret.
     let swapped: &'static str = Box::leak(format!("{domain}/").into_boxed_str());
     let mut stream = Stream::begin(&cluster.client, swapped);
     stream.more().await;
@@ -232,7 +232,7 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
 
     deregister(&as_controller, &release()).await.unwrap();
     drop((running, following, following_too));
-    // What the webhook tells the API server for its audit log is in it.
+    // The audit log contains the annotations of the webhook.
     let audit = installed.audit_log();
     assert!(audit.contains("pods.image-swap.io/decisions"), "decisions are audited");
     assert_hidden("the audit log", &audit);
@@ -241,10 +241,9 @@ async fn the_password_is_in_no_log_metric_event_status_or_answer() {
     assert_hidden("the log", &logged);
 }
 
-/// The Secrets that hold the password, and are there to hold it. The declarations
-/// are the user's own; the last good one is the controller's alone; the pull Secret
-/// is for the kubelet. The chart's Secret for the image of image-swap is in both namespaces of the
-/// release.
+/// The Secrets that contain the password on purpose. The declarations belong to the user, the last
+/// good one to the controller, and the pull Secret to the kubelet. The chart's Secret for the image
+/// of image-swap is in both namespaces of the release.
 const KEEPERS: [&str; 6] = [
     "apps/image-swap-pull",
     "image-swap-agent/image-swap-image",

@@ -1,4 +1,4 @@
-//! The declaration in force, from Palette's Secret to every replica.
+//! The declaration in force, from Palette's Secret to each replica.
 
 use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::Severity};
 
@@ -6,20 +6,20 @@ use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, s
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_nothing() {
+async fn replicas_keep_the_last_valid_declaration() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (one, _following) = cluster.replica().await;
     let (two, _following_too) = cluster.replica().await;
     let mut replicas = [one.served(), two.served()];
 
-    // Nothing is declared: no rules, and the namespace is there for the Secret.
+    // Nothing is declared: replicas have no rules, and the namespace for the Secret exists.
     for replica in &mut replicas {
         until(replica, |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce))).await;
     }
     assert!(cluster.get("/api/v1/namespaces/jet-system").is_some());
 
-    // The chart's declaration.
+    // The chart declares a registry.
     cluster.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     for replica in &mut replicas {
         let served = served_from(replica, Origin::Chart).await;
@@ -32,7 +32,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
         );
     }
 
-    // registry-info wins, and the difference is told.
+    // The Secret registry-info takes precedence, and the status lists the differences.
     cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     for replica in &mut replicas {
         let served = served_from(replica, Origin::RegistryInfo).await;
@@ -45,14 +45,14 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
         until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     assert_eq!(report.declaration.differs, ["DOMAIN", "MIRROR_REGISTRIES"]);
     let in_force = report.declaration.hash;
-    // No such registry exists, which is told, and stops nothing.
+    // A registry that does not exist is reported, and its declaration is in force all the same.
     let report = until(&mut controller.report, |it| {
         it.registry.as_ref().is_some_and(|it| it.domain == "page.example.org")
     })
     .await;
     assert!(report.registry.unwrap().is_bad());
 
-    // A malformed one changes nothing, and is told with line, column and reason.
+    // A malformed declaration changes nothing, and is reported with line, column and reason.
     let mut bad = keys("page.example.org");
     bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,\ngcr.io::no target".into());
     cluster.declare(JET_SECRETS, "registry-info", &bad);
@@ -70,7 +70,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
         events[0]["note"]
     );
 
-    // Another mistake is another event.
+    // A different mistake is another Event.
     bad.insert("MIRROR_REGISTRIES", "docker.io::page.example.org/d,quay.io::none".into());
     cluster.declare(JET_SECRETS, "registry-info", &bad);
     until(&mut controller.report, |it| {
@@ -84,7 +84,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     })
     .await;
 
-    // So does an emptied one, also for a controller that begins anew.
+    // An empty Secret changes nothing either, also for a new controller.
     drop(controller);
     cluster.declare(JET_SECRETS, "registry-info", &std::collections::BTreeMap::new());
     let mut controller = cluster.controller(settings(), "another");
@@ -94,7 +94,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
         assert_eq!(replica.borrow().as_ref().unwrap().hash, in_force);
     }
 
-    // Without it the chart's counts again, and without both nothing.
+    // After its deletion the chart's declaration is in force, and without both no declaration.
     cluster.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
     for replica in &mut replicas {
         served_from(replica, Origin::Chart).await;
@@ -107,13 +107,13 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {
+async fn replicas_and_status_contain_no_credential() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
-    // base64 of what no other Secret than the last good one may hold.
+    // Returns true if a Secret contains the password, which only the last good declaration may.
     let hidden = |value: &serde_json::Value| {
         use base64::{Engine, engine::general_purpose::STANDARD};
         let data = value["data"].as_object().unwrap().values();

@@ -1,5 +1,5 @@
-//! The chart by both majors of Helm: what is there when Helm returns, and what an
-//! uninstallation does.
+//! Installation and uninstallation of the chart by both major versions of Helm: the objects when
+//! Helm returns, and after an uninstallation.
 
 use std::{
     io::Write as _,
@@ -27,7 +27,7 @@ use crate::{
 
 const JET_SYSTEM: &str = "/api/v1/namespaces/jet-system";
 const REGISTRY: &str = "h.example.org/";
-/// Values whose image no registry has.
+/// Values with an image that no registry has.
 const NO_IMAGE: &str = "image: {registry: nowhere.example.org}";
 
 fn chart() -> PathBuf {
@@ -39,7 +39,7 @@ fn helm(cluster: &TestCluster, major: HelmMajor) -> Live {
     Live::new(parts().helm().unwrap(), major, cluster.control_plane.kubeconfig()).unwrap()
 }
 
-/// Installs a release without agents: nothing ends their namespaces here.
+/// Installs a release without agents, since no controller here ends their namespaces.
 fn install(helm: &Live, namespace: &str, release: &str, values: &[&str]) -> Result<(), HelmError> {
     let wait = HelmWait::Hooks;
     let values = &[&["agent: {enabled: false}"], values].concat();
@@ -56,7 +56,7 @@ fn uid(cluster: &TestCluster, path: &str) -> Value {
     cluster.get(path).unwrap()["metadata"]["uid"].clone()
 }
 
-/// Installs, and creates the Secret at once. No pod of the release ever runs.
+/// Creates the Secret directly after the installation. No pod of the release ever runs.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn namespace_of_the_secret_outlives_releases() {
@@ -70,7 +70,8 @@ async fn namespace_of_the_secret_outlives_releases() {
         let secret = format!("{JET_SECRETS}/registry-info");
         let before = [uid(&cluster, JET_SYSTEM), uid(&cluster, &secret)];
 
-        // The same command again, with other values; a second release; both are removed.
+        // The same command runs again with other values, and for a second release. Then both are
+        // uninstalled.
         install(&helm, NAMESPACE, "image-swap", &["policy: ignore"]).unwrap();
         install(&helm, "apps", "other", &[labels]).unwrap();
         block_in_place(|| helm.rollback(NAMESPACE, "image-swap", Some(1), HelmWait::Hooks))
@@ -95,7 +96,7 @@ async fn namespace_of_another_program_stays_as_it_is() {
         install(&helm, NAMESPACE, "image-swap", &[labels]).unwrap();
         assert_eq!(cluster.get(JET_SYSTEM).unwrap()["metadata"], before["metadata"], "{major}");
 
-        // The release may be in it.
+        // A release may be in the namespace of the Secret.
         install(&helm, "jet-system", "inside-image-swap", &[]).unwrap();
         uninstall(&helm, "jet-system", "inside-image-swap");
         assert_eq!(uid(&cluster, JET_SYSTEM), before["metadata"]["uid"], "{major}");
@@ -117,11 +118,11 @@ async fn policy_on_namespaces_is_met_by_a_value() {
         assert!(cluster.get(JET_SYSTEM).is_some(), "{major}");
         uninstall(&helm, NAMESPACE, "image-swap");
         cluster.request("DELETE", JET_SYSTEM, None);
-        // Nothing finalises a namespace here.
+        // No controller here finalizes a namespace.
         let mut left = cluster.get(JET_SYSTEM).unwrap();
         left["spec"]["finalizers"] = json!([]);
         cluster.request("PUT", &format!("{JET_SYSTEM}/finalize"), Some(&left));
-        // Where another program makes the namespace, the chart does not have to.
+        // If another program creates the namespace, the chart need not do it.
         install(&helm, NAMESPACE, "image-swap", &["registryInfoNamespace: {create: false}"])
             .unwrap();
         assert!(cluster.get(JET_SYSTEM).is_none(), "{major}");
@@ -132,12 +133,12 @@ async fn policy_on_namespaces_is_met_by_a_value() {
 /// No pod of the release runs here, as with an image that cannot be pulled.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn release_without_running_pods_is_uninstalled_and_installed_again() {
+async fn release_without_running_pods_is_reinstalled() {
     let cluster = TestCluster::bare(&Options::default()).await;
     for major in HelmMajor::ALL {
         let helm = helm(&cluster, major);
         install(&helm, NAMESPACE, "image-swap", &[NO_IMAGE]).unwrap();
-        // As a controller left it that can be pulled no more.
+        // A controller whose image cannot be pulled any more left this registration.
         let registration = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
             "metadata": { "name": "image-swap-admission" },
@@ -192,7 +193,7 @@ impl Serving {
     }
 }
 
-/// The controller and the replica go on, as they do for a moment after Helm returned.
+/// The controller and the replica continue for a moment after Helm returned.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn uninstallation_refuses_no_pod_and_stays() {
@@ -208,7 +209,7 @@ async fn uninstallation_refuses_no_pod_and_stays() {
         assert_eq!(swapped.refused, [""; 0], "{major}");
         assert!(swapped.swapped > 0 && swapped.wrong.iter().all(|image| image == "nginx"));
 
-        // The registration is deleted before the Service, and not made again.
+        // The registration is deleted before the Service, and not created again.
         let log = serving.installed.audit_log();
         let of = |verb: &str, resource: &str, code: u32| -> Vec<String> {
             let is_of = |line: &Value| {
@@ -225,7 +226,7 @@ async fn uninstallation_refuses_no_pod_and_stays() {
         assert!(!registrations.is_empty() && services.len() == 1, "{registrations:?} {services:?}");
         assert!(registrations.iter().all(|at| *at < services[0]), "{major}: {services:?}");
         println!("{major}: registration {registrations:?}, Service {services:?}");
-        // Helm 4 creates its hook by a patch, too.
+        // Helm 4 creates its hook by a patch.
         let made = log.lines().filter(|line| {
             line.contains(&Account::Controller.user())
                 && line.contains("mutatingwebhookconfigurations/image-swap-admission")
@@ -238,7 +239,7 @@ async fn uninstallation_refuses_no_pod_and_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn applied_templates_leave_the_registration_alone() {
+async fn applied_templates_keep_the_registration() {
     let cluster = TestCluster::bare(&Options::default()).await;
     let rendered = rendered(&helm(&cluster, HelmMajor::Four));
     apply(&cluster, &rendered);
@@ -258,7 +259,7 @@ async fn applied_templates_leave_the_registration_alone() {
     assert_eq!(after["webhooks"], before["webhooks"]);
     stream.end().await.assert_flawless();
 
-    // The marks of hooks are there for ever. A deletion by hand is repaired at once.
+    // The marks of hooks stay forever. A deletion by hand is repaired at once.
     let path = format!("{REGISTRATIONS}/image-swap-admission");
     cluster.request("DELETE", &path, None);
     eventually(|| cluster.get(&path).filter(|it| it["webhooks"].is_array())).await;
@@ -288,7 +289,7 @@ fn apply(cluster: &TestCluster, manifests: &str) {
     });
 }
 
-/// The Service without a controller's pod: nothing registers again.
+/// Without the Service the controller does not register again.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn registration_stays_away_without_a_service() {
@@ -300,7 +301,7 @@ async fn registration_stays_away_without_a_service() {
     let mut report = serving.controller.report.clone();
     until(&mut report, |it| !it.policy.registered).await;
     assert!(cluster.registration().is_none());
-    // The Service is back.
+    // The Service exists again.
     cluster.make_service();
     eventually(|| cluster.registration()).await;
 }
@@ -314,13 +315,13 @@ fn limits() -> ReadinessLimits {
     }
 }
 
-/// Waits as a controller does that does not lead.
+/// Waits like a controller that does not lead.
 async fn in_force(client: &kube::Client, settings: &Settings, limits: ReadinessLimits) {
     let waiting = Controller::new(client, settings.clone(), "waiting", intervals());
     waiting.in_force(limits).await;
 }
 
-/// Two controllers, of which one leads.
+/// Two controllers run, and one of them leads.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn controllers_are_ready_once_pods_are_swapped() {
@@ -329,7 +330,7 @@ async fn controllers_are_ready_once_pods_are_swapped() {
         let (client, settings) = (cluster.client.clone(), settings());
         tokio::spawn(async move { in_force(&client, &settings, limits).await })
     };
-    // Nothing is registered: the limit counts.
+    // Nothing is registered, so that the limit of the wait counts.
     let limited = ReadinessLimits { unreached: Duration::ZERO, ..limits() };
     wait(limited).await.unwrap();
     let waiting = wait(limits());
@@ -343,19 +344,19 @@ async fn controllers_are_ready_once_pods_are_swapped() {
         |entry: &Value| entry["name"] == "pods.image-swap.io" && entry["failurePolicy"] == "Fail";
     let registration = cluster.registration().unwrap();
     assert!(registration["webhooks"].as_array().unwrap().iter().any(held));
-    // A controller that starts later, or does not lead, sees the same.
+    // A controller that starts later, or does not lead, is ready too.
     wait(limits()).await.unwrap();
 
-    // No replica answers any more: the other limit counts.
+    // No replica responds, so that the other limit counts.
     replica.stop();
     let limited = ReadinessLimits { total: Duration::ZERO, ..limits() };
     wait(limited).await.unwrap();
 }
 
-/// Beside another program that swaps images the wanted policy never comes.
+/// Beside another program that swaps images, the wanted policy is never reached.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn readiness_does_not_wait_for_a_policy_without_end() {
+async fn readiness_waits_for_a_policy_within_limits() {
     let cluster = TestCluster::set().await;
     let ignoring = Settings { policy: RequestedPolicy::Ignore, ..settings() };
     let mut controller = cluster.controller(ignoring.clone(), "one");
@@ -366,7 +367,7 @@ async fn readiness_does_not_wait_for_a_policy_without_end() {
     // The registration has `Ignore`, and this controller wants `Fail`.
     let settled = ReadinessLimits { settle: Duration::ZERO, ..limits() };
     in_force(&cluster.client, &settings(), settled).await;
-    // A release that leaves has nothing to register.
+    // A leaving release has nothing to register.
     let anchor = format!("{ANCHORS}/image-swap");
     let mark = json!({ "metadata": { "annotations": { "image-swap.io/leaving": "true" } } });
     cluster.request("PATCH", &anchor, Some(&mark));

@@ -1,5 +1,5 @@
-//! The chart, installed by Helm; clients that may do what the release's service
-//! accounts may; and what the API server wrote down about them.
+//! The chart, installed by Helm; clients with the permissions of the release's service accounts;
+//! and the audit log of the API server.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::test_cluster::{ANCHORS, NAMESPACE, TestCluster, chart, parts};
 
-/// Everything that is asked, once it is answered; a watch when it begins.
+/// An audit policy that records each request when it is answered, and each watch when it begins.
 const AUDIT: &str = r#"{
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -20,7 +20,7 @@ const AUDIT: &str = r#"{
     "rules": [{ "level": "Metadata" }]
 }"#;
 
-/// A cluster with the chart's objects in it.
+/// A cluster with the installed chart.
 pub(crate) struct Installed {
     pub(crate) cluster: TestCluster,
     files: RunDir,
@@ -39,7 +39,7 @@ pub(crate) const AGENTS: &str = "image-swap-agent";
 /// The namespace of trial pods.
 pub(crate) const TRIAL: &str = "image-swap-trial";
 
-/// A permission that was used: by whom, to do what, to what.
+/// A permission that a request used, as the audit log records it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Used {
     pub(crate) verb: String,
@@ -124,7 +124,7 @@ impl Installed {
         paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(trial).collect()
     }
 
-    /// A client that is `account` as far as the API server is concerned.
+    /// Returns a client with the permissions of `account`.
     pub(crate) async fn client_as(&self, account: Account) -> Client {
         let mut file = Kubeconfig::read_from(self.cluster.control_plane.kubeconfig()).unwrap();
         for named in &mut file.auth_infos {
@@ -173,16 +173,16 @@ impl Installed {
         Client::try_from(config).unwrap()
     }
 
-    /// All that the API server wrote down.
+    /// Returns the audit log.
     pub(crate) fn audit_log(&self) -> String {
         fs::read_to_string(self.files.path().join("log")).unwrap()
     }
 
-    /// What `account` was allowed and what it was refused, so far.
+    /// Returns the permissions that `account` has used so far, and its refused requests.
     pub(crate) fn audited(&self, account: Account) -> (BTreeSet<Used>, Vec<String>) {
         let (mut used, mut refused) = (BTreeSet::new(), Vec::new());
         let log = self.audit_log();
-        // The last line may not yet be whole.
+        // The last line may be incomplete.
         for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let actor = match &line["impersonatedUser"] {
                 Value::Null => &line["user"],
@@ -209,7 +209,7 @@ impl Installed {
                 namespace: text(&object["namespace"]),
                 name: text(&object["name"]),
             };
-            // An apply that makes the object takes the right to create it, too.
+            // An apply that creates the object requires the permission to create it, too.
             if once.verb == "patch" && code == 201 {
                 used.insert(Used { verb: "create".into(), ..once.clone() });
             }

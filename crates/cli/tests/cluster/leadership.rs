@@ -13,7 +13,7 @@ fn times() -> LeaseTiming {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn one_leads_and_when_it_is_gone_the_other_does() {
+async fn second_candidate_leads_after_the_first() {
     let cluster = TestCluster::set().await;
     let mut one = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut first = one.leadership();
@@ -23,14 +23,14 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
     let mut two = LeaderElection::new(&cluster.client, &release(), "two", times());
     let mut second = two.leadership();
     let waiting = tokio::spawn(async move { two.run().await });
-    // Killed, it gives nothing away: the other one waits for the lease to end.
+    // A killed controller does not release the Lease, so that the other one waits for its end.
     running.abort();
     until(&mut second, |leads| *leads).await;
     let lease =
         "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases/image-swap-controller";
     let lease = cluster.get(lease).unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "two");
-    // It goes when the release does.
+    // The Lease is deleted with the release.
     let owner = &lease["metadata"]["ownerReferences"][0];
     assert_eq!((&owner["kind"], &owner["name"]), (&json!("ClusterRole"), &json!("image-swap")));
     waiting.abort();
@@ -38,7 +38,7 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {
+async fn leader_without_renewal_stops_before_expiry() {
     let mut cluster = TestCluster::set().await;
     let mut election = LeaderElection::new(&cluster.client, &release(), "one", times());
     let mut leadership = election.leadership();

@@ -1,5 +1,4 @@
-//! The release's namespace is deleted: `kubectl delete namespace`. The hook of Helm does
-//! not run.
+//! Deletion of the release's namespace by `kubectl delete namespace`, which runs no hook of Helm.
 
 use image_swap_cluster::Controller;
 use image_swap_core::control::policy::FailurePolicy;
@@ -15,12 +14,12 @@ use crate::{
     },
 };
 
-/// Values of the chart.
+/// Values of the chart for Palette.
 const PALETTE: &str = include_str!("../../../../tests/testkit/palette/values.yaml");
 
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 
-/// A cluster with a registration under `Fail`, and the controllers that delete namespaces
+/// Starts a cluster with a registration under `Fail`, and the controllers that delete namespaces
 /// and collect garbage.
 async fn set() -> (TestCluster, Running, std::sync::Arc<Replica>, image_swap_cluster::ReplicaTasks)
 {
@@ -38,12 +37,12 @@ fn delete_namespace(cluster: &TestCluster, replica: &Replica) {
     replica.stop();
 }
 
-/// Waits until an ordinary pod is admitted, and no registration is left.
+/// Waits until no registration is left and an ordinary pod is admitted.
 async fn pods_are_admitted(cluster: &TestCluster) {
     eventually(|| cluster.registration().is_none().then_some(())).await;
     let admitted = || {
-        let ask = || cluster.control_plane.request("POST", PODS, Some(&pod())).unwrap();
-        (tokio::task::block_in_place(ask).status == 201).then_some(())
+        let request = || cluster.control_plane.request("POST", PODS, Some(&pod())).unwrap();
+        (tokio::task::block_in_place(request).status == 201).then_some(())
     };
     eventually(admitted).await;
 }
@@ -52,7 +51,7 @@ async fn pods_are_admitted(cluster: &TestCluster) {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_leader_deregisters_when_its_namespace_is_deleted() {
     let (cluster, _controller, replica, _following) = set().await;
-    // Nothing of the namespace ends before the controller has seen it: a finalizer.
+    // A finalizer keeps the namespace until the controller has seen its deletion.
     let path = format!("/api/v1/namespaces/{NAMESPACE}/services/image-swap-admission");
     let held = json!({ "metadata": { "finalizers": ["example.org/held"] } });
     cluster.request("PATCH", &path, Some(&held));
@@ -62,7 +61,7 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
     assert_eq!(namespace["status"]["phase"], "Terminating");
 }
 
-/// The namespace takes the service account along, and with it the right to deregister.
+/// The namespace is deleted with the service account, whose permission deregistration needs.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_leader_deregisters_before_its_account_is_deleted() {
@@ -73,8 +72,8 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
     let (replica, _following) = cluster.replica().await;
     until(&mut replica.certificates(), |count| *count > 0).await;
     until(&mut controller.report, |it| it.policy.registered).await;
-    // The namespace does not end while a finalizer holds an object: Kubernetes alone would
-    // leave the registration.
+    // The namespace remains while a finalizer holds an object, so that Kubernetes alone would leave
+    // the registration.
     let map = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "held", "finalizers": ["example.org/held"] },
@@ -89,7 +88,7 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
+async fn registration_is_deleted_with_the_namespace() {
     let (cluster, controller, replica, _following) = set().await;
     let anchor = format!("{ANCHORS}/image-swap");
     let is_owned = |anchor: &Value| {
@@ -103,10 +102,10 @@ async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
     assert!(cluster.get(&anchor).is_none());
 }
 
-/// A process that is signalled to end because its pod is deleted with the namespace.
+/// Kubernetes signals a process to end when its pod is deleted with the namespace.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_process_that_ends_deregisters_only_with_its_namespace() {
+async fn ending_process_deregisters_only_with_its_namespace() {
     let cluster = TestCluster::set().await;
     let mut running = cluster.controller(settings(), "one");
     until(&mut running.report, |it| it.policy.registered).await;

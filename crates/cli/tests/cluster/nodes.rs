@@ -1,4 +1,4 @@
-//! The rollout of a declaration to nodes. The test plays the agents and the kubelets.
+//! The rollout of a declaration to nodes. The test reports in place of agents and kubelets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,13 +159,13 @@ pub(crate) async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDe
     until_stored(cluster, |it| is_verified(it) && it.trial.is_none()).await
 }
 
-/// Reports as the agent of `name` does after it applied the declaration of the node.
+/// Reports that the agent of `name` has applied the declaration of the node.
 async fn apply(cluster: &TestCluster, name: &str) {
     let number = stored(cluster).unwrap().for_node(name).unwrap().number;
     report(cluster, name, number, "True", "InPlace").await;
 }
 
-/// Reports as the agent of `name` does.
+/// Writes a report in place of the agent of `name`.
 async fn report(cluster: &TestCluster, name: &str, number: u64, status: &str, reason: &str) {
     let mirror = eventually(|| cluster.get(&format!("{NODE_MIRRORS}/{name}"))).await;
     report_as(cluster, name, &mirror["spec"]["nodeUid"], number, (status, reason)).await;
@@ -254,7 +254,7 @@ async fn until_condition(
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
+async fn declaration_reaches_all_nodes_after_trial_pulls() {
     let cluster = set().await;
     for (name, runtime) in
         [("a", "containerd://2.4.1"), ("b", "containerd://2.4.1"), ("c", "containerd://1.6.9")]
@@ -350,7 +350,7 @@ async fn declaration_reaches_all_nodes_after_a_pull_on_one_of_each_runtime() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
+async fn reports_count_only_for_the_present_node() {
     let cluster = set().await;
     let containerd = "containerd://2.4.1";
     add_node(&cluster, "a", containerd, &Value::Null);
@@ -365,7 +365,7 @@ async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     let mut controller = cluster.controller(with_agents(), "one");
 
-    // Without an image the check of the registry stands for the pull.
+    // Without an image, the check of the registry replaces the pull.
     until_tried(&cluster, 1, &["a"]).await;
     apply(&cluster, "a").await;
     until_verified(&cluster, 1).await;
@@ -411,7 +411,7 @@ async fn every_node_has_a_mirror_and_a_report_counts_for_its_present_uid() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn number_never_falls_and_a_marker_of_helm_stays() {
+async fn declaration_number_never_falls() {
     let cluster = set().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     add_agent(&cluster, "a");
@@ -423,7 +423,7 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
     apply(&cluster, "a").await;
     let first = until_verified(&cluster, 1).await;
 
-    // It is written again, without a trial.
+    // A deleted Secret is written again, without a trial.
     cluster.request("DELETE", STORED, None);
     assert_eq!(until_verified(&cluster, 1).await, first);
     keys.insert("PASSWORD", "rotated".into());
@@ -462,7 +462,7 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
+async fn deleted_node_declaration_stays_away_during_hooks() {
     let cluster = set().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     add_agent(&cluster, "a");
@@ -486,7 +486,7 @@ async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
     keys.insert("PASSWORD", "rotated".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     until(&mut controller.report, |it| it.declaration.revision > revision).await;
-    // A turn has begun after the Secret was deleted.
+    // A reconciliation has begun after the Secret was deleted.
     add_node(&cluster, "b", "containerd://2.4.1", &Value::Null);
     let report = until_agents(&mut controller, |it| it.nodes == 2).await;
     assert!(report.trial.contains("image-swap-uninstall"), "{}", report.trial);
@@ -506,7 +506,7 @@ async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn missing_custom_resource_is_a_problem_of_the_release() {
+async fn missing_custom_resource_is_a_problem() {
     let cluster = set_undefined().await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     let mut controller = cluster.controller(with_agents(), "one");
@@ -549,7 +549,7 @@ fn pull_password(cluster: &TestCluster, domain: &str) -> Option<String> {
 #[expect(clippy::too_many_lines, reason = "the steps of one cluster's life")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {
+async fn pods_follow_a_declaration_all_nodes_trust() {
     let cluster = set().await;
     for name in ["a", "b"] {
         add_node(&cluster, name, "containerd://2.4.1", &Value::Null);
@@ -637,7 +637,7 @@ async fn pods_are_swapped_by_a_declaration_once_all_nodes_trust_it() {
     eventually(|| served(&cluster).filter(|it| it.0 == second && it.1 == "enforce")).await;
     eventually(|| pull_password(&cluster, &mirror.domain).filter(|it| it == "rotated")).await;
 
-    // A new node without an agent takes nothing back, and neither does a change of rules.
+    // A new node without an agent, and a change of rules, keep the declaration in force.
     add_node(&cluster, "new", "containerd://2.4.1", &Value::Null);
     until_condition(&cluster, "new", "Applied", ("Unknown", "AgentNotRunning")).await;
     keys.insert("MIRROR_REGISTRIES", format!("default::{}/airgap", mirror.domain));

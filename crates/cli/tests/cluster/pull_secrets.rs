@@ -18,7 +18,7 @@ const HOST: &str = "h.example.org";
 
 const SWAPPED: &str = "h.example.org/airgap/docker.io/library/nginx";
 
-/// A pod as an admission replica leaves it.
+/// Returns a pod as an admission replica changes it.
 fn swapped_pod() -> Value {
     let mut pod = pod();
     pod["metadata"]["annotations"] =
@@ -36,7 +36,7 @@ fn pods_in(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
 
-/// Creates a namespace, with a label if there is one.
+/// Creates a namespace with `label`, if any.
 fn mk_namespace(cluster: &TestCluster, name: &str, label: Option<(&str, &str)>) {
     cluster.control_plane.create_namespace(name).unwrap();
     if let Some((key, value)) = label {
@@ -45,7 +45,7 @@ fn mk_namespace(cluster: &TestCluster, name: &str, label: Option<(&str, &str)>) 
     }
 }
 
-/// An owner reference as former versions wrote it.
+/// Returns an owner reference as former versions wrote it.
 fn anchor(cluster: &TestCluster) -> Value {
     let anchor = cluster.get(&format!("{ANCHORS}/image-swap")).unwrap();
     json!({
@@ -54,7 +54,7 @@ fn anchor(cluster: &TestCluster) -> Value {
     })
 }
 
-/// What nodes read in a pull Secret.
+/// Returns the credentials that nodes read from a pull Secret.
 fn auths(secret: &Value) -> Value {
     let data = secret["data"][".dockerconfigjson"].as_str().unwrap();
     let config: Value = serde_json::from_slice(&STANDARD.decode(data).unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn password(secret: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it() {
+async fn swapped_pod_refers_to_the_pull_secret() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -76,10 +76,10 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
-    // The service account's Secrets are the pod's own: they stay.
+    // The Secrets of the service account stay.
     let account = "/api/v1/namespaces/apps/serviceaccounts/default";
-    let theirs = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
-    cluster.request("PATCH", account, Some(&theirs));
+    let foreign = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
+    cluster.request("PATCH", account, Some(&foreign));
     let stored = cluster.request("POST", PODS, Some(&pod()));
     assert_eq!(
         stored["spec"]["imagePullSecrets"],
@@ -94,7 +94,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     });
     assert_eq!(auths(&secret), json!({ "h.example.org/airgap": credential }));
 
-    // An update changes no list: it is immutable.
+    // The list of a stored pod is immutable, so an update does not change it.
     let path = format!("{PODS}/{}", stored["metadata"]["name"].as_str().unwrap());
     let image = json!({ "spec": { "containers": [{ "name": "main", "image": "redis" }] } });
     let updated = cluster.request("PATCH", &path, Some(&image));
@@ -104,7 +104,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
     );
     assert_eq!(updated["spec"]["imagePullSecrets"], stored["spec"]["imagePullSecrets"]);
 
-    // A namespace without a swapped pod gets none.
+    // A namespace without a swapped pod has no pull Secret.
     until(&mut controller.report, |it| it.pull_secrets.namespaces == 1).await;
     assert!(cluster.get(&format!("{SECRETS}/image-swap-pull")).is_none());
     let status = cluster.get("/api/v1/namespaces/image-swap-system/configmaps/image-swap-status");
@@ -113,7 +113,7 @@ async fn a_swapped_pod_names_the_secret_beside_its_own_and_its_namespace_gets_it
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn it_is_kept_current_and_removed_again() {
+async fn pull_secret_is_kept_current_and_removed() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -127,29 +127,29 @@ async fn it_is_kept_current_and_removed_again() {
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     eventually(|| cluster.get(SECRET).filter(|it| password(it) == "rotated")).await;
 
-    // Somebody changes it, or takes it away.
-    let nobody = json!({ ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) });
-    cluster.request("PATCH", SECRET, Some(&json!({ "data": nobody })));
-    eventually(|| cluster.get(SECRET).filter(|it| it["data"] != nobody)).await;
+    // Another writer changes or deletes the Secret.
+    let empty = json!({ ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) });
+    cluster.request("PATCH", SECRET, Some(&json!({ "data": empty })));
+    eventually(|| cluster.get(SECRET).filter(|it| it["data"] != empty)).await;
     let owned = json!({ "metadata": { "ownerReferences": [anchor(&cluster)] } });
     cluster.request("PATCH", SECRET, Some(&owned));
     eventually(|| cluster.get(SECRET).filter(|it| it["metadata"]["ownerReferences"].is_null()))
         .await;
     cluster.request("DELETE", SECRET, None);
     eventually(|| cluster.get(SECRET)).await;
-    // No write mends that one: it is made anew.
+    // An immutable Secret cannot be patched, and is created again.
     cluster.request("PATCH", SECRET, Some(&json!({ "immutable": true })));
     declared.insert("PASSWORD", "again".into());
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     eventually(|| cluster.get(SECRET).filter(|it| password(it) == "again")).await;
 
-    // The last swapped pod goes, and a while later the Secret.
+    // After the last swapped pod, the Secret is deleted too.
     let second = cluster.request("POST", PODS, Some(&swapped_pod()));
     cluster.kill(PODS, &first);
     cluster.kill(PODS, &second);
     eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
 
-    // A new one comes, and the credential goes: the Secret stays for the pod.
+    // The declaration loses its credential while a new pod exists: the Secret stays for the pod.
     mk_namespace(&cluster, "more", None);
     let first = cluster.request("POST", PODS, Some(&swapped_pod()));
     let second = cluster.request("POST", &pods_in("more"), Some(&swapped_pod()));
@@ -190,7 +190,7 @@ fn end(cluster: &TestCluster, pod: &Value, phase: &str) {
 async fn turned_off_secrets_stay_for_living_pods() {
     let (cluster, controller, living, ended) = stage_with_secrets().await;
     drop(controller);
-    // As a former version left it.
+    // The Secret has the owner that a former version wrote.
     let owned = json!({ "metadata": { "ownerReferences": [anchor(&cluster)] } });
     cluster.request("PATCH", SECRET, Some(&owned));
     end(&cluster, &ended, "Succeeded");
@@ -226,7 +226,7 @@ async fn release_that_leaves_keeps_what_pods_need() {
     assert_eq!(metadata["ownerReferences"][0]["uid"], living["metadata"]["uid"]);
     drop(controller);
 
-    // A release of another name takes it over.
+    // A release of another name takes the Secret over.
     let mut next = settings();
     next.release.name = "other-image-swap".into();
     let anchor = json!({
@@ -254,7 +254,7 @@ async fn forged_records_get_no_credential() {
     {
         mk_namespace(&cluster, name, label);
     }
-    // A Secret that claims to be image-swap's, to be filled in.
+    // A Secret with the label of image-swap waits for a credential.
     let empty = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
         "metadata": {
@@ -289,7 +289,7 @@ async fn forged_records_get_no_credential() {
     let filled = || cluster.get(&secret_in("filled")).unwrap();
     assert_eq!(filled()["data"], empty["data"]);
 
-    // A namespace that opts out later keeps what it has, and gets nothing new.
+    // A namespace that opts out later keeps its Secret, which is not updated.
     let label =
         |value: Value| json!({ "metadata": { "labels": { "k8s.twr.io/imageswap": value } } });
     mk_namespace(&cluster, "witness", None);
@@ -353,14 +353,14 @@ async fn another_writer_does_not_drive_writes() {
         let data = json!({ ".dockerconfigjson": STANDARD.encode(format!(r#"{{"n":{change}}}"#)) });
         cluster.request("PATCH", SECRET, Some(&json!({ "data": data })));
     }
-    // Another namespace is served all the same.
+    // Another namespace still gets its Secret.
     mk_namespace(&cluster, "more", None);
     cluster.request("POST", &pods_in("more"), Some(&swapped_pod()));
     eventually(|| cluster.get(&secret_in("more"))).await;
     let allowed = 1 + 5 + began.elapsed().as_secs() / 10 + 1;
     let report = until(&mut controller.report, |it| it.pull_secrets.writes > 1).await;
     assert!(report.pull_secrets.writes <= allowed, "{}", report.pull_secrets.writes);
-    // In the end it is right.
+    // The Secret has the right content in the end.
     eventually(|| cluster.get(SECRET).filter(|it| auths(it).is_object())).await;
 }
 
@@ -370,7 +370,7 @@ async fn refused_secret_names_namespace_and_reason() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    // The quota's status is the work of a controller that does not run here.
+    // The controller that counts quotas does not run here, so the test sets the status.
     let quotas = "/api/v1/namespaces/apps/resourcequotas";
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "q" },
@@ -406,14 +406,14 @@ async fn refused_secret_names_namespace_and_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_secret_of_somebody_else_is_never_touched() {
+async fn foreign_secret_is_never_changed() {
     let cluster = TestCluster::set().await;
-    let theirs = json!({
+    let foreign = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "image-swap-pull" },
         "type": "kubernetes.io/dockerconfigjson",
         "data": { ".dockerconfigjson": STANDARD.encode(r#"{"auths":{}}"#) },
     });
-    let before = cluster.request("POST", "/api/v1/namespaces/apps/secrets", Some(&theirs));
+    let before = cluster.request("POST", "/api/v1/namespaces/apps/secrets", Some(&foreign));
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys(HOST));
@@ -424,7 +424,7 @@ async fn a_secret_of_somebody_else_is_never_touched() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["regarding"]["name"], "image-swap-pull");
     assert_eq!(events[0]["regarding"]["uid"], before["metadata"]["uid"]);
-    // Nor when there is nothing to pull any more, or nobody to authenticate as.
+    // The Secret also stays after the last pod, and without a declaration.
     cluster.kill(PODS, &there);
     until(&mut controller.report, |it| it.pull_secrets.foreign_count == 0).await;
     cluster.request("DELETE", &format!("{JET_SECRETS}/registry-info"), None);
@@ -434,7 +434,7 @@ async fn a_secret_of_somebody_else_is_never_touched() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_controller_that_begins_finds_what_changed_meanwhile() {
+async fn new_controller_reads_changes_since_the_last() {
     let cluster = TestCluster::set().await;
     cluster.control_plane.create_namespace("more").unwrap();
     let more = "/api/v1/namespaces/more";
@@ -450,7 +450,7 @@ async fn a_controller_that_begins_finds_what_changed_meanwhile() {
     eventually(|| cluster.get(SECRET).is_none().then_some(())).await;
     eventually(|| cluster.get(&format!("{more}/secrets/image-swap-pull"))).await;
 
-    // A release that leaves writes nothing more.
+    // A leaving release writes no Secret any more.
     deregister(&cluster.client, &release()).await.unwrap();
     eventually(|| cluster.registration().is_none().then_some(())).await;
 }
@@ -468,7 +468,7 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.pull_secret.is_some())).await;
 
-    // Pods come all the while; under `Fail` one that nobody reviews is refused.
+    // Pods are created all the time. Under `Fail` a pod that no replica reviews is refused.
     let pods: kube::Api<Pod> = kube::Api::namespaced(cluster.client.clone(), "apps");
     let (stop, stopped) = watch::channel(false);
     let load = tokio::spawn(async move {
@@ -490,7 +490,7 @@ async fn passwords_rotate_under_load_and_nothing_is_lost() {
         declared.insert("PASSWORD", next.clone());
         cluster.declare(JET_SECRETS, "registry-info", &declared);
         eventually(|| {
-            // It is changed in place: a pod that is about to be pulled finds one.
+            // The Secret is changed in place, so that kubelets always find one.
             let found = password(&cluster.get(SECRET).unwrap());
             (found == next).then_some(())
         })

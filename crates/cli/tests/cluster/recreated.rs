@@ -22,11 +22,11 @@ fn owned_pod(name: &str, kind: &str, group: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn recreated_pod_is_reported_with_an_event_and_a_metric() {
+async fn recreated_pod_is_reported() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
-    // The watch begins with a pod of a Job, which is none of these.
+    // A pod of a Job is the first event, and does not count.
     let job = owned_pod("job", "Job", "batch");
     cluster.request("POST", PODS, Some(&job));
     let database = owned_pod("db-0", "Database", "example.org");

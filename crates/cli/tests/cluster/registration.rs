@@ -1,4 +1,4 @@
-//! The webhook configuration: registered, earned, repaired, left.
+//! The webhook configuration: its registration, its failure policy, its repairs and its removal.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -20,10 +20,10 @@ const OURS: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_longer_does() {
+async fn policy_is_fail_while_replicas_are_reached() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
-    // Registered before anybody answers: nobody is refused.
+    // Without a replica the policy is Ignore, so that no pod is refused.
     until(&mut controller.report, |it| it.policy.probe == ProbeStatus::NoEndpoints).await;
     assert_eq!(policy(&cluster), "Ignore");
     cluster.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
@@ -36,7 +36,7 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
     assert_eq!(cluster.events("image-swap-system", "FailurePolicyChanged").len(), 1);
     cluster.request("POST", "/api/v1/namespaces/apps/pods?dryRun=All", Some(&pod()));
 
-    // Endpoints say that it is there, and nobody answers: a broken network.
+    // The Endpoints still name the replica, but it does not respond, as in a broken network.
     replica.stop();
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Ignore))
         .await;
@@ -46,7 +46,7 @@ async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_made_later() {
+async fn first_answer_of_a_replica_earns_fail() {
     let cluster = TestCluster::set().await;
     let rarely = Intervals { probe: Duration::from_hours(1), ..intervals() };
     let mut controller = controller_by(&cluster.client, settings(), "one", rarely, now);
@@ -65,7 +65,7 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
+async fn new_pods_are_swapped_unless_exempt() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -77,9 +77,9 @@ async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
     let image = |pod: &Value| pod["spec"]["containers"][0]["image"].clone();
     let stored = cluster.request("POST", pods, Some(&pod()));
     assert_eq!(image(&stored), "h.example.org/airgap/docker.io/library/nginx");
-    let mut ours = pod();
-    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
-    assert_eq!(image(&cluster.request("POST", pods, Some(&ours))), "nginx");
+    let mut exempt_pod = pod();
+    exempt_pod["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    assert_eq!(image(&cluster.request("POST", pods, Some(&exempt_pod))), "nginx");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +108,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_it() {
+async fn lost_certificate_is_replaced_and_trusted() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
@@ -116,7 +116,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     let before = *replica.certificates().borrow();
 
-    // Authority and certificate are gone: both are made anew, and published.
+    // Authority and certificate are deleted: the controller creates and publishes new ones.
     cluster.request("DELETE", &format!("{SECRETS}/image-swap-ca"), None);
     cluster.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
     until(&mut replica.certificates(), |count| *count > before).await;
@@ -130,7 +130,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
             .all(|it| it["clientConfig"]["caBundle"] == authority)
     })
     .await;
-    // The API server has read it when a pod is reviewed under `Fail`.
+    // The API server has read the new bundle once a pod is reviewed under `Fail`.
     let mut reached = controller.report.clone();
     until(&mut reached, |it| it.policy.probe == ProbeStatus::Reached && it.policy.failures == 0)
         .await;
@@ -138,12 +138,12 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
+async fn leaving_release_stays_unregistered_until_rollback() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;
     registered(&cluster, |_| true).await;
-    // Twice: a hook may be run again.
+    // A hook may run twice.
     for _ in 0..2 {
         deregister(&cluster.client, &release()).await.unwrap();
         assert!(cluster.registration().is_none());
@@ -153,12 +153,12 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
         cluster.get(&anchor).unwrap()["metadata"]["annotations"]["image-swap.io/leaving"],
         "true"
     );
-    // A rollback takes the mark back.
+    // A rollback removes the mark.
     let mut back = cluster.get(&anchor).unwrap();
     back["metadata"]["annotations"]["image-swap.io/leaving"] = "false".into();
     cluster.request("PUT", &anchor, Some(&back));
     registered(&cluster, |_| true).await;
-    // Gone altogether: that is fine too.
+    // Without the anchor, deregistration succeeds too.
     drop(controller);
     cluster.request("DELETE", &anchor, None);
     deregister(&cluster.client, &release()).await.unwrap();
@@ -216,11 +216,12 @@ async fn new_leader_registers_nothing_during_uninstallation() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {
+async fn dead_imageswap_is_adopted_and_live_one_audited() {
     let cluster = TestCluster::set().await;
-    let theirs = format!("{REGISTRATIONS}/imageswap-webhook");
+    let path = format!("{REGISTRATIONS}/imageswap-webhook");
     let configuration = imageswap("image-swap-admission");
-    // Our own Service stands for a live one: it has an endpoint.
+    // The Service of image-swap has an endpoint, so the webhook of the other program counts as
+    // alive.
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
     cluster.request("POST", REGISTRATIONS, Some(&configuration));
@@ -231,11 +232,11 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Audit)))
         .await;
 
-    // Dead, and we were told to adopt.
+    // The other webhook is dead now, and adoption is enabled.
     drop(controller);
-    let mut dead = cluster.get(&theirs).unwrap();
+    let mut dead = cluster.get(&path).unwrap();
     dead["webhooks"][0]["clientConfig"]["service"]["name"] = "gone".into();
-    cluster.request("PUT", &theirs, Some(&dead));
+    cluster.request("PUT", &path, Some(&dead));
     let mut adopting = settings();
     adopting.adopt = true;
     let mut controller = cluster.controller(adopting, "two");
@@ -243,12 +244,13 @@ async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_aud
         it.policy.mode == Some(Mode::Enforce) && it.foreign.is_empty()
     })
     .await;
-    assert!(cluster.get(&theirs).is_none());
+    assert!(cluster.get(&path).is_none());
     until(&mut replica.served(), |it| it.as_ref().is_some_and(|it| it.mode == Some(Mode::Enforce)))
         .await;
 }
 
-/// Two writers that each insist: repairs are counted and paced, whatever the field.
+/// Another writer changes the policy as often as the controller repairs it. Repairs are counted and
+/// limited for each field.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn repairs_of_the_failure_policy_are_counted() {
@@ -272,13 +274,13 @@ async fn repairs_of_the_failure_policy_are_counted() {
     }
     eventually(|| (policy(&cluster) == "Fail").then_some(())).await;
     let generation = cluster.registration().unwrap()["metadata"]["generation"].as_u64().unwrap();
-    // Made, raised, and changed and repaired six times.
+    // The registration was created, raised to `Fail`, and changed and repaired six times.
     assert_eq!(generation, 2 + 6 * 2);
-    // An Event tells of decisions, not of repairs.
+    // Decisions are published as Events, but repairs are not.
     assert_eq!(cluster.events("image-swap-system", "FailurePolicyChanged").len(), 1);
 }
 
-/// The registration of upstream's program, for a Service in our namespace.
+/// Returns a registration of imageswap for `service` in the release's namespace.
 pub(crate) fn imageswap(service: &str) -> Value {
     webhook_configuration("image-swap-system", service, "*", "*")
 }
@@ -290,7 +292,7 @@ fn policy(cluster: &TestCluster) -> String {
     pods.next().unwrap()["failurePolicy"].as_str().unwrap().to_owned()
 }
 
-/// The configuration, once it is there and `enough`.
+/// Waits until the registration exists and satisfies `enough`, and returns it.
 async fn registered(cluster: &TestCluster, enough: impl Fn(&Value) -> bool) -> Value {
     eventually(|| cluster.registration().filter(|it| enough(it))).await
 }

@@ -1,4 +1,4 @@
-//! Whether the declared registry can be reached, and what is told of it.
+//! Checks of the declared registry, and the Events, metrics and status that report them.
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -22,15 +22,15 @@ fn credentials(password: &str) -> Credentials {
     Credentials { username: USER.into(), password: password.into() }
 }
 
-/// What is declared of the registry at `domain`, whose certificate `authority` signs.
+/// Returns a declaration of the registry at `domain`, whose certificate `authority` has signed.
 pub(crate) fn declared(domain: &str, authority: &str) -> BTreeMap<&'static str, String> {
     let mut keys = keys(domain);
     keys.insert("CA_CERT", authority.to_owned());
     keys
 }
 
-/// Waits until the check of `domain` came to `outcome`, and sees that metrics and
-/// the stored status say the same.
+/// Waits until the check of `domain` has the result `outcome`, and asserts that metrics and the
+/// stored status report the same.
 async fn comes_to(
     cluster: &TestCluster,
     controller: &mut Running,
@@ -55,13 +55,13 @@ async fn comes_to(
     report.registry.unwrap()
 }
 
-/// The notes of events about the registry's health.
+/// Returns the notes of the Events with `reason`.
 fn notes(cluster: &TestCluster, reason: &str) -> Vec<String> {
     let events = cluster.events("image-swap-system", reason);
     events.iter().map(|event| event["note"].as_str().unwrap().to_owned()).collect()
 }
 
-fn is_told(cluster: &TestCluster, reason: &str, part: &str) {
+fn assert_event(cluster: &TestCluster, reason: &str, part: &str) {
     let notes = notes(cluster, reason);
     assert!(notes.iter().any(|note| note.contains(part)), "{part}: {notes:?}");
     assert!(!notes.iter().any(|note| note.contains(PASSWORD)));
@@ -69,7 +69,7 @@ fn is_told(cluster: &TestCluster, reason: &str, part: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
-async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status() {
+async fn registry_health_is_reported_everywhere() {
     let authority = Authority::new("the company's").unwrap();
     let options = RegistryOptions {
         tls: Some(authority.server(&["127.0.0.1"]).unwrap()),
@@ -93,17 +93,21 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         controller.metrics.text().unwrap().contains("image_swap_controller_node_requirements 1")
     );
 
-    // The password changes over there, and is declared a while later.
+    // The registry gets a new password, which is declared later.
     tokio::task::block_in_place(|| registry.set_credentials(&credentials("new")).unwrap());
     let health = comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
     assert!(health.is_bad());
-    is_told(&cluster, "RegistryUnhealthy", "is unauthorized: it rejects USERNAME and PASSWORD");
+    assert_event(
+        &cluster,
+        "RegistryUnhealthy",
+        "is unauthorized: it rejects USERNAME and PASSWORD",
+    );
     keys.insert("PASSWORD", "new".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     comes_to(&cluster, &mut controller, &domain, "ok").await;
-    is_told(&cluster, "RegistryHealthy", "is ok");
+    assert_event(&cluster, "RegistryHealthy", "is ok");
 
-    // Nobody to authenticate as.
+    // Without a user the registry refuses the request.
     let anonymous: BTreeMap<_, _> = keys
         .clone()
         .into_iter()
@@ -111,40 +115,40 @@ async fn whatever_becomes_of_the_registry_is_an_event_a_metric_and_in_the_status
         .collect();
     cluster.declare(JET_SECRETS, "registry-info", &anonymous);
     comes_to(&cluster, &mut controller, &domain, "unauthorized").await;
-    is_told(&cluster, "RegistryUnhealthy", "USERNAME is empty");
+    assert_event(&cluster, "RegistryUnhealthy", "USERNAME is empty");
 
-    // An authority that signed nothing of it.
+    // Another authority has not signed the registry's certificate.
     let other = Authority::new("another").unwrap();
     cluster.declare(JET_SECRETS, "registry-info", &declared(&domain, other.certificate()));
     comes_to(&cluster, &mut controller, &domain, "untrusted").await;
-    is_told(&cluster, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
+    assert_event(&cluster, "RegistryUnhealthy", "is untrusted: invalid peer certificate");
 
-    // A certificate taken unseen is not tried.
+    // With INSECURE, the certificate is not verified and the credential is not tried.
     keys.insert("INSECURE", "true".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     comes_to(&cluster, &mut controller, &domain, "unverified").await;
     let needs = format!("nodes must not verify the certificate of {domain} (INSECURE)");
     until(&mut controller.report, |it| it.nodes == [needs.as_str()]).await;
 
-    // It is gone, and back.
+    // The registry stops and starts again.
     keys.insert("INSECURE", "false".into());
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     comes_to(&cluster, &mut controller, &domain, "ok").await;
     tokio::task::block_in_place(|| registry.process().stop().unwrap());
     comes_to(&cluster, &mut controller, &domain, "unreachable").await;
-    is_told(&cluster, "RegistryUnhealthy", "is unreachable");
+    assert_event(&cluster, "RegistryUnhealthy", "is unreachable");
     tokio::task::block_in_place(|| registry.wait_ready().unwrap());
     comes_to(&cluster, &mut controller, &domain, "ok").await;
     assert!(controller.metrics.text().unwrap().contains("registry_unhealthy 0"));
 
-    // A name that nobody has.
+    // The host name does not exist.
     cluster.declare(JET_SECRETS, "registry-info", &declared("nobody.invalid", ""));
     comes_to(&cluster, &mut controller, "nobody.invalid", "unresolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_certificate_that_has_expired_or_soon_will_is_told() {
+async fn expiring_registry_certificate_is_reported() {
     let cluster = TestCluster::set().await;
     let second = Duration::from_secs(1);
     let mut controller = cluster.controller_that_checks(settings(), second);
@@ -165,16 +169,17 @@ async fn a_certificate_that_has_expired_or_soon_will_is_told() {
         assert_eq!(health.expires_soon, outcome == "ok");
         let reason =
             if health.is_bad() { "RegistryUnhealthy" } else { "RegistryCertificateExpires" };
-        is_told(&cluster, reason, &faulty.domain);
+        assert_event(&cluster, reason, &faulty.domain);
     }
     let metrics = controller.metrics.text().unwrap();
     assert!(metrics.contains("registry_certificate_expiry_timestamp_seconds "), "{metrics}");
 }
 
-/// Such as Harbor: `/v2/` refuses everybody, and its own service knows better.
+/// Registries such as Harbor refuse every request to `/v2/`. Their token service accepts a
+/// credential or refuses it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
+async fn credential_is_tried_at_the_token_service() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -208,10 +213,10 @@ async fn a_credential_is_tried_at_the_token_service_of_the_same_host() {
     assert!(health.detail.contains("token service"), "{}", health.detail);
 }
 
-/// A server that shows what no real registry can be made to show.
+/// A server that responds in ways that no real registry can be configured for.
 pub(crate) struct Faulty {
     pub(crate) domain: String,
-    /// The authority that signed its certificate, PEM.
+    /// The authority that signed the server's certificate, PEM.
     pub(crate) authority: String,
     task: tokio::task::JoinHandle<()>,
 }
@@ -267,7 +272,7 @@ impl Faulty {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
-async fn registry_by_plain_http_is_asked_without_credential() {
+async fn plain_http_registry_gets_no_credential() {
     let options = RegistryOptions::default();
     let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
     let cluster = TestCluster::set().await;
@@ -283,7 +288,7 @@ async fn registry_by_plain_http_is_asked_without_credential() {
     let codes = report.declaration.findings.iter().map(|it| it.code.as_str());
     assert_eq!(codes.collect::<Vec<_>>(), ["credential-over-http"]);
 
-    // The scheme of DOMAIN counts, too; a registry that wants a password gets none.
+    // A scheme in DOMAIN has the same effect. A registry that requires a password receives none.
     let options = RegistryOptions { credentials: Some(credentials(PASSWORD)), ..options };
     let registry = tokio::task::block_in_place(|| Registry::start(parts(), &options).unwrap());
     let domain = registry.address();

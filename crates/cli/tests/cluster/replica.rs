@@ -1,4 +1,5 @@
-//! An admission replica: the real server, fed by the cluster's Secrets.
+//! An admission replica: the real server, with the rules and the certificate of the cluster's
+//! Secrets.
 
 use std::{
     sync::{Arc, Mutex},
@@ -69,30 +70,30 @@ impl Replica {
         self.served.subscribe()
     }
 
-    /// How many certificates it was told.
+    /// Returns the number of certificates that the replica has received.
     pub(crate) fn certificates(&self) -> watch::Receiver<u32> {
         self.certificates.subscribe()
     }
 
-    /// What it tells Prometheus.
+    /// Returns the metrics of the replica.
     pub(crate) fn metrics(&self) -> String {
         metrics::text(&self.metrics.registry).unwrap()
     }
 
-    /// Says that it is about to leave; still answers.
+    /// Marks the replica as leaving. It still responds.
     pub(crate) fn deregister(&self) {
         if let Some(running) = self.running.lock().unwrap().as_ref() {
             running.leave();
         }
     }
 
-    /// Answers what has begun, and nothing new.
+    /// Ends the replica after it has answered open requests; new ones are refused.
     pub(crate) async fn drain(&self, patience: Duration) {
         let running = self.running.lock().unwrap().take().unwrap();
         assert_eq!(running.drain(patience).await.cut, 0);
     }
 
-    /// Answers nobody any more.
+    /// Ends the replica at once.
     pub(crate) fn stop(&self) {
         drop(self.running.lock().unwrap().take());
     }

@@ -50,7 +50,7 @@ async fn manifest_that_restores_nodes_is_accepted() {
     let printed = apply(&cluster, &manifest(&[]), &[]);
     assert!(!printed.contains("Warning"), "{printed}");
 
-    // The level of the namespace admits the pods.
+    // The Pod Security level of the namespace admits the pods.
     let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/image-swap-restore");
     let stored = cluster.get(&path).unwrap();
     let spec = &stored["spec"]["template"]["spec"];

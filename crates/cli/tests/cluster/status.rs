@@ -1,4 +1,4 @@
-//! How a release is, as somebody who asks sees it.
+//! The status of a release, as `image-swap status` reads it.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -28,7 +28,7 @@ use crate::{
 const PODS: &str = "/api/v1/namespaces/image-swap-system/pods";
 const APPS: &str = "/api/v1/namespaces/apps/pods";
 
-/// The replicas' Deployment, as its controller would leave it.
+/// Sets the status of the replicas' Deployment, as its controller would.
 fn deploy(cluster: &TestCluster, wanted: u32, ready: u32) {
     let labels = json!({ "app.kubernetes.io/component": "admission" });
     let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
@@ -55,7 +55,7 @@ fn deploy(cluster: &TestCluster, wanted: u32, ready: u32) {
     cluster.request("PATCH", &format!("{path}/status"), Some(&status));
 }
 
-/// The pod of `replica`, as its node would report it.
+/// Creates the pod of `replica` with the status that its kubelet would report.
 fn run(cluster: &TestCluster, name: &str, replica: &Arc<Replica>) {
     let ports = json!([{ "name": "admin", "containerPort": replica.admin_port() }]);
     let pod = json!({
@@ -77,7 +77,7 @@ fn run(cluster: &TestCluster, name: &str, replica: &Arc<Replica>) {
     cluster.request("PATCH", &format!("{PODS}/{name}/status"), Some(&status));
 }
 
-/// A pod that runs.
+/// Creates `pod` with the status of a running pod.
 fn running(cluster: &TestCluster, pod: &Value) {
     let stored = cluster.request("POST", APPS, Some(pod));
     let path = format!("{APPS}/{}/status", stored["metadata"]["name"].as_str().unwrap());
@@ -90,9 +90,9 @@ fn codes(status: &ReleaseStatus) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs() {
+async fn status_shows_declaration_replicas_and_running_pods() {
     let cluster = TestCluster::set().await;
-    // Made before anybody swapped anything.
+    // A pod from before the installation keeps its image.
     running(&cluster, &pod());
     let mut exempt = pod();
     exempt["spec"]["containers"][0]["image"] = "placeholder:1".into();
@@ -108,7 +108,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     run(&cluster, "first", &first);
     run(&cluster, "second", &second);
 
-    // Nothing is declared, and all is well.
+    // Nothing is declared, and the release is healthy.
     assert_eq!(find(&cluster.client).await.unwrap(), [release()]);
     let seen = status(&cluster.client, &release()).await.unwrap();
     assert!(seen.healthy && seen.unreadable.is_empty(), "{seen:#?}");
@@ -118,7 +118,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     assert_eq!((replicas.wanted, replicas.ready), (2, 2));
     assert!(replicas.pods.iter().all(|it| it.ready && it.answer.is_some()), "{:?}", replicas.pods);
 
-    // A declaration; one of the replicas does not hear of it.
+    // One of the replicas does not receive the new declaration.
     drop(following);
     cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
     until(&mut first.served(), |it| it.as_ref().is_some_and(|it| !it.hash.is_empty())).await;
@@ -130,7 +130,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     running(&cluster, &pod());
     deploy(&cluster, 2, 1);
     let seen = status(&cluster.client, &release()).await.unwrap();
-    // No such registry exists.
+    // The declared registry does not exist.
     assert_eq!(codes(&seen), ["registry-unhealthy", "replicas-missing", "replica-behind"]);
     let hash = seen.report.as_ref().unwrap().declaration.hash.clone();
     let serves = |nth: usize| {
@@ -139,13 +139,13 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
     assert_eq!([serves(0), serves(1)], [hash, String::new()]);
     let pods = seen.pods.as_ref().unwrap();
     let docker = pods.iter().find(|row| row.registry == "docker.io").unwrap();
-    // Besides the replicas and the exempt image, which are never swapped.
+    // Replicas and the exempt image count as unswapped pods too.
     assert_eq!((docker.swapped, docker.unswapped, docker.outdated), (1, 4, 1));
     assert!(seen.notes.iter().any(|note| note.starts_with("1 running pods")), "{:?}", seen.notes);
     let json = serde_json::to_string(&seen).unwrap();
     assert!(!json.contains("s3cret"), "{json}");
 
-    // A replica that nobody can ask is said to be so.
+    // A replica that cannot be queried is reported with the error.
     second.stop();
     let seen = status(&cluster.client, &release()).await.unwrap();
     let silent = &seen.replicas.as_ref().unwrap().pods[1];
@@ -155,7 +155,7 @@ async fn a_release_tells_what_is_in_force_what_each_replica_serves_and_what_runs
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn nodes_that_were_told_are_counted() {
+async fn configured_nodes_are_counted() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| !it.version.is_empty()).await;
@@ -167,20 +167,20 @@ async fn nodes_that_were_told_are_counted() {
     declared.insert("INSECURE", "true".into());
     cluster.declare(JET_SECRETS, "registry-info", &declared);
     let report = until(&mut controller.report, |it| !it.trust.is_empty()).await;
-    for (name, told) in [("a", 1), ("b", 2)] {
+    for (name, configured) in [("a", 1), ("b", 2)] {
         let mark =
             json!({ "metadata": { "annotations": { "image-swap.io/trusts": report.trust } } });
         cluster.request("PATCH", &format!("/api/v1/nodes/{name}"), Some(&mark));
         let seen = status(&cluster.client, &release()).await.unwrap();
-        assert_eq!(seen.nodes.unwrap().configured, told);
+        assert_eq!(seen.nodes.unwrap().configured, configured);
         let is_noted = seen.notes.iter().any(|note| note.contains("1 of 2 nodes are marked"));
-        assert_eq!(is_noted, told == 1, "{:?}", seen.notes);
+        assert_eq!(is_noted, configured == 1, "{:?}", seen.notes);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
+async fn status_lists_unreadable_objects() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     until(&mut controller.report, |it| it.policy.registered).await;
@@ -192,13 +192,13 @@ async fn what_may_not_be_read_is_said_and_what_is_not_there_is_an_error() {
     let mut config =
         Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
     config.auth_info.impersonate = Some("nobody".into());
-    let nobody = Client::try_from(config).unwrap();
-    assert!(find(&nobody).await.unwrap().is_empty());
-    let seen = status(&nobody, &release()).await.unwrap();
+    let anonymous = Client::try_from(config).unwrap();
+    assert!(find(&anonymous).await.unwrap().is_empty());
+    let seen = status(&anonymous, &release()).await.unwrap();
     assert!(seen.report.is_none() && seen.pods.is_none());
     assert_eq!(seen.unreadable.len(), 8, "{:?}", seen.unreadable);
     assert!(seen.unreadable.iter().all(|it| it.contains("forbidden")), "{:?}", seen.unreadable);
-    // Nobody can say that it is well: that is bad news, too.
+    // Unknown health is a problem.
     assert_eq!(codes(&seen), ["unread"]);
 }
 

@@ -1,4 +1,4 @@
-//! Steps of a reconciliation that are refused: all others are taken.
+//! Refused steps of a reconciliation do not keep others from being taken.
 
 use image_swap_core::{
     control::effective::Origin, control::policy::FailurePolicy, status::ControllerReport,
@@ -10,8 +10,8 @@ use crate::test_cluster::{
     pod, settings, until,
 };
 
-/// Allows no more object of `kind` in the release's namespace. The controller that counts
-/// objects does not run here.
+/// Makes the API server refuse new objects of `kind` in the release's namespace. The controller
+/// that counts objects does not run here.
 fn allow_no(cluster: &TestCluster, kind: &str) {
     let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
     let hard = json!({ kind: "0" });
@@ -30,15 +30,15 @@ fn fails(report: &ControllerReport, name: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn refused_steps_keep_no_other_from_being_taken() {
+async fn refused_step_does_not_stop_other_steps() {
     let cluster = TestCluster::set().await;
     cluster.demand_label("owner", "namespaces need the label owner").await;
     allow_no(&cluster, "configmaps");
     let mut controller = cluster.controller(settings(), "one");
     let (replica, _following) = cluster.replica().await;
     cluster.serve_at(replica.port());
-    // Declaration, certificate and registration are there, and `Fail` is earned: the probe
-    // shows that a replica was reached although the quota refuses its object.
+    // Declaration, certificate and registration exist, and the policy is `Fail`: the probe shows
+    // that a replica was reached, although the quota refuses its object.
     cluster.declare(SECRETS, "image-swap-declaration", &keys("chart.example.org"));
     let report = until(&mut controller.report, |it| {
         it.policy.failure_policy == Some(FailurePolicy::Fail)
@@ -59,7 +59,7 @@ async fn refused_steps_keep_no_other_from_being_taken() {
     let image = stored["spec"]["containers"][0]["image"].as_str().unwrap();
     assert!(image.starts_with("chart.example.org/"), "{image}");
 
-    // No Secret can be made: what is lost is registered again all the same.
+    // No Secret can be created, but a deleted registration is created again all the same.
     allow_no(&cluster, "secrets");
     cluster.request("DELETE", &format!("{SECRETS}/image-swap-last-good"), None);
     until(&mut controller.report, |it| fails(it, "last-good")).await;
@@ -68,7 +68,7 @@ async fn refused_steps_keep_no_other_from_being_taken() {
     cluster.request("DELETE", registration, None);
     eventually(|| cluster.registration()).await;
 
-    // Policy and quotas are gone: everything is made.
+    // Without policy and quotas, everything is created.
     let quotas = format!("{NAMESPACES}/{NAMESPACE}/resourcequotas");
     for path in [format!("{BINDINGS}/owner"), format!("{POLICIES}/owner")] {
         cluster.request("DELETE", &path, None);
@@ -85,7 +85,7 @@ async fn refused_steps_keep_no_other_from_being_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn jet_system_is_made_again_whenever_it_goes() {
+async fn deleted_jet_system_is_created_again() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
     let path = format!("{NAMESPACES}/jet-system");
@@ -113,7 +113,7 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
     cluster.declare(JET_SECRETS, "registry-info", &keys("h.example.org"));
     let good = until(&mut controller.report, |it| it.declaration.rules == 1).await;
 
-    // The API server takes it. As JSON each line break has two bytes.
+    // The API server accepts the text. In JSON each line break has two bytes.
     let mut large = keys("h.example.org");
     large.insert("MIRROR_REGISTRIES", format!("gcr.io::h.example.org/g{}", "\n".repeat(700_000)));
     cluster.declare(JET_SECRETS, "registry-info", &large);
@@ -124,7 +124,7 @@ async fn a_declaration_too_large_to_keep_stops_nothing() {
     cluster.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
     eventually(|| cluster.get(&format!("{SECRETS}/image-swap-tls"))).await;
 
-    // Countless findings: a hundred are reported, and the number of all.
+    // Of many findings a hundred are reported, with the number of all.
     let rules: Vec<String> = (0..12_000)
         .map(|number| format!("docker.io/r{number}::h.example.org/airgap/r{number}"))
         .collect();

@@ -1,4 +1,4 @@
-//! Pods that are created one after the other while something else happens.
+//! A stream of new pods, to be observed while a test changes the cluster.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::test_cluster::{pod, until};
 
-/// How many create pods at the same time.
+/// The number of tasks that create pods at the same time.
 const WORKERS: usize = 2;
-/// Between two pods of one worker: the machine has other things to do, too.
+/// The pause of a worker between two pods, which leaves time for other processes.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// What became of them.
+/// The outcomes of created pods.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Pods with the images that they should have.
+    /// The number of pods with the expected images.
     pub(crate) swapped: usize,
-    /// Why others were refused.
+    /// The messages of refused requests.
     pub(crate) refused: Vec<String>,
-    /// The images of pods that should have had others.
+    /// The images of admitted pods that differ from the expected ones.
     pub(crate) wrong: Vec<String>,
 }
 
-/// Creates pods until it is told to stop.
+/// Tasks that create pods until [`Stream::end`].
 pub(crate) struct Stream {
     tally: watch::Receiver<Tally>,
     stop: watch::Sender<bool>,
@@ -32,13 +32,13 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Begins to create `nginx`, dry, in the namespace `apps`; each has to get an
-    /// image of `registry`.
+    /// Starts to create pods with the image `nginx` in the namespace `apps`, as dry runs. Each pod
+    /// should get an image of `registry`.
     pub(crate) fn begin(client: &Client, registry: &'static str) -> Self {
         Self::of(client, registry, true)
     }
 
-    /// As [`Stream::begin`], but pods are stored.
+    /// Starts a stream like [`Stream::begin`], but stores the pods.
     pub(crate) fn stored(client: &Client, registry: &'static str) -> Self {
         Self::of(client, registry, false)
     }
@@ -63,19 +63,19 @@ impl Stream {
         Self { tally, stop, tasks }
     }
 
-    /// Waits until another few pods were swapped.
+    /// Waits until 20 more pods are swapped.
     pub(crate) async fn more(&mut self) {
         let enough = self.tally.borrow().swapped + 20;
         until(&mut self.tally, |tally| tally.swapped >= enough).await;
     }
 
-    /// Waits until another one was refused.
+    /// Waits until one more request is refused.
     pub(crate) async fn refused(&mut self) {
         let enough = self.tally.borrow().refused.len() + 1;
         until(&mut self.tally, |tally| tally.refused.len() >= enough).await;
     }
 
-    /// Stops, and tells what became of all.
+    /// Stops the tasks and returns the outcomes.
     pub(crate) async fn end(mut self) -> Tally {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -98,13 +98,13 @@ impl Tally {
         }
     }
 
-    /// Nothing was refused, nothing was wrong.
+    /// Asserts that no request was refused and no image was wrong.
     pub(crate) fn assert_flawless(&self) {
         assert_eq!(self.refused, [""; 0], "beside {} that were swapped", self.swapped);
         self.assert_none_wrong();
     }
 
-    /// Whatever was stored has the images that it should have.
+    /// Asserts that every admitted pod has the expected image.
     pub(crate) fn assert_none_wrong(&self) {
         assert_eq!(self.wrong, [""; 0], "beside {} that were swapped", self.swapped);
         assert!(self.swapped > 0);

@@ -1,4 +1,4 @@
-//! A cluster with the objects that the chart installs, and what runs on it.
+//! A test cluster with the objects of the chart, and the controllers and replicas that run in it.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::replica::Replica;
 
-/// Returns all parts.
+/// Returns the parts for tests, which must be present.
 pub(crate) fn parts() -> &'static Parts {
     static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
     &PARTS
@@ -42,7 +42,7 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const NODE_MIRRORS: &str = "/apis/image-swap.io/v1alpha1/nodemirrors";
 pub(crate) const ANCHORS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
-/// Longer than anything takes on a machine that builds something meanwhile.
+/// The deadline of a wait, long enough for a machine that compiles at the same time.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct TestCluster {
@@ -88,7 +88,7 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-/// How often things are looked at: often.
+/// Returns intervals that are short enough for tests.
 pub(crate) fn intervals() -> Intervals {
     Intervals {
         look: Duration::from_secs(2),
@@ -102,7 +102,7 @@ pub(crate) fn intervals() -> Intervals {
     }
 }
 
-/// The time by this machine's clock.
+/// Returns the present time by the clock of this machine.
 pub(crate) fn now() -> UnixTime {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
@@ -135,28 +135,28 @@ impl TestCluster {
         Self { control_plane, client }
     }
 
-    /// A controller that leads, or waits to.
+    /// Starts a controller, which leads or waits for the leadership.
     pub(crate) fn controller(&self, settings: Settings, identity: &str) -> Running {
         controller_by(&self.client, settings, identity, intervals(), now)
     }
 
-    /// The same; the registry is tried every so often.
+    /// Starts a controller that checks the registry in intervals of `registry`.
     pub(crate) fn controller_that_checks(&self, settings: Settings, registry: Duration) -> Running {
         let intervals = Intervals { registry, ..intervals() };
         controller_by(&self.client, settings, "one", intervals, now)
     }
 
-    /// A replica that answers behind the Service.
+    /// Starts a replica that follows the Secrets of the release.
     pub(crate) async fn replica(&self) -> (Arc<Replica>, ReplicaTasks) {
         self.replica_by(&self.client).await
     }
 
-    /// A replica that follows by `client`.
+    /// Starts a replica that follows the Secrets with `client`.
     pub(crate) async fn replica_by(&self, client: &Client) -> (Arc<Replica>, ReplicaTasks) {
         self.replica_with(client, "image-swap-tls").await
     }
 
-    /// The same, with the certificate in the Secret `certificate`.
+    /// Starts a replica that follows the certificate in the Secret `certificate`.
     pub(crate) async fn replica_with(
         &self,
         client: &Client,
@@ -171,7 +171,7 @@ impl TestCluster {
         tokio::task::block_in_place(|| self.control_plane.get(path).unwrap())
     }
 
-    /// Writes `body` to `path`, whatever the method; the answer must be a success.
+    /// Sends `body` to `path` and returns the response, which must be a success.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let answer =
             tokio::task::block_in_place(|| self.control_plane.request(method, path, body).unwrap());
@@ -179,8 +179,8 @@ impl TestCluster {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    /// Refuses new namespaces without `label`, except that of the release, with `message`.
-    /// Returns when the API server refuses.
+    /// Makes the API server refuse namespaces without `label` with `message`, except that of the
+    /// release. Returns when the API server enforces it.
     pub(crate) async fn demand_label(&self, label: &str, message: &str) {
         let policy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -216,7 +216,7 @@ impl TestCluster {
         eventually(|| (tokio::task::block_in_place(create).status == 422).then_some(())).await;
     }
 
-    /// Declares `keys` in the Secret `name`, in place of whatever it declared.
+    /// Declares `keys` in the Secret `name`, and replaces its former content.
     pub(crate) fn declare(&self, secrets: &str, name: &str, keys: &BTreeMap<&str, String>) {
         let path = format!("{secrets}/{name}");
         let secret = json!({
@@ -230,7 +230,7 @@ impl TestCluster {
         }
     }
 
-    /// Deletes `pod` below `pods` at once.
+    /// Deletes `pod` from the collection `pods` without a grace period.
     pub(crate) fn kill(&self, pods: &str, pod: &Value) {
         let name = pod["metadata"]["name"].as_str().unwrap();
         self.request("DELETE", &format!("{pods}/{name}?gracePeriodSeconds=0"), None);
@@ -256,7 +256,7 @@ impl TestCluster {
         eventually(|| tokio::task::block_in_place(list)).await;
     }
 
-    /// The events with `reason`, as they are now.
+    /// Returns the present events with `reason`.
     pub(crate) fn events(&self, namespace: &str, reason: &str) -> Vec<Value> {
         let list =
             self.get(&format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")).unwrap();
@@ -282,7 +282,7 @@ fn without_actions(template: &str) -> String {
     text + rest
 }
 
-/// A controller that asks by `client`, and for the time by `clock`.
+/// Starts a controller that uses `client` and `clock`.
 pub(crate) fn controller_by(
     client: &Client,
     settings: Settings,
@@ -293,7 +293,7 @@ pub(crate) fn controller_by(
     run(client, Controller::new(client, settings, identity, intervals).by_clock(clock), identity)
 }
 
-/// Runs `controller` as a candidate.
+/// Runs `controller` as a candidate for the leadership.
 pub(crate) fn run(client: &Client, controller: Controller, identity: &str) -> Running {
     let times =
         LeaseTiming { duration: Duration::from_secs(3), period: Duration::from_millis(500) };
@@ -307,7 +307,7 @@ pub(crate) fn run(client: &Client, controller: Controller, identity: &str) -> Ru
     Running { report, metrics, leadership: leads, task }
 }
 
-/// Waits until what `seen` tells satisfies `enough`.
+/// Waits until a value of `seen` satisfies `enough`, and returns it.
 pub(crate) async fn until<T: Clone>(
     seen: &mut watch::Receiver<T>,
     enough: impl FnMut(&T) -> bool,
@@ -316,7 +316,7 @@ pub(crate) async fn until<T: Clone>(
     found.unwrap().unwrap().clone()
 }
 
-/// Looks again and again until there is something.
+/// Calls `look` repeatedly until it returns a value.
 pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
     let started = std::time::Instant::now();
     loop {
@@ -328,7 +328,7 @@ pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// A pod that no node ever runs.
+/// Returns a pod that no node runs.
 pub(crate) fn pod() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "generateName": "p-" },
@@ -339,7 +339,7 @@ pub(crate) fn pod() -> Value {
     })
 }
 
-/// Palette's keys, for a registry on `domain`.
+/// Returns the keys of Palette's Secret for a registry on `domain`.
 pub(crate) fn keys(domain: &str) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("DOMAIN", domain.to_owned()),

@@ -77,7 +77,7 @@ fn restore(host: &TempDir) -> Ran {
 }
 
 #[test]
-fn restore_only_returns_the_bytes_of_before_and_waits() {
+fn restore_only_returns_original_bytes() {
     let host = host();
     let before = tree(host.path());
     apply(&host, &["--runtime", "containerd"]);
@@ -93,7 +93,7 @@ fn restore_only_returns_the_bytes_of_before_and_waits() {
 }
 
 #[test]
-fn restore_only_finds_the_runtime_in_the_record_of_the_host() {
+fn restore_only_finds_the_recorded_runtime() {
     let host = host();
     // The host has two runtimes, and the other one is configured.
     fs::create_dir_all(host.path().join("etc/containers/registries.conf.d")).unwrap();
@@ -107,7 +107,7 @@ fn restore_only_finds_the_runtime_in_the_record_of_the_host() {
 }
 
 #[test]
-fn restore_only_fails_with_the_command_where_a_restart_is_needed() {
+fn restore_only_names_the_command_for_a_restart() {
     let host = host();
     fs::create_dir_all(host.path().join("etc/rancher/k3s")).unwrap();
     apply(&host, &["--runtime", "k3s", "--runtime-version", "1.30.0"]);
@@ -120,7 +120,7 @@ fn restore_only_fails_with_the_command_where_a_restart_is_needed() {
 }
 
 #[test]
-fn restore_only_fails_where_a_directory_is_not_mounted() {
+fn restore_only_fails_without_a_mounted_directory() {
     let host = host();
     apply(&host, &["--runtime", "containerd"]);
     let ledger = "var/lib/image-swap/node/ledger.json";

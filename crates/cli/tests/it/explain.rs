@@ -174,7 +174,7 @@ fn nodes_agree_if_every_runtime_does() {
 }
 
 #[test]
-fn inputs_that_are_not_utf_8_fail_alone() {
+fn invalid_utf8_fails_only_its_own_input() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"ng\xffinx\nredis\n").unwrap();
     let path = file.path().to_str().unwrap();

@@ -112,7 +112,7 @@ fn manifest_that_restores_nodes_is_printed() {
 }
 
 #[test]
-fn manifest_needs_an_image_and_names_that_are_valid() {
+fn manifest_needs_an_image_and_valid_names() {
     for (args, expected) in [
         (&[][..], "--image"),
         (&["--image", "H.io/A"], "lowercase"),

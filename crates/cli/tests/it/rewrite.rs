@@ -90,7 +90,7 @@ fn several_files_become_one_stream_in_their_order() {
 }
 
 #[test]
-fn in_place_writes_only_the_files_that_change() {
+fn rewrite_in_place_keeps_unchanged_files() {
     let directory = directory(&[("a.yaml", POD), ("b.yaml", REWRITTEN)]);
     let unchanged = directory.path().join("b.yaml");
     let before = fs::metadata(&unchanged).unwrap().modified().unwrap();
@@ -104,7 +104,7 @@ fn in_place_writes_only_the_files_that_change() {
 
 #[cfg(unix)]
 #[test]
-fn in_place_keeps_mode_and_follows_symbolic_link() {
+fn rewrite_in_place_keeps_mode_and_link() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let directory = directory(&[("a.yaml", POD)]);
     let (file, link) = (directory.path().join("a.yaml"), directory.path().join("link.yaml"));

@@ -90,8 +90,8 @@ fn foreign_changes_are_reported_and_kept() -> Outcome {
     stage.start();
     assert_eq!(stage.node("apply", &[]).code, 0);
     let path = "/etc/containerd/certs.d/quay.io/hosts.toml";
-    let ours = stage.read(path).unwrap();
-    fs::write(stage.at(path), [&ours, "# theirs\n"].concat())?;
+    let written = stage.read(path).unwrap();
+    fs::write(stage.at(path), [&written, "# theirs\n"].concat())?;
     let ran = stage.node("status", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("changed"), "{ran:?}");
@@ -100,7 +100,7 @@ fn foreign_changes_are_reported_and_kept() -> Outcome {
     assert!(ran.stdout.contains(r#""state":"gone""#), "{ran:?}");
     let ran = stage.node("apply", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.read(path).unwrap(), ours);
+    assert_eq!(stage.read(path).unwrap(), written);
     Ok(())
 }
 

@@ -117,7 +117,7 @@ const SERVERS: &str = r"version = 4
 
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
-fn trial_runs_beside_every_server_of_version_4() -> Outcome {
+fn trial_runs_next_to_every_version_4_server() -> Outcome {
     let (stage, before) = ContainerdHost::started(SERVERS)?;
     stage.applies_and_restores(&before)
 }
@@ -289,11 +289,11 @@ fn foreign_files_survive_an_interrupted_change() -> Outcome {
     stage.config(WITHOUT_PATH);
     stage.start();
     killed_half_way(&stage)?;
-    let theirs = "[debug]\n  level = \"info\" # theirs\n";
-    stage.config(&[&stage.read(CONFIG).unwrap(), theirs].concat());
+    let addition = "[debug]\n  level = \"info\" # theirs\n";
+    stage.config(&[&stage.read(CONFIG).unwrap(), addition].concat());
     let ran = stage.allowed("restore", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert_eq!(stage.read(CONFIG).unwrap(), [WITHOUT_PATH, theirs].concat());
+    assert_eq!(stage.read(CONFIG).unwrap(), [WITHOUT_PATH, addition].concat());
     stage.client()?.version()?;
     assert!(!stage.node("status", &[]).stdout.contains("interrupted"));
     Ok(())

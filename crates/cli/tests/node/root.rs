@@ -47,7 +47,7 @@ fn links_lead_nowhere_outside_the_host() -> Outcome {
         at("etc/containerd/config.toml"),
         image_swap_testkit::config_with_path("/etc/containerd/certs.d"),
     )?;
-    // Both lead out, unless the tree is taken for `/`.
+    // Both links lead out of the tree, unless it is taken for `/`.
     symlink(outside.path(), at("etc/containerd/certs.d"))?;
     symlink(outside.path(), at("var"))?;
     let root = tree.path().to_str().unwrap();

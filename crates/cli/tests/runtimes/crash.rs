@@ -173,40 +173,40 @@ impl<'a> CrashTest<'a> {
     }
 
     /// Checks that the runtime starts on the host and pulls.
-    fn works(&mut self, why: &str) {
+    fn works(&mut self, reason: &str) {
         let started = self.daemon.restart();
-        assert!(started.is_ok(), "{why}: {started:?}");
+        assert!(started.is_ok(), "{reason}: {started:?}");
         let image = SAMPLES[0].reference(Named::Tag, parts()).unwrap();
         self.host.log().clear();
         let pulled = self.daemon.pull(&image);
-        assert!(pulled.is_ok(), "{why}: {pulled:?}\n{}", self.host.log().text());
+        assert!(pulled.is_ok(), "{reason}: {pulled:?}\n{}", self.host.log().text());
     }
 
     /// Checks that `status` reports an interrupted change.
-    fn status(&self, why: &str) {
+    fn status(&self, reason: &str) {
         let armed = self.host.root().join("var/lib/image-swap/node/armed.json").exists();
         let ran = Ran::of(&mut node::status(&self.host));
-        assert_eq!(ran.output.contains("interrupted"), armed, "{why}: {}", ran.output);
-        assert!(!armed || ran.code == Some(1), "{why}: {}", ran.output);
+        assert_eq!(ran.output.contains("interrupted"), armed, "{reason}: {}", ran.output);
+        assert!(!armed || ran.code == Some(1), "{reason}: {}", ran.output);
     }
 
     /// Checks that restore writes the original bytes.
-    fn restores(&self, why: &str) {
+    fn restores(&self, reason: &str) {
         let ran = Ran::of(&mut self.restore());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
-        node::assert_same(&node::tree(&self.host), &self.before, why);
+        assert_eq!(ran.code, Some(0), "{reason}: {}", ran.output);
+        node::assert_same(&node::tree(&self.host), &self.before, reason);
     }
 
     /// Checks that the next apply completes the work of the killed one, and that restore writes the
     /// original bytes.
-    fn completes(&mut self, why: &str) {
+    fn completes(&mut self, reason: &str) {
         let ran = Ran::of(&mut self.apply());
-        assert_eq!(ran.code, Some(0), "{why}: {}", ran.output);
-        node::assert_same(&node::tree(&self.host), &self.applied, why);
-        self.works(why);
+        assert_eq!(ran.code, Some(0), "{reason}: {}", ran.output);
+        node::assert_same(&node::tree(&self.host), &self.applied, reason);
+        self.works(reason);
         let public = self.host.log().connections(Server::Public);
-        assert_eq!(public, 0, "{why}: from the mirror\n{}", self.host.log().text());
-        self.restores(why);
+        assert_eq!(public, 0, "{reason}: from the mirror\n{}", self.host.log().text());
+        self.restores(reason);
     }
 
     /// Kills a `run` before each of its calls, each time from the state of `start`. Checks every
@@ -219,18 +219,18 @@ impl<'a> CrashTest<'a> {
         let mut killed = 0;
         for (number, event) in events.iter().enumerate() {
             start(self);
-            let why = format!("{what}, killed before call {number}, {event}");
+            let reason = format!("{what}, killed before call {number}, {event}");
             killed += usize::from(self.kill_at(run, event));
             let state = node::tree(&self.host);
             if states.contains_key(&state) {
                 continue;
             }
-            self.status(&why);
-            self.works(&why);
-            self.restores(&why);
+            self.status(&reason);
+            self.works(&reason);
+            self.restores(&reason);
             self.reset_to(&state);
-            self.completes(&why);
-            states.insert(state, why);
+            self.completes(&reason);
+            states.insert(state, reason);
         }
         start(self);
         announce(&format!(

@@ -33,7 +33,7 @@ pub(crate) type Tree = BTreeMap<String, (u32, Vec<u8>)>;
 
 /// Fails with the names that differ, not with all bytes.
 #[track_caller]
-pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
+pub(crate) fn assert_same(found: &Tree, expected: &Tree, reason: &str) {
     let names = found.keys().chain(expected.keys());
     let mut differ: Vec<&String> =
         names.filter(|name| found.get(*name) != expected.get(*name)).collect();
@@ -43,7 +43,7 @@ pub(crate) fn assert_same(found: &Tree, expected: &Tree, why: &str) {
         None => "not there".to_owned(),
     };
     for name in &differ {
-        assert_eq!(text(found, name), text(expected, name), "{why}: {differ:?}");
+        assert_eq!(text(found, name), text(expected, name), "{reason}: {differ:?}");
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn measure(control_plane: &ControlPlane, binary: &Path) -> Outc
         }
     }
     // A ratio of medians alone: at p99 the difference in its denominator can be zero.
-    let ratio = |[none, constant, ours]: [f64; 3]| (ours - none) / (constant - none);
+    let ratio = |[none, constant, image_swap]: [f64; 3]| (image_swap - none) / (constant - none);
     print("admission/added", interval(&rounds, |rounds| ratio(pooled(rounds, 0.5))));
     for (run, before) in RUNS.iter().zip(before).skip(1) {
         let ([sum, count], [sum_before, count_before]) =
@@ -138,7 +138,7 @@ fn webhooks(
     let name = format!("--dns-name={}", host("ours"));
     let arguments = ["webhook", "--mirrors", sample::RULES, "--certificate-dir", &kept];
     let arguments = arguments.into_iter().chain([listen.as_str(), &admin, &name]);
-    let ours = process::start(binary, arguments, &port, directory)?;
+    let image_swap = process::start(binary, arguments, &port, directory)?;
     let authority = LocalAuthority::open(directory, SystemTime::now())?.certificate_file();
     let authority = fs::read_to_string(authority)?;
     for (run, port) in [("constant", &constant_port), ("ours", &port)] {
@@ -146,7 +146,7 @@ fn webhooks(
         let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
         control_plane.create(path, &registration(run, &authority)?)?;
     }
-    Ok([constant, ours])
+    Ok([constant, image_swap])
 }
 
 /// Returns the host name of a webhook, as API servers expect it in certificates.
@@ -211,8 +211,10 @@ async fn interleaved(loads: &[PodLoad], number: usize, rate: f64) -> Outcome<[Op
         let run = (number + turn) % 3;
         rounds[run] = Some(open(&loads[run], rate, ROUND).await?);
     }
-    let [Some(none), Some(constant), Some(ours)] = rounds else { return Err("a round".into()) };
-    Ok([none, constant, ours])
+    let [Some(none), Some(constant), Some(image_swap)] = rounds else {
+        return Err("a round".into());
+    };
+    Ok([none, constant, image_swap])
 }
 
 /// Returns the API server's own account of a webhook: seconds and requests.

@@ -134,7 +134,7 @@ async fn reaches(fleet: &Fleet, is_done: impl Fn(&FleetNode) -> bool) -> Outcome
     }
 }
 
-/// Plays the agents of all nodes: each reports the declaration of its node as applied.
+/// Simulates the agents of all nodes: each reports the declaration of its node as applied.
 async fn agents(client: Client, fleet: Fleet) -> Outcome<()> {
     let kind = GroupVersionKind::gvk("image-swap.io", "v1alpha1", "NodeMirror");
     let kind = ApiResource::from_gvk_with_plural(&kind, "nodemirrors");

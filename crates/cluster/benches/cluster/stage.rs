@@ -143,7 +143,7 @@ pub(crate) async fn add_node(client: &Client, name: &str, boot: &str) -> Outcome
     Ok(())
 }
 
-/// Plays the kubelets of all nodes. Each trial pod has pulled its image at once, at a time that
+/// Simulates the kubelets of all nodes. Each trial pod has pulled its image at once, at a time that
 /// `pulled` receives. A pod that is being deleted ends.
 pub(crate) async fn kubelets(
     client: Client,

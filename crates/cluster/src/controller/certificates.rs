@@ -27,22 +27,22 @@ use crate::{
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
-/// The authority that signed the certificate beside it.
+/// The data key of the authority that signed the certificate of the same Secret.
 const ISSUER: &str = "ca.crt";
-/// The authority that signed before.
+/// The data key of the former authority.
 const PREVIOUS: &str = "previous.crt";
-/// More steps than one rotation has: whoever needs more is in a loop.
+/// The limit of steps in one reconciliation. A rotation has fewer, so more of them would be a loop.
 const STEPS: usize = 4;
 
-/// When they are valid, for the report.
+/// The validity of the authority and of the serving certificate, for the report.
 pub(super) struct ServingCertificates {
     pub(super) authority: Option<Validity>,
     pub(super) leaf: Option<Validity>,
 }
 
 impl Controller {
-    /// Takes the steps that are due. Returns the authorities to publish, none if nothing
-    /// can be served yet. A step that fails is noted in `steps`.
+    /// Takes the steps that are due. Returns the authorities to publish; none if no certificate can
+    /// be served yet. A failed step is noted in `steps`.
     ///
     /// # Errors
     /// The stored certificates cannot be read.
@@ -143,14 +143,14 @@ const fn completed(step: RotationStep) -> &'static str {
     }
 }
 
-/// The two Secrets, as they are now.
+/// The present Secrets of the authority and of the serving certificate.
 struct Stored {
     authority: Option<Secret>,
     leaf: Option<Secret>,
 }
 
 impl Stored {
-    /// The authority, if it can sign.
+    /// Returns the authority; `None` if it is absent or cannot sign.
     fn authority(&self) -> Option<Authority> {
         let secret = self.authority.as_ref()?;
         let pair = self.pair()?;
@@ -180,7 +180,7 @@ impl Stored {
     }
 }
 
-/// Returns the authorities that are registered, as they are written here.
+/// Returns the authorities in the CA bundle of the registration.
 pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
     let entries = registration.and_then(|it| it["webhooks"].as_array());
     let first = entries.into_iter().flatten().next();
@@ -189,8 +189,8 @@ pub(super) fn published(registration: Option<&Value>) -> Vec<AuthorityId> {
     pem.map(|pem| blocks(&String::from_utf8_lossy(&pem))).unwrap_or_default()
 }
 
-/// The authorities of a certificate that somebody else keeps, such as
-/// cert-manager: `ca.crt`, or the end of the chain where there is none.
+/// Returns the validity and the authorities of a certificate from another issuer, such as
+/// cert-manager. The authorities are those in `ca.crt`, or else the last certificate of the chain.
 fn kept_elsewhere(
     secret: Option<&Secret>,
     memory: &mut ReconcileState,

@@ -12,7 +12,7 @@ use tokio::{
 use super::settings::{Intervals, Settings};
 use crate::{clock::now, events::Events, helm_mark::HelmMark, nodes::StoredNodes};
 
-/// A controller, leading or not.
+/// A controller, which may lead or wait for the leadership.
 pub struct Controller {
     pub(super) client: Client,
     /// The way to the API server; `None` if probes use the connections of the client.
@@ -21,7 +21,7 @@ pub struct Controller {
     pub(super) intervals: Intervals,
     pub(super) events: Events,
     pub(super) report: watch::Sender<ControllerReport>,
-    /// Something changed: time to look.
+    /// Notifies the reconcile loop of a change.
     pub(super) changed: Arc<Notify>,
     /// Helm's mark, since this process started.
     pub(super) mark: watch::Sender<HelmMark>,
@@ -32,7 +32,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller called `identity` in events.
+    /// Creates a controller, which Events and the Lease name `identity`.
     pub fn new(client: &Client, settings: Settings, identity: &str, intervals: Intervals) -> Self {
         Self {
             client: client.clone(),
@@ -64,7 +64,7 @@ impl Controller {
         self
     }
 
-    /// Follows what the controller sees.
+    /// Returns the report of the controller and its changes.
     pub fn report(&self) -> watch::Receiver<ControllerReport> {
         self.report.subscribe()
     }

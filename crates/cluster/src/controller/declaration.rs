@@ -1,4 +1,4 @@
-//! Puts the declaration in force that is to be.
+//! Puts the wanted declaration in force.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ use crate::{
     secret::{self, annotation, declared, hash, holds, is_annotated, text},
 };
 
-/// A Secret as it should be.
+/// The wanted content of a Secret.
 struct SecretContent<'w> {
     name: &'w str,
     data: &'w BTreeMap<&'w str, String>,
@@ -93,7 +93,7 @@ impl Controller {
             served = before;
         }
         let waits = pod_wait(memory, swapping, &served, &served_hash);
-        self.say_wait(memory, waits.as_ref(), &hash, &trust).await;
+        self.emit_wait(memory, waits.as_ref(), &hash, &trust).await;
         let revision = memory.revision(found(&snapshot.last_good)?, text_of(&whole));
 
         // Before anything is written: Events do not depend on it.
@@ -106,7 +106,7 @@ impl Controller {
                 differs.join(", ")
             )
         };
-        self.say(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
+        self.emit_change(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
         let numbered = BTreeMap::from([
@@ -150,7 +150,7 @@ impl Controller {
     }
 
     /// Publishes the beginning and the end of a wait of pods as Events.
-    async fn say_wait(
+    async fn emit_wait(
         &self,
         memory: &mut ReconcileState,
         wait: Option<&PodWait>,
@@ -158,7 +158,7 @@ impl Controller {
         trust: &NodeTrust,
     ) {
         const WAITING: &str = "PodsWaitForNodes";
-        let has_waited = memory.said.get(WAITING).is_some_and(|note| !note.is_empty());
+        let has_waited = memory.notes.get(WAITING).is_some_and(|note| !note.is_empty());
         let needs = || trust.needs.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         let begun = wait.map(|wait| format!("{}: {}", wait.message(hash), needs()));
         let ended = match wait {
@@ -167,8 +167,8 @@ impl Controller {
             }
             _ => String::new(),
         };
-        self.say(memory, WAITING, EventType::Normal, &begun.unwrap_or_default()).await;
-        self.say(memory, "PodsWaitedForNodes", EventType::Normal, &ended).await;
+        self.emit_change(memory, WAITING, EventType::Normal, &begun.unwrap_or_default()).await;
+        self.emit_change(memory, "PodsWaitedForNodes", EventType::Normal, &ended).await;
     }
 
     /// Writes a Secret, unless it already is as it should be. Returns true if it was

@@ -29,7 +29,7 @@ use crate::{
 const STAY_AWAY: Duration = Duration::from_secs(10);
 
 impl Controller {
-    /// Works whenever `leadership` says so, for ever.
+    /// Reconciles while `leadership` is true. Never returns.
     pub async fn run(&self, mut leadership: Leadership) {
         let _watching = self.watch();
         while leadership.wait_for(|leads| *leads).await.is_ok() {
@@ -44,7 +44,7 @@ impl Controller {
         }
     }
 
-    /// Watches everything that a turn depends on.
+    /// Watches all objects on which a reconciliation depends.
     fn watch(&self) -> JoinSet<()> {
         let (client, release) = (&self.client, &self.settings.release);
         let mut tasks = JoinSet::new();
@@ -79,7 +79,7 @@ impl Controller {
         tasks
     }
 
-    /// Does everything that one controller alone may do.
+    /// Runs the tasks that only the leader may run.
     async fn run_as_leader(&self) {
         let memory = ReconcileState::default();
         let keeper = PullSecretController {
@@ -127,7 +127,7 @@ impl Controller {
         }
     }
 
-    /// Reconciles again and again.
+    /// Reconciles after each change, and at the end of each interval.
     async fn run_reconcile_loop(&self, mut memory: ReconcileState) {
         let mut prober = Prober::new(self);
         loop {
@@ -142,7 +142,8 @@ impl Controller {
             loop {
                 tokio::select! {
                     () = self.changed.notified() => {
-                        // A change that other writers make again and again.
+                        // Limits the rate of reconciliations if other writers change objects again
+                        // and again.
                         sleep_until(begun + self.intervals.gap).await;
                         break;
                     }

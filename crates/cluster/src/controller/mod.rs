@@ -1,5 +1,5 @@
-//! The controller: reads everything it is responsible for, and takes the next step
-//! wherever one is due. Each step is tried, whatever becomes of the others.
+//! The controller: reads the objects of the release, and takes each step that is due. A failed step
+//! does not keep others from being taken.
 //!
 //! Every reconciliation begins with the objects stored in the cluster. Watches only start
 //! one.

@@ -263,8 +263,9 @@ impl ProbeTarget {
     }
 }
 
-/// The answer of an API server to a probe: reached if a replica's answer shows in it, unknown
-/// if the object was accepted without one; the reason if the object was refused.
+/// The answer of an API server to a probe: [`Probe::Reached`] if a replica's answer shows in it,
+/// and [`Probe::Unknown`] if the object was accepted without one. An error contains the reason why
+/// the object was refused.
 type ProbeAnswer = Result<Probe, (StatusCode, String)>;
 
 fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProbeAnswer {
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_shows_in_the_object_or_as_a_warning() {
+    fn replica_shows_in_object_or_warning() {
         let map =
             |value| json!({ "metadata": { "annotations": { labels::PROBE_REACHED: value } } });
         let refused = json!({ "message": "exceeded quota" });

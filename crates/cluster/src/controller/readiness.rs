@@ -1,15 +1,14 @@
 //! The readiness of a controller. `helm upgrade --install --wait` waits for it, so that
 //! the next pod is swapped when Helm returns.
 //!
-//! A controller becomes ready when the registration is in force: an API server has called
-//! a replica by it, and ordinary pods are held by the wanted policy. The leader raises the
-//! policy to `Fail` only after API servers have reached a replica. The kubelet looks at
-//! the readiness every two seconds, which is longer than another API server takes to read
-//! the registration. With agents of nodes, pods are swapped only when nodes trust the
-//! declaration: the report of the leader shows that. A controller that does not lead looks at the same things, and so an
-//! upgrade is ready while the old controller leads. Once ready, a controller stays ready:
-//! its readiness is about the installation, and the network that fails later is in the
-//! policy, in Events and in `image-swap status`.
+//! A controller becomes ready when the registration is in force: an API server has called a
+//! replica, and the policy for ordinary pods is the wanted one. The leader raises the policy to
+//! `Fail` only after API servers have reached a replica. The kubelet checks the readiness every two
+//! seconds, which is longer than another API server takes to read the registration. With agents of
+//! nodes, pods are swapped only when nodes trust the declaration: the report of the leader shows
+//! that. A controller that does not lead checks the same state, so an upgrade is ready while the
+//! old controller leads. Once ready, a controller stays ready. Readiness is about the installation;
+//! later failures of the network show in the policy, in Events and in `image-swap status`.
 
 use std::time::Duration;
 

@@ -49,8 +49,8 @@ async fn soon<T>(step: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
 }
 
 impl Controller {
-    /// Reconciles once. Every step is tried, whatever becomes of the others. Returns the
-    /// time until the next reconciliation if nothing changes.
+    /// Reconciles once. A failed step does not keep others from being taken. Returns the time until
+    /// the next reconciliation if nothing changes.
     pub(super) async fn reconcile(&self, memory: &mut ReconcileState, now: UnixTime) -> Duration {
         let mut steps = StepErrors::default();
         let result = Box::pin(self.take_steps(memory, &mut steps, now)).await;
@@ -111,7 +111,7 @@ impl Controller {
         let registered = if let Some(policy) = steps.take("registration", registered) {
             (policy.is_some(), Some(policy.unwrap_or_default()))
         } else {
-            // It is not known.
+            // The step failed, so the present registration is unknown.
             let before = self.report.borrow();
             (before.policy.registered, before.policy.failure_policy)
         };
@@ -137,12 +137,12 @@ impl Controller {
         report.failing = steps.report();
         let published = soon(self.publish(memory, &snapshot.owner, &report)).await;
         if steps.take("status", published).is_none() {
-            // For metrics and the log, since the status cannot be written.
+            // The status cannot be written, so metrics and the log report the failures.
             report.failing = steps.report();
         }
         let failing: Vec<String> =
             report.failing.iter().map(|it| format!("{}: {}", it.name, it.error)).collect();
-        self.say(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
+        self.emit_change(memory, "StepFailed", EventType::Warning, &failing.join("; ")).await;
         send_new(&self.report, report);
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Controller {
             foreign: listed(&memory.foreign),
             nodes: listed(&needs),
             node_requirements: needs.len(),
-            trust: told(&declaration.trust),
+            trust: trust_mark(&declaration.trust),
             agents: memory.agents.borrow().clone(),
             repairs: memory.repairs.count(),
             failing: Vec::new(),
@@ -211,8 +211,8 @@ impl Controller {
         }
     }
 
-    /// What is known of the registry. A check is begun when one is due, and
-    /// nobody waits for it: its end is a reason for the next turn.
+    /// Returns the last result of the registry check, and starts a check if one is due. The end of
+    /// a check starts the next reconciliation, so that no reconciliation waits for it.
     async fn poll_registry_check(
         &self,
         memory: &mut ReconcileState,
@@ -240,7 +240,7 @@ impl Controller {
             let (done, checking) = oneshot::channel();
             let changed = Arc::clone(&self.changed);
             tokio::spawn(async move {
-                // Nobody asks any more: another one leads.
+                // The receiver is gone if this controller does not lead any more.
                 let _ = done.send(check(registry, now).await);
                 changed.notify_one();
             });
@@ -252,15 +252,15 @@ impl Controller {
     async fn judge(&self, memory: &mut ReconcileState, health: &RegistryStatus) {
         const UNHEALTHY: &str = "RegistryUnhealthy";
         let RegistryStatus { domain, outcome, detail, .. } = health;
-        let was_bad = memory.said.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
+        let was_bad = memory.notes.get(UNHEALTHY).is_some_and(|note| !note.is_empty());
         let note = format!("the registry {domain} is {outcome}: {detail}");
         let (bad, good) = match (health.is_bad(), was_bad) {
             (true, _) => (&*note, ""),
             (false, true) => ("", &*note),
             (false, false) => ("", ""),
         };
-        self.say(memory, UNHEALTHY, EventType::Warning, bad).await;
-        self.say(memory, "RegistryHealthy", EventType::Normal, good).await;
+        self.emit_change(memory, UNHEALTHY, EventType::Warning, bad).await;
+        self.emit_change(memory, "RegistryHealthy", EventType::Normal, good).await;
         let note = match health.expires {
             Some(at) if health.expires_soon => format!(
                 "the certificate of the registry {domain} expires at {}: renew it, or nodes cannot \
@@ -269,7 +269,7 @@ impl Controller {
             ),
             _ => String::new(),
         };
-        self.say(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
+        self.emit_change(memory, "RegistryCertificateExpires", EventType::Warning, &note).await;
     }
 
     /// Writes `report` for `status`, if it changed.
@@ -303,7 +303,7 @@ impl Controller {
 
     /// Publishes `note` as an Event, unless it equals the last one about `topic`. An empty
     /// note is not published, but remembered.
-    pub(super) async fn say(
+    pub(super) async fn emit_change(
         &self,
         memory: &mut ReconcileState,
         topic: &'static str,
@@ -311,12 +311,13 @@ impl Controller {
         note: &str,
     ) {
         if memory.is_news(topic, note) {
-            self.events.say(type_, topic, note).await;
+            self.events.emit(type_, topic, note).await;
         }
     }
 }
 
-/// What nodes that were told all of it are marked with.
-fn told(trust: &NodeTrust) -> String {
+/// Returns the value of the annotation on nodes that have everything `trust` requires; empty if
+/// nothing is required.
+fn trust_mark(trust: &NodeTrust) -> String {
     if trust.needs.is_empty() { String::new() } else { secret::hash(&trust.text()) }
 }

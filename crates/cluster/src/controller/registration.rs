@@ -27,8 +27,8 @@ use crate::{api, endpoints::may_answer, error::Error};
 pub(super) const FOREIGN: &str = "other-image-swappers";
 
 impl Controller {
-    /// Whether pods are only reported on: by choice, or because another program
-    /// that swaps images lives.
+    /// Returns true if replicas report decisions without changing pods: because of the configured
+    /// policy, or because another program that swaps images is alive.
     pub(super) fn is_audit(&self, foreign: &[CompetitorStatus]) -> bool {
         let meets = !self.settings.coexist && foreign.iter().any(|other| other.alive);
         self.settings.policy == RequestedPolicy::Audit || meets
@@ -70,7 +70,7 @@ impl Controller {
         let present: Vec<String> = others.iter().map(|it| it.configuration.clone()).collect();
         memory.sightings.retain(&present);
         let note = self.note(&others);
-        self.say(memory, "OtherImageSwapper", EventType::Warning, &note).await;
+        self.emit_change(memory, "OtherImageSwapper", EventType::Warning, &note).await;
         Ok(others)
     }
 
@@ -157,7 +157,7 @@ impl Controller {
         memory.registered = Some(desired);
         match observed {
             None => info!("created the registration"),
-            Some(_) if registered != policy && !is_repair => self.say_policy(memory, policy).await,
+            Some(_) if registered != policy && !is_repair => self.emit_policy(memory, policy).await,
             Some(_) => info!("updated the registration"),
         }
         Ok(Some(policy))
@@ -197,8 +197,9 @@ impl Controller {
         }
     }
 
-    /// A new one by apply, an old one by a merge patch of the version that was
-    /// read: what others put there stays, and what we no longer want goes.
+    /// Writes the registration: a new one by server-side apply, and an existing one by a merge
+    /// patch of the version that was read. The patch keeps values of other writers, and removes
+    /// outdated ones of image-swap.
     async fn write_registration(
         &self,
         object: &Value,
@@ -221,7 +222,7 @@ impl Controller {
         api::patch_if_present(&registrations, &name, &patch).await.map(drop)
     }
 
-    async fn say_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
+    async fn emit_policy(&self, memory: &mut ReconcileState, policy: FailurePolicy) {
         let unreached = memory.gate.as_ref().map(FailurePolicyGate::unreached).unwrap_or_default();
         let unreached: Vec<String> = unreached.iter().map(ToString::to_string).collect();
         let at = match &unreached[..] {
@@ -243,7 +244,7 @@ impl Controller {
         info!(policy = policy.as_str(), "{note}");
         let type_ =
             if policy == FailurePolicy::Fail { EventType::Normal } else { EventType::Warning };
-        self.say(memory, "FailurePolicyChanged", type_, &note).await;
+        self.emit_change(memory, "FailurePolicyChanged", type_, &note).await;
     }
 }
 

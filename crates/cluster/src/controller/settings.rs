@@ -48,23 +48,22 @@ pub struct Settings {
 /// Intervals of actions that no watch starts, and other waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// Between reconciliations without a change.
+    /// Interval between reconciliations without a change.
     pub look: Duration,
-    /// Between the beginnings of two probes of an API server.
+    /// Interval between the beginnings of two probes of an API server.
     pub probe: Duration,
-    /// For which probes have to fail before `Fail` is lowered.
+    /// Time for which probes have to fail before the policy `Fail` is lowered.
     pub lower: Duration,
-    /// Between checks of the registry.
+    /// Interval between checks of the registry.
     pub registry: Duration,
-    /// After a reconciliation with a step that failed; longer after more of them.
+    /// Wait after a reconciliation with a failed step; it grows with the failures in a row.
     pub retry: Duration,
-    /// Between the beginnings of two reconciliations, at least.
+    /// Shortest interval between the beginnings of two reconciliations.
     pub gap: Duration,
-    /// For which a namespace keeps the pull Secret after its last swapped pod. Also the
-    /// time for which a deleted Secret of nodes stays away, ten seconds at most.
+    /// Time for which a namespace keeps the pull Secret after its last swapped pod. A deleted
+    /// Secret of nodes stays away for the same time, at most ten seconds.
     pub linger: Duration,
-    /// For which another program that swaps images has to be without an endpoint before
-    /// it counts as dead.
+    /// Time without an endpoint after which another program that swaps images counts as dead.
     pub grace: Duration,
 }
 
@@ -87,10 +86,11 @@ impl Default for Intervals {
 mod tests {
     use super::*;
 
-    /// `--node-monitor-grace-period` is 50 s (40 s before Kubernetes 1.32), looked at
-    /// every 5 s, by a controller manager that may have to be elected first: 15 s.
+    /// Asserts that `Fail` is lowered only after Kubernetes has noticed a lost node.
+    /// `--node-monitor-grace-period` is 50 s (40 s before Kubernetes 1.32), and is checked every 5
+    /// s. The controller manager may have to be elected first, which takes 15 s.
     #[test]
-    fn fail_is_kept_for_longer_than_endpoints_name_replicas_of_a_lost_node() {
+    fn fail_outlasts_the_endpoints_of_lost_nodes() {
         let noticed = Duration::from_secs(50 + 5 + 15);
         assert!(Intervals::default().lower > noticed);
     }

@@ -42,7 +42,7 @@ pub(super) struct ReconcileState {
     /// Authorities of a certificate of another issuer, and the time when they were first seen.
     pub(super) wanted: Option<(Vec<AuthorityId>, UnixTime)>,
     /// The last note of each Event, so that it is published once.
-    pub(super) said: HashMap<&'static str, String>,
+    pub(super) notes: HashMap<&'static str, String>,
     /// A registration that may be deleted.
     pub(super) uninstallation: Uninstallation,
     /// Other programs that swap images, and their life over time.
@@ -87,7 +87,7 @@ impl ReconcileState {
     /// Keeps `note` as the last one about `topic`. Returns true if it is worth an Event: it
     /// is not empty, and not the one before.
     pub(super) fn is_news(&mut self, topic: &'static str, note: &str) -> bool {
-        let before = self.said.insert(topic, note.to_owned());
+        let before = self.notes.insert(topic, note.to_owned());
         !note.is_empty() && before.as_deref() != Some(note)
     }
 

@@ -1,12 +1,11 @@
-//! The end of a release.
+//! The uninstallation of a release.
 //!
-//! Helm deletes the registration before anything else of a release, by the chart's hooks.
-//! No pod of the release takes part, so that it works where none of them can start. The
-//! controller only has to keep from registering again until Helm ends it. Helm's mark, a
-//! `ConfigMap` that exists while the hooks run, tells an uninstallation from another
-//! deletion. The mark may be deleted again before the controller looks: a watch shows it.
-//! A mark that was there before the registration is an ordinary object, made by `helm
-//! template | kubectl apply`.
+//! The chart's hooks delete the registration before any other object of the release. No pod of the
+//! release takes part, so that an uninstallation works even if none can start. The controller only
+//! must not register again until Helm ends it. Helm's mark, a `ConfigMap` that exists while the
+//! hooks run, distinguishes an uninstallation from another deletion. The mark may be deleted again
+//! before the controller reads it, but a watch shows it. A mark that is older than the registration
+//! is an ordinary object, created by `helm template | kubectl apply`.
 
 use image_swap_core::declaration::UnixTime;
 use k8s_openapi::api::core::v1::Service;
@@ -36,8 +35,9 @@ const QUIET: UnixTime = 60;
 const SETTLE: UnixTime = 5;
 
 impl Controller {
-    /// Removes the pull Secrets that no living pod names, beside the turns: Helm ends the
-    /// controller, or its rights, at any moment. A Secret that is not reached stays.
+    /// Starts the removal of pull Secrets that no living pod refers to, and does not wait for it.
+    /// Helm may end the controller or its permissions at any moment; a Secret that is not reached
+    /// stays.
     fn leave_pull_secrets(&self, memory: &ReconcileState) {
         memory.orders.send_replace(DesiredPullSecret::Unknown);
         let (client, release) = (self.client.clone(), self.settings.release.clone());
@@ -48,9 +48,9 @@ impl Controller {
         });
     }
 
-    /// Returns true if the registration was deleted and has to stay away: Helm
-    /// uninstalls the release, or the Service is gone and a call of the API server would
-    /// fail. A registration that comes back has to earn `Fail` again.
+    /// Returns true if the deleted registration must stay away: Helm uninstalls the release, or the
+    /// Service is gone and calls of the API server would fail. A registration that returns begins
+    /// with `Ignore`.
     pub(super) async fn stays_away(
         &self,
         memory: &mut ReconcileState,
@@ -91,9 +91,9 @@ impl Controller {
         Ok(false)
     }
 
-    /// Reads the memory of the previous leader, once. A new leader may begin while Helm
-    /// uninstalls the release, after the registration was deleted. Without an answer of the
-    /// API server the release counts as new, and the next turn reads again.
+    /// Reads the state that the previous leader reported, once. A new leader may begin while Helm
+    /// uninstalls the release, after the registration was deleted. Without an answer of the API
+    /// server the release counts as new, and the next reconciliation reads again.
     async fn recall(&self, memory: &mut ReconcileState, now: UnixTime) {
         if memory.uninstallation.is_read {
             return;

@@ -20,15 +20,15 @@ use crate::{
     secret::{self, hash, holds},
 };
 
-/// The Secret as this process has seen it. Helm replaces it by a marker when it removes the
-/// agents, and image-swap must not overwrite that one, also if the leader changes meanwhile: the
+/// The Secret as this process has seen it. Helm replaces it by a marker when it removes the agents,
+/// and image-swap must not overwrite the marker. The leader may change at that time, so each
 /// process watches the Secret from its start.
 #[derive(Clone, Default)]
 pub(crate) struct StoredNodes {
     /// True once the API server has returned the first state.
     pub(super) is_read: bool,
-    /// UID of a marker that was there at the first look: the agents were enabled again, or Helm
-    /// removes them just now. `None` without one.
+    /// UID of a marker that existed at the first look, because the agents were enabled again, or
+    /// because Helm removes them now. `None` without one.
     old_marker: Option<String>,
     /// True once another marker was seen: this process never writes the Secret again.
     pub(super) is_retired: bool,
@@ -36,8 +36,8 @@ pub(crate) struct StoredNodes {
     pub(super) secret: Option<Arc<Secret>>,
     /// The last declarations that the Secret held; empty before the first.
     last: NodeDeclaration,
-    /// The time since when the Secret is gone, or a marker is there that was there at the first
-    /// look; `None` otherwise.
+    /// The time since when the Secret is absent, or is the marker of the first look; `None`
+    /// otherwise.
     gone: Option<Instant>,
 }
 
@@ -71,9 +71,9 @@ impl StoredNodes {
         self.secret = Some(Arc::new(secret));
     }
 
-    /// Returns the reason why this process must not write the Secret, if there is one, and the
-    /// time when the reason ends; `None` if only an event can end it. Helm, which creates `mark`
-    /// before it replaces the Secret, ends the controller within the time `linger`.
+    /// Returns the reason why this process must not write the Secret, and the time when it ends;
+    /// `None` if only an event can end it. Helm creates `mark` before it replaces the Secret, and
+    /// ends the controller within the time `linger`.
     pub(super) fn hold(
         &self,
         release: &Release,
@@ -106,14 +106,14 @@ impl StoredNodes {
         self.secret.as_ref()?.metadata.uid.as_deref()
     }
 
-    /// Returns the declaration of the nodes: also while the Secret is gone or emptied, so that no
-    /// number is used twice, and a verified declaration is not tried again.
+    /// Returns the last declaration of the nodes, also if the Secret is absent or empty. No number
+    /// is then used twice, and a verified declaration is not tried again.
     pub(super) fn declaration(&self) -> &NodeDeclaration {
         &self.last
     }
 }
 
-/// Follows the Secret of `release`, for ever.
+/// Follows the Secret of `release`. Never returns.
 pub(crate) async fn follow(client: Client, release: Release, stored: watch::Sender<StoredNodes>) {
     let secrets: Api<Secret> = Api::namespaced(client, &release.namespace);
     let name = release.nodes();
@@ -135,8 +135,8 @@ pub(super) struct DeclarationWriter<'c> {
 }
 
 impl DeclarationWriter<'_> {
-    /// Writes `wanted` where `stored` is, unless the Secret holds it already. Returns the Secret
-    /// that was written.
+    /// Writes `wanted` in place of `stored`, unless the Secret already contains it. Returns the
+    /// written Secret.
     ///
     /// # Errors
     /// The limit of repairs is reached, or the API server rejects the write.
@@ -163,8 +163,8 @@ impl DeclarationWriter<'_> {
         Ok(Some(written))
     }
 
-    /// Returns the Secret to write. A write meets the very object that was read: Helm may have
-    /// put its marker in the place.
+    /// Returns the Secret to write. Its resource version is that of the object that was read, since
+    /// Helm may have written its marker in the same place.
     fn object(
         &self,
         there: Option<&Secret>,
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn process_that_begins_beside_a_marker_waits() {
+    fn process_that_starts_with_a_marker_waits() {
         let release = Release { namespace: "tools".into(), name: "image-swap".into() };
         let (mut stored, mut mark) = (StoredNodes::default(), HelmMark::default());
         for _ in 0..2 {

@@ -29,9 +29,9 @@ pub(super) enum ImageSearch {
     Found(String),
     /// No image that nodes request from the mirror runs in the cluster.
     Nothing,
-    /// Such images run in the cluster, and the mirror serves none of them: the reason.
+    /// The mirror serves none of the images that nodes request from it; contains the reason.
     Unserved(String),
-    /// The search cannot be finished now: the reason.
+    /// The search cannot be finished now; contains the reason.
     Failed(String),
 }
 
@@ -44,8 +44,8 @@ struct MirrorRequest {
 }
 
 impl MirrorRequest {
-    /// Returns the first request for `image`; `None` if the runtime asks the registry of its
-    /// name, and if `image` is no reference.
+    /// Returns the first request for `image`. `None` if `image` is invalid, or if the runtime
+    /// requests the registry that the image names.
     fn of(declaration: &Declaration, image: &str) -> Option<Self> {
         let reference = Reference::parse(image).ok()?;
         let mirrors = declaration.mirrors();
@@ -116,8 +116,7 @@ pub(super) async fn search(client: Client, effective: Effective, is_refused: boo
     ImageSearch::Unserved(format!("the mirror does not serve {which}, which run in the cluster"))
 }
 
-/// Returns the images of all pods, under the names that they were written with, for which
-/// nodes ask a mirror.
+/// Returns the images of all pods that nodes request from a mirror, with the names before swapping.
 async fn running(client: &Client, declaration: &Declaration) -> Result<BTreeSet<String>, Error> {
     let pods = api::all::<Pod, WholeObject>(client);
     let mut images = BTreeSet::new();

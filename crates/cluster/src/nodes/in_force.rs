@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn declaration_is_in_force_once_every_node_that_counts_reports_it() {
+    fn declaration_is_in_force_once_counted_nodes_report() {
         let (chart, wanted) = (effective(Origin::Chart), effective(Origin::RegistryInfo));
         let verified = Some(revision(3, Origin::RegistryInfo));
         let declaration = NodeDeclaration { verified, ..NodeDeclaration::default() };
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn declaration_on_trial_is_not_in_force_before_it_is_verified() {
+    fn unverified_declaration_is_not_in_force() {
         let wanted = effective(Origin::RegistryInfo);
         let nodes = ["a".to_owned()].into();
         let trial = Some(NodeTrial { revision: revision(3, Origin::RegistryInfo), nodes });

@@ -225,16 +225,16 @@ impl FleetWriter {
         Self { nodes: api::all::<Node, _>(client), mirrors }
     }
 
-    /// Carries out `writes`, one after the other. Returns for each the name, and the object as
-    /// it is then.
-    pub(super) async fn carry_out(
+    /// Sends `writes`, one after the other. Returns for each the name of the node, and the
+    /// object after the write.
+    pub(super) async fn execute(
         &self,
         writes: Vec<FleetWrite>,
     ) -> Vec<(String, Result<FleetWritten, Error>)> {
         let mut outcomes = Vec::new();
         for FleetWrite { name, kind } in writes {
             let outcome = match self.change(&name, kind).await {
-                // Its Node was deleted meanwhile.
+                // The Node was deleted at the same time.
                 Err(error) if code(&error) == Some(404) => Ok(FleetWritten::Gone),
                 outcome => outcome,
             };
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn each_node_gets_a_mirror_that_its_uid_owns_and_a_label() {
+    fn each_node_gets_an_owned_mirror_and_label() {
         let mut fleet = Fleet::default();
         fleet.nodes.set("a", mk_node("1", None, "linux"));
         fleet.nodes.set("w", mk_node("2", Some("containerd"), "windows"));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn mirror_of_a_former_node_is_deleted_before_another_is_made() {
+    fn mirror_of_a_former_node_is_deleted_first() {
         let mut fleet = Fleet::default();
         fleet.nodes.set("a", mk_node("2", Some("containerd"), "linux"));
         fleet.mirrors.set("a", mk_mirror("1"));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn node_without_a_report_is_judged_after_the_deadline() {
+    fn silent_node_is_judged_after_the_deadline() {
         let mut fleet = Fleet::default();
         fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
         fleet.mirrors.set("a", mk_mirror("1"));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn verified_is_true_where_the_verified_declaration_is_in_force() {
+    fn verified_is_true_where_declaration_is_applied() {
         let mut fleet = Fleet::default();
         fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
         let mut mirror = mk_mirror("1");

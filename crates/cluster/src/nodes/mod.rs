@@ -1,8 +1,8 @@
 //! The controller of nodes: rolls the declaration out to the agents of nodes, and keeps a
 //! `NodeMirror` for every Node.
 //!
-//! [`image_swap_core::control::rollout`] decides. A turn begins when a watch shows a change, at
-//! most as often as the settings allow, and every five minutes.
+//! [`image_swap_core::control::rollout`] decides. A reconciliation begins when a watch shows a
+//! change, at most as often as the settings allow, and every five minutes.
 
 mod declaration;
 mod image;
@@ -80,7 +80,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// Writes between two looks at what else happened.
 const IN_A_ROW: usize = 256;
-/// Time between turns without a change.
+/// Time between reconciliations without a change.
 const RESYNC: Duration = Duration::from_mins(5);
 /// First wait of a write that failed, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
@@ -98,23 +98,23 @@ pub(crate) struct NodeController {
     pub(crate) release: Release,
     pub(crate) events: Events,
     pub(crate) settings: AgentSettings,
-    /// Desired state.
+    /// The declaration that nodes should have.
     pub(crate) orders: watch::Receiver<NodeOrders>,
     /// The Secret `N-nodes`.
     pub(crate) stored: watch::Sender<StoredNodes>,
     /// Helm's mark.
     pub(crate) mark: watch::Receiver<HelmMark>,
-    /// Status; `None` before the first turn.
+    /// Status; `None` before the first reconciliation.
     pub(crate) report: watch::Sender<Option<AgentsStatus>>,
-    /// Reason why no turn is possible; `None` without one.
+    /// Reason why the declaration cannot be rolled out; `None` without one.
     pub(crate) obstacle: watch::Sender<Option<String>>,
     /// Declaration that is in force on all nodes.
     pub(crate) in_force: watch::Sender<NodesInForce>,
     /// Notified when the report, the obstacle or the declaration in force changes.
     pub(crate) changed: Arc<Notify>,
-    /// Between the beginnings of two turns, at least.
+    /// Shortest interval between the beginnings of two reconciliations.
     pub(crate) gap: Duration,
-    /// For which a deleted Secret stays away: Helm puts its own in the place.
+    /// Time for which a deleted Secret stays away, since Helm writes its own in the same place.
     pub(crate) linger: Duration,
 }
 
@@ -124,7 +124,7 @@ struct NodeWork {
     fleet: Fleet,
     /// Reasons why kinds of objects cannot be watched, by kind.
     unwatched: BTreeMap<&'static str, String>,
-    /// True if the last of them ended, and no turn has begun since.
+    /// True if the last obstacle ended, and no reconciliation has begun since.
     is_unblocked: bool,
     trials: Trials,
     rewrites: RewriteLimit<String>,
@@ -145,7 +145,7 @@ struct FailedWrite {
     reason: String,
 }
 
-/// The state that a turn works towards.
+/// The desired state of a reconciliation.
 struct Wanted {
     /// The declaration with its credential.
     effective: Effective,
@@ -162,7 +162,7 @@ struct RolloutProgress {
 }
 
 impl NodeController {
-    /// Works until its task is dropped.
+    /// Applies the orders until the task is dropped.
     pub(crate) async fn run(mut self) {
         let mut work = NodeWork::default();
         let mut stored = self.stored.subscribe();
@@ -393,9 +393,9 @@ impl NodeController {
         for write in due {
             by_node.entry(write.name.clone()).or_default().push(write);
         }
-        let carried_out: Vec<_> =
-            by_node.into_values().map(|writes| fleet_writer.carry_out(writes)).collect();
-        let outcomes: Vec<_> = stream::iter(carried_out).buffer_unordered(AT_ONCE).collect().await;
+        let batches: Vec<_> =
+            by_node.into_values().map(|writes| fleet_writer.execute(writes)).collect();
+        let outcomes: Vec<_> = stream::iter(batches).buffer_unordered(AT_ONCE).collect().await;
         for (name, outcome) in outcomes.into_iter().flatten() {
             // A deletion, and a new object, are followed by another write.
             is_more |= outcome.is_ok();

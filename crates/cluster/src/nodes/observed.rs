@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn node_is_read_without_the_rest_of_its_status() {
+    fn node_status_is_read_in_part() {
         let mut node = json!({
             "metadata": {
                 "name": "a", "uid": "1",
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn heartbeat_is_no_news_and_a_list_replaces_all_rows() {
+    fn list_replaces_rows_and_heartbeats_change_none() {
         let node = |name: &str, time: &str| {
             mk_object(json!({ "metadata": { "name": name, "uid": name, "resourceVersion": time } }))
         };

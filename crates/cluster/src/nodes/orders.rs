@@ -47,15 +47,15 @@ pub(crate) enum NodeOrders {
 pub(super) fn registry_state(check: Option<&RegistryStatus>) -> RegistryState {
     let Some(check) = check else { return RegistryState::Unchecked };
     let RegistryStatus { domain, outcome, detail, .. } = check;
-    let why = || format!("the registry {domain} is {outcome}: {detail}");
+    let reason = || format!("the registry {domain} is {outcome}: {detail}");
     match outcome {
         RegistryOutcome::Ok | RegistryOutcome::Unverified => RegistryState::Good,
         RegistryOutcome::Unreachable | RegistryOutcome::Unresolved => {
-            RegistryState::Unreachable(why())
+            RegistryState::Unreachable(reason())
         }
         RegistryOutcome::Untrusted
         | RegistryOutcome::Expired
         | RegistryOutcome::Unauthorized
-        | RegistryOutcome::Unexpected => RegistryState::Bad(why()),
+        | RegistryOutcome::Unexpected => RegistryState::Bad(reason()),
     }
 }

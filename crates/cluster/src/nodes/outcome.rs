@@ -48,8 +48,8 @@ pub(super) enum PodPull {
 pub(super) fn pull_of(status: &FleetStatus) -> PodPull {
     let Some(container) = status.container_statuses.first() else {
         if status.phase == "Failed" {
-            let why = or_default(&status.message, &status.reason);
-            return PodPull::Failed(format!("the kubelet rejected the trial pod: {why}"));
+            let reason = or_default(&status.message, &status.reason);
+            return PodPull::Failed(format!("the kubelet rejected the trial pod: {reason}"));
         }
         return PodPull::Waiting;
     };
@@ -152,7 +152,10 @@ mod tests {
             "phase": "Failed", "reason": "OutOfpods",
             "message": "Pod was rejected: Node didn't have enough resource: pods, requested: 1",
         });
-        let PodPull::Failed(why) = status(rejected) else { panic!("it was rejected") };
-        assert!(why.starts_with("the kubelet rejected the trial pod: Pod was rejected"), "{why}");
+        let PodPull::Failed(reason) = status(rejected) else { panic!("it was rejected") };
+        assert!(
+            reason.starts_with("the kubelet rejected the trial pod: Pod was rejected"),
+            "{reason}"
+        );
     }
 }

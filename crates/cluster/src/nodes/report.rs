@@ -76,10 +76,10 @@ fn cause(
         let message = restart.or(view.condition(APPLIED)).map(|it| it.message.clone());
         return (reason, message.unwrap_or_default(), command);
     }
-    let is_told = declaration.for_node(view.name).is_some_and(|it| it.number == revision);
+    let is_assigned = declaration.for_node(view.name).is_some_and(|it| it.number == revision);
     match view.condition(APPLIED) {
-        _ if !is_told && failed => bare(reason::TRIAL_FAILED, trial),
-        _ if !is_told => bare(reason::ON_TRIAL, trial),
+        _ if !is_assigned && failed => bare(reason::TRIAL_FAILED, trial),
+        _ if !is_assigned => bare(reason::ON_TRIAL, trial),
         Some(applied) if applied.status == FALSE => {
             (applied.reason.clone(), applied.message.clone(), command)
         }
@@ -96,19 +96,19 @@ pub(super) async fn publish(events: &Events, before: &NodeDeclaration, after: &N
     if let Some(trial) = trial.filter(|_| !was_trying || number(before) != number(after)) {
         let nodes = trial.nodes.iter().map(|it| &**it).collect::<Vec<_>>().join(", ");
         let note = format!("declaration {} is on trial on {nodes}", trial.revision.number);
-        events.say(EventType::Normal, "TrialStarted", &note).await;
+        events.emit(EventType::Normal, "TrialStarted", &note).await;
     }
     if let Some(failed) = after.failed.as_ref().filter(|_| before.failed != after.failed) {
         let note = format!(
             "the trial of declaration {} failed, and the verified declaration stays in force: {}",
             failed.number, failed.reason
         );
-        events.say(EventType::Warning, "TrialFailed", &note).await;
+        events.emit(EventType::Warning, "TrialFailed", &note).await;
     }
     let verified = |it: &NodeDeclaration| it.verified.as_ref().map(|it| it.number);
     if let Some(number) = verified(after).filter(|_| verified(before) != verified(after)) {
         let note = format!("every node gets declaration {number}");
-        events.say(EventType::Normal, "NodesVerified", &note).await;
+        events.emit(EventType::Normal, "NodesVerified", &note).await;
     }
 }
 

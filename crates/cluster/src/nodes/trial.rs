@@ -144,14 +144,14 @@ impl Trials {
             return TrialPull::Absent;
         }
         let digest = match &pod.pull {
-            PodPull::Failed(why) => return TrialPull::Failed(why.clone()),
+            PodPull::Failed(reason) => return TrialPull::Failed(reason.clone()),
             PodPull::Waiting if memory.since.elapsed() >= LATE => return TrialPull::Late,
             PodPull::Waiting => return TrialPull::Running,
             PodPull::Pulled { digest } => digest,
         };
         match (&memory.verdict, image) {
             (Verdict::Ended(Ok(())), _) => return TrialPull::Pulled,
-            (Verdict::Ended(Err(why)), _) => return TrialPull::Failed(why.clone()),
+            (Verdict::Ended(Err(reason)), _) => return TrialPull::Failed(reason.clone()),
             (Verdict::Absent, TrialImage::Image(image)) => {
                 memory.verdict = Verdict::Running;
                 let (uid, effective) = (pod.uid.clone(), effective.clone());
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_kubelet_is_late_and_a_deleted_pod_absent() {
+    async fn silent_kubelet_is_late() {
         tokio::time::pause();
         let mut trials = Trials::default();
         let pod = TrialRow { uid: "1".into(), node: "a".into(), number: 3, pull: PodPull::Waiting };

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn unable_node_is_told_from_a_slow_one() {
+    fn unable_node_differs_from_a_slow_one() {
         let unable = |reason: &str| NodeReport::Unable { number: 4, reason: reason.into() };
         for reason in UNABLE {
             assert_eq!(report("1", "b", &[(APPLIED, FALSE, reason)]), unable(reason));

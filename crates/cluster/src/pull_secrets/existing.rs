@@ -1,5 +1,4 @@
-//! The Secrets of our name that there are, by what they hold: a fingerprint, not
-//! the password.
+//! The existing pull Secrets. Of their content only a fingerprint is kept, not the password.
 
 use std::collections::BTreeMap;
 
@@ -31,21 +30,21 @@ impl Fingerprint {
     }
 }
 
-/// The marks of a Secret that decide what becomes of it.
+/// The marks of a Secret that decide on its future.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SecretMarks {
-    /// The release that its label names as its manager.
+    /// The release in the label of the Secret's manager; `None` without that label.
     manager: Option<Box<str>>,
-    /// True if a former release left it behind for pods that name it.
+    /// True if a former release left the Secret to pods that refer to it.
     kept: bool,
-    /// True if it would be deleted with an owner.
+    /// True if the Secret has owners, and would be deleted with them.
     owned: bool,
-    /// True if a release is such an owner.
+    /// True if one of the owners is a release.
     anchored: bool,
     fingerprint: Fingerprint,
 }
 
-/// A Secret of our name.
+/// A Secret with the name of pull Secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FoundSecret {
     marks: SecretMarks,
@@ -76,7 +75,7 @@ impl FoundSecret {
     fn state(&self, release: &str, wanted: Option<&Fingerprint>) -> PullSecretState {
         let SecretMarks { manager, kept, owned, anchored, fingerprint } = &self.marks;
         PullSecretState {
-            ours: manager.as_deref().is_some_and(|manager| *kept || manager == release),
+            managed: manager.as_deref().is_some_and(|manager| *kept || manager == release),
             current: wanted == Some(fingerprint) && !owned && !kept,
             anchored: *anchored,
         }
@@ -95,7 +94,7 @@ pub(super) fn reference(namespace: &str, found: Option<&FoundSecret>) -> ObjectR
     }
 }
 
-/// All of them, by namespace.
+/// The existing Secrets by namespace.
 #[derive(Debug, Default)]
 pub(super) struct ExistingSecrets {
     found: BTreeMap<String, FoundSecret>,
@@ -117,7 +116,7 @@ impl ExistingSecrets {
         self.found = std::mem::take(&mut self.listed);
     }
 
-    /// Records a Secret as it is. Returns true if that changes anything but its version.
+    /// Records the present state of a Secret. Returns true if more than its version has changed.
     pub(super) fn add(&mut self, secret: &WholeObject) -> bool {
         let Some(namespace) = secret.namespace() else { return false };
         let found = FoundSecret::of(secret);
@@ -126,7 +125,7 @@ impl ExistingSecrets {
         before.is_none_or(|before| before.marks != marks)
     }
 
-    /// One that was deleted; a later one of its name stays.
+    /// Removes a deleted Secret, unless a newer one with the same name has been seen.
     pub(super) fn remove(&mut self, secret: &WholeObject) {
         let Some(namespace) = secret.namespace() else { return };
         let uid = secret.uid().unwrap_or_default();
@@ -135,7 +134,7 @@ impl ExistingSecrets {
         }
     }
 
-    /// Returns true if a release has left the Secret of a namespace to the pods that name it.
+    /// Returns true if a release has left the Secret of a namespace to the pods that refer to it.
     pub(super) fn is_kept(&self, namespace: &str) -> bool {
         self.found.get(namespace).is_some_and(|found| found.marks.kept)
     }
@@ -148,7 +147,8 @@ impl ExistingSecrets {
         self.found.get(namespace)
     }
 
-    /// What a plan is made of: whether each is `release`'s, and as it is `wanted`.
+    /// Returns the state of each Secret for a plan: if `release` manages it, and if its content is
+    /// `wanted`.
     pub(super) fn state(
         &self,
         release: &str,
@@ -160,9 +160,9 @@ impl ExistingSecrets {
         all
     }
 
-    /// Returns true if there is a Secret of `release`, or one that a former release kept.
+    /// Returns true if a Secret of `release` exists, or one that a former release kept.
     pub(super) fn has_any_of(&self, release: &str) -> bool {
-        self.found.values().any(|found| found.state(release, None).ours)
+        self.found.values().any(|found| found.state(release, None).managed)
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn own_fields_alone_make_a_difference() {
+    fn only_own_fields_make_a_difference() {
         let is_current = |path, value| state(path, value).current;
         assert!(is_current("/metadata/annotations", Value::Null));
         assert!(is_current("/metadata/resourceVersion", "43".into()));
@@ -243,22 +243,22 @@ mod tests {
         for (kind, anchored) in [("ClusterRole", true), ("Pod", false)] {
             let owner = json!([{ "apiVersion": "v1", "kind": kind, "name": "a", "uid": "b" }]);
             let found = state("/metadata/ownerReferences", owner);
-            assert_eq!((found.current, found.anchored, found.ours), (false, anchored, true));
+            assert_eq!((found.current, found.anchored, found.managed), (false, anchored, true));
         }
     }
 
     #[test]
     fn kept_secret_of_another_release_is_taken_over() {
-        let ours = |labels: Value, annotations: Value| {
+        let managed = |labels: Value, annotations: Value| {
             let mut secret = mk_secret();
             secret["metadata"]["labels"] = labels;
             secret["metadata"]["annotations"] = annotations;
-            FoundSecret::of(&read(secret)).state("image-swap", None).ours
+            FoundSecret::of(&read(secret)).state("image-swap", None).managed
         };
         let kept = json!({ labels::KEPT: "true" });
-        assert!(ours(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));
-        assert!(!ours(json!({ labels::MANAGED_BY: "other" }), Value::Null));
-        assert!(ours(json!({ labels::MANAGED_BY: "other" }), kept.clone()));
-        assert!(!ours(Value::Null, kept));
+        assert!(managed(json!({ labels::MANAGED_BY: "image-swap" }), Value::Null));
+        assert!(!managed(json!({ labels::MANAGED_BY: "other" }), Value::Null));
+        assert!(managed(json!({ labels::MANAGED_BY: "other" }), kept.clone()));
+        assert!(!managed(Value::Null, kept));
     }
 }

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{api, error::Error, object_watch::PAGE, partial_meta::WholeObject, release::Release};
 
-/// Deletes the release's pull Secrets, but for those that a living pod names: these are left
-/// to the pods as their owners, and a later release takes them over.
+/// Deletes the release's pull Secrets, except those to which a living pod refers. The pods become
+/// the owners of the latter, and a later release takes them over.
 ///
-/// One namespace that refuses keeps no other from being cleared.
+/// A namespace that refuses the request does not keep others from being cleared.
 ///
 /// # Errors
 /// The API server does not list Secrets or pods.

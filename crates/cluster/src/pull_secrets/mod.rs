@@ -1,10 +1,10 @@
-//! Keeps the Secret with which nodes pull swapped images: in each namespace that
-//! holds a swapped pod, and nowhere else.
+//! Keeps the Secret with which nodes pull swapped images in each namespace with a swapped pod, and
+//! in no other.
 //!
-//! A pod is stored before its namespace is known to hold one, so it may wait for
-//! the Secret: the kubelet tries again, and a watch reports the pod to the controller.
-//! Of pods, namespaces and Secrets no more is kept than decides what to do: a cluster has
-//! many.
+//! A pod is stored before the controller knows that its namespace has a swapped pod, so the pod may
+//! wait for the Secret. The kubelet tries again, and a watch reports the pod to the controller. Of
+//! pods, namespaces and Secrets only the fields that decide are kept, since a cluster may have many
+//! of them.
 
 mod existing;
 mod leave;
@@ -57,26 +57,27 @@ use crate::{
     report::send_new,
 };
 
-/// Writes at once: many namespaces are one change of a password.
+/// The writes at a time. A changed password concerns many namespaces.
 const AT_ONCE: usize = 8;
-/// Writes between two looks at what else happened.
+/// The writes between two checks for other events.
 const IN_A_ROW: usize = 32;
-/// Namespaces that a report names.
+/// The namespaces that a report names.
 const NAMED: usize = 100;
-/// The wait after a Secret was left to the pods that name it: the controller ends before.
+/// The wait after a Secret was left to its pods. The controller of the leaving release ends
+/// earlier.
 const LEAVING: Duration = Duration::from_secs(10);
 /// The first wait of a namespace in which a write failed, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
-/// An instruction for the keeper. It holds the password: it must not be printed.
+/// The wanted pull Secret. The value contains the password and must not be printed.
 #[derive(Default, PartialEq, Eq)]
 pub(crate) enum DesiredPullSecret {
     /// Every Secret stays unchanged: no declaration was read yet, or the release leaves.
     #[default]
     Unknown,
-    /// The Secret has to be where it is needed.
+    /// The Secret has to exist in each namespace that needs it.
     Present {
-        /// The credential; [`None`] if there is none to give, and Secrets are removed.
+        /// The credential; [`None`] if none is declared, so that Secrets are removed.
         content: Option<Vec<u8>>,
         /// The images that are pulled with it, in the namespaces that the registration
         /// selects.
@@ -94,20 +95,20 @@ pub(crate) struct SecretScope {
     pub(crate) scope: NamespaceScope,
 }
 
-/// What a keeper works with.
+/// The controller of pull Secrets.
 pub(crate) struct PullSecretController {
     pub(crate) client: Client,
     pub(crate) release: Release,
     pub(crate) events: Events,
-    /// What is to be done.
+    /// The wanted state.
     pub(crate) orders: watch::Receiver<DesiredPullSecret>,
-    /// What was done.
+    /// The reported status.
     pub(crate) report: watch::Sender<PullSecretStatus>,
-    /// Poked when the report says something that others should know.
+    /// Notifies the reconcile loop of a changed report.
     pub(crate) changed: Arc<Notify>,
-    /// How long a namespace keeps the Secret after its last swapped pod.
+    /// The time for which a namespace keeps the Secret after its last swapped pod.
     pub(crate) linger: Duration,
-    /// The label with which a pod opts out.
+    /// The label by which a pod opts out.
     pub(crate) label: String,
 }
 
@@ -271,7 +272,7 @@ impl PullSecretController {
                 continue;
             }
             let found = known.existing.get(namespace);
-            some.push(writer.carry_out(namespace, action, object.as_ref(), found));
+            some.push(writer.execute(namespace, action, object.as_ref(), found));
         }
         let outcomes: Vec<_> = stream::iter(some).buffer_unordered(AT_ONCE).collect().await;
         for (namespace, outcome) in outcomes {
@@ -284,7 +285,7 @@ impl PullSecretController {
         let failures = known.failures();
         self.publish(PullSecretStatus {
             kept,
-            namespaces: state.values().filter(|it| it.ours && it.current && kept).count(),
+            namespaces: state.values().filter(|it| it.managed && it.current && kept).count(),
             foreign: known.foreign.iter().take(NAMED).cloned().collect(),
             foreign_count: known.foreign.len(),
             failed: failures.len(),
@@ -344,17 +345,17 @@ impl PullSecretController {
 }
 
 impl ObservedCluster {
-    /// When there is something to do although nothing happens.
+    /// Returns the time of the next retry or removal; `None` if none is due without a new event.
     fn wake(&self, linger: Duration) -> Option<Instant> {
         let retries = self.waiting.values().map(|it| it.until).min();
         let forgotten = self.pods.next(linger.as_secs()).map(|at| {
-            // One second for what the clock rounds off.
+            // One second more, since the clock is read in whole seconds.
             Instant::now() + Duration::from_secs(at.saturating_sub(now()).max(1))
         });
         retries.into_iter().chain(forgotten).min()
     }
 
-    /// Records an event of a Secret. Returns true if there may be something to do.
+    /// Records an event of a Secret. Returns true if an action may be due.
     fn secret(&mut self, event: Event<WholeObject>) -> bool {
         match event {
             Event::Init => self.existing.begin_list(),
@@ -369,7 +370,7 @@ impl ObservedCluster {
                 let was_kept = self.existing.is_kept(namespace);
                 let is_news = self.existing.add(&secret);
                 if self.existing.is_kept(namespace) && !was_kept {
-                    // The release leaves, and the controller does not yet know.
+                    // The release is leaving, and the controller has not yet noticed.
                     self.pace(namespace, LEAVING);
                     return false;
                 }
@@ -377,7 +378,7 @@ impl ObservedCluster {
                     self.waiting.remove(namespace);
                     return true;
                 }
-                // A write that waits is not hurried by who changes the Secret.
+                // A change by another writer does not shorten a wait.
                 return is_news && !self.waiting.contains_key(namespace);
             }
             Event::Delete(secret) => {
@@ -388,7 +389,7 @@ impl ObservedCluster {
         false
     }
 
-    /// Records an event of a pod. Returns true if there may be something to do.
+    /// Records an event of a pod. Returns true if an action may be due.
     fn pod(
         &mut self,
         event: Event<WholeObject>,

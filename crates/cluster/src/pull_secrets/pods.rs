@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn pod_with_a_name_alone_is_read() {
+    fn pod_with_only_a_name_is_read() {
         let pod = json!({ "metadata": { "name": "a", "namespace": "b" } });
         let pod: WholeObject = serde_json::from_value(pod).unwrap();
         assert_eq!((pod.name(), secret_use(&pod, None, LABEL).is_none()), (Some(("b", "a")), true));
@@ -176,19 +176,19 @@ mod tests {
 
     #[tokio::test]
     async fn pods_are_listed_by_the_page() {
-        let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
         let server = tower::service_fn(move |request: Request<Body>| {
-            asked.send(request.into_parts().0).unwrap();
+            sender.send(request.into_parts().0).unwrap();
             std::future::pending::<Result<Response<Body>, Infallible>>()
         });
         let pods = all::<Pod, WholeObject>(&Client::new(server, "default"));
         let watching = pages(pods, Config::default(), "pods").for_each(|_| ready(()));
-        let question = tokio::select! {
-            question = questions.recv() => question.unwrap(),
+        let request = tokio::select! {
+            request = requests.recv() => request.unwrap(),
             () = watching => panic!("a watch never ends"),
         };
-        assert_eq!(question.uri.path(), "/api/v1/pods");
-        let query = question.uri.query().unwrap();
+        assert_eq!(request.uri.path(), "/api/v1/pods");
+        let query = request.uri.query().unwrap();
         assert!(query.split('&').any(|part| part == format!("limit={PAGE}")), "{query}");
     }
 }

@@ -1,4 +1,4 @@
-//! Writing and deleting one of them, and never somebody else's.
+//! Writes and deletes pull Secrets of the release, but none of other writers.
 
 use image_swap_core::{
     control::pull_secrets::PullSecretAction,
@@ -22,21 +22,21 @@ use crate::{
     secret,
 };
 
-/// What became of an action.
+/// The outcome of an action.
 pub(super) enum WriteOutcome {
-    /// It is there, like this.
+    /// The Secret was written; contains its new state.
     Written(Box<WholeObject>),
-    /// It is gone.
+    /// The Secret does not exist any more.
     Deleted,
-    /// It is not done; with a reason, unless somebody else was quicker or the
-    /// namespace is going away.
+    /// The write failed; contains the reason, and `None` if another writer was quicker or the
+    /// namespace is being deleted.
     Failed(Option<String>),
 }
 
-/// Owners that a Secret may have: references are a part of its size.
+/// The limit of owners of a Secret, since references add to its size.
 const OWNERS: usize = 500;
 
-/// Writes in the name of one release.
+/// A writer of the Secrets of one release.
 #[derive(Clone)]
 pub(super) struct Writer {
     client: Client,
@@ -62,8 +62,8 @@ impl Writer {
         })
     }
 
-    /// Carries out `action` in `namespace`, where `found` is.
-    pub(super) fn carry_out(
+    /// Executes `action` in `namespace`; `found` is its present Secret.
+    pub(super) fn execute(
         &self,
         namespace: &str,
         action: PullSecretAction,
@@ -89,8 +89,9 @@ impl Writer {
         }
     }
 
-    /// Leaves the Secret of a namespace to `pods`, the names and UIDs of those that name it:
-    /// the garbage collector deletes it with the last of them. Without a pod it is deleted.
+    /// Makes `pods` the owners of the Secret in a namespace: names and UIDs of the pods that refer
+    /// to it. The garbage collector deletes the Secret with the last of them. Without pods the
+    /// Secret is deleted.
     pub(super) async fn leave(
         &self,
         namespace: &str,
@@ -102,7 +103,7 @@ impl Writer {
             return delete(&secrets, found).await;
         }
         let owner = |(name, uid): &(String, String)| json!({ "apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid });
-        // With a part of the owners it would be deleted too early.
+        // With only some of the owners, the Secret would be deleted too early.
         let owners = pods.iter().map(owner).collect::<Vec<_>>();
         let owners = if owners.len() > OWNERS { Value::Null } else { owners.into() };
         let metadata =
@@ -111,8 +112,8 @@ impl Writer {
     }
 }
 
-/// Changes the version that was read, by a merge patch: an apply leaves owners that others
-/// have written.
+/// Patches exactly the version that was read. The merge patch can remove owners that other writers
+/// added, unlike an apply.
 async fn change(
     secrets: &Api<WholeObject>,
     found: &FoundSecret,
@@ -126,14 +127,15 @@ async fn change(
     Ok(WriteOutcome::Written(Box::new(written)))
 }
 
-/// Without force: if somebody else's is there by now, its fields are not ours to
-/// take, and we get a conflict.
+/// Creates the Secret by an apply without force. If another writer has created it meanwhile, the
+/// API server reports a conflict.
 async fn create(secrets: &Api<WholeObject>, object: &Value) -> Result<WriteOutcome, kube::Error> {
     let written = secrets.patch(NAME, &PatchParams::apply(MANAGER), &Patch::Apply(object)).await?;
     Ok(WriteOutcome::Written(Box::new(written)))
 }
 
-/// The version that was seen, and no other.
+/// Updates exactly the version that was read. A Secret that cannot be patched is deleted and
+/// created again.
 async fn update(
     secrets: &Api<WholeObject>,
     object: Value,
@@ -146,7 +148,7 @@ async fn update(
     });
     let patch = json!({ "type": object["type"], "data": object["data"] });
     match change(secrets, found, metadata, patch).await {
-        // A changed type, or an immutable Secret: no patch repairs that.
+        // No patch can change the type of a Secret, or an immutable Secret.
         Err(error) if code(&error) == Some(422) => {
             delete(secrets, found).await?;
             create(secrets, &object).await
@@ -171,8 +173,8 @@ async fn delete(
     }
 }
 
-/// Returns the reason for a failed write, without anything of what was to be written.
-/// [`None`] if another writer was quicker, or the namespace is being deleted.
+/// Returns the reason for a failed write, without any content of the Secret. [`None`] if another
+/// writer was quicker, or the namespace is being deleted.
 pub(super) fn reason(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) => {
@@ -191,8 +193,9 @@ pub(super) fn reason(error: &kube::Error) -> Option<String> {
 /// The longest part of an API server's message that is repeated, in bytes.
 const LONGEST: usize = 300;
 
-/// Returns the part of an API server's message that names what refuses: a quota, a missing
-/// right, a policy or a webhook. Their own messages are left out: they may quote the object.
+/// Returns the part of an API server's message that names the cause: a quota, a missing permission,
+/// a policy or a webhook. The messages of policies and webhooks are left out, since they may quote
+/// the object.
 fn refusal(message: &str) -> Option<&str> {
     for quota in ["exceeded quota: ", "failed quota: "] {
         if let Some(at) = message.find(quota) {
@@ -220,7 +223,7 @@ fn refusal(message: &str) -> Option<&str> {
 mod tests {
     use kube::core::Status;
 
-    fn told(code: u16, reason: &str, message: &str) -> Option<String> {
+    fn reported(code: u16, reason: &str, message: &str) -> Option<String> {
         let status = Status::failure(message, reason).with_code(code);
         super::reason(&kube::Error::Api(Box::new(status)))
     }
@@ -251,16 +254,16 @@ mod tests {
             ),
             ("cGFzc3dvcmQ= is invalid", "Forbidden (403)"),
         ] {
-            assert_eq!(told(403, "Forbidden", message).as_deref(), Some(expected));
+            assert_eq!(reported(403, "Forbidden", message).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn quicker_writer_is_no_failure() {
+    fn quicker_writer_is_not_a_failure() {
         for (code, message) in
             [(409, "conflict"), (404, "not found"), (403, "because it is being terminated")]
         {
-            assert_eq!(told(code, "Reason", message), None, "{code}");
+            assert_eq!(reported(code, "Reason", message), None, "{code}");
         }
     }
 }

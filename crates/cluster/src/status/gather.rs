@@ -39,7 +39,8 @@ const ADMIN: &str = "admin";
 struct Unread(Vec<String>);
 
 impl Unread {
-    /// Returns the object that was read; `None` if the API server refused.
+    /// Returns the object that was read; `None` if the API server refused the request, which is
+    /// noted.
     ///
     /// # Errors
     /// The API server cannot be reached.
@@ -150,8 +151,8 @@ pub(super) async fn all(client: &Client, release: &Release) -> Result<ReleaseSta
     })
 }
 
-/// Returns what the API server has now, whatever the last report says: if there is a
-/// registration with entries, and if the release is leaving.
+/// Returns the present state, which may be newer than the report: true if a registration has
+/// entries, and true if the release is leaving.
 async fn live(
     client: &Client,
     release: &Release,
@@ -250,16 +251,16 @@ async fn replica(client: &Client, pod: &Pod) -> Replica {
         replica.error = Some(format!("cannot start: {}", stuck.reason));
         return replica;
     }
-    match timeout(PATIENCE, ask(client, pod)).await {
+    match timeout(PATIENCE, query(client, pod)).await {
         Ok(Ok(answer)) => replica.answer = Some(answer),
-        Ok(Err(why)) => replica.error = Some(why),
+        Ok(Err(reason)) => replica.error = Some(reason),
         Err(_) => replica.error = Some(format!("no response within {} s", PATIENCE.as_secs())),
     }
     replica
 }
 
 /// Returns a replica's own status, read through the API server.
-async fn ask(client: &Client, pod: &Pod) -> Result<ReplicaStatus, String> {
+async fn query(client: &Client, pod: &Pod) -> Result<ReplicaStatus, String> {
     let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
     let (Some(namespace), Some(name)) = (namespace, name) else {
         return Err("the pod has no name".to_owned());
@@ -279,9 +280,9 @@ async fn ask(client: &Client, pod: &Pod) -> Result<ReplicaStatus, String> {
 async fn nodes(client: &Client, trust: &str) -> Result<Nodes, Error> {
     let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
     let list = nodes.list(&ListParams::default()).await.map_err(Error::api("list nodes"))?;
-    let is_told = |node: &&PartialObjectMeta<Node>| {
+    let is_configured = |node: &&PartialObjectMeta<Node>| {
         let annotations = node.metadata.annotations.as_ref();
         annotations.and_then(|all| all.get(labels::TRUSTS)).is_some_and(|it| it == trust)
     };
-    Ok(Nodes { all: list.items.len(), configured: list.items.iter().filter(is_told).count() })
+    Ok(Nodes { all: list.items.len(), configured: list.items.iter().filter(is_configured).count() })
 }

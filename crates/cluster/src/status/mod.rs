@@ -70,8 +70,8 @@ pub struct ReleaseStatus {
 }
 
 impl ReleaseStatus {
-    /// True if `other` differs in nothing but the times of checks and renewals, and the number of
-    /// failed probes.
+    /// Returns true if `other` differs only in the times of checks and renewals, and in the number
+    /// of failed probes.
     pub fn is_like(&self, other: &Self) -> bool {
         self.without_times() == other.without_times()
     }
@@ -161,7 +161,7 @@ pub struct RegistryPods {
     pub swapped: usize,
     /// Pods with an image that was not swapped.
     pub unswapped: usize,
-    /// Those of them that would be swapped if they were created again.
+    /// Pods of [`Self::unswapped`] that would be swapped if they were created again.
     pub outdated: usize,
 }
 

@@ -107,7 +107,7 @@ pub(super) struct PodImage<'b> {
     pub(super) list: ImageList,
     /// Occurrence of the list, for a duplicate key.
     time: u32,
-    /// Index in the list, from 0.
+    /// Index of the image in its list, from 0.
     pub(super) index: usize,
     /// The name of the container or volume; empty if it has none.
     pub(super) name: Cow<'b, str>,

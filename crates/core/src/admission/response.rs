@@ -207,7 +207,7 @@ fn push_decision(out: &mut Vec<u8>, verdict: &ImageVerdict<'_>) {
     push_image(out, &verdict.to);
     out.extend_from_slice(br#",\"reason\":"#);
     match verdict.exemption {
-        Some(why) => push_nested_string(out, &format!("{}: {why}", verdict.outcome.as_str())),
+        Some(reason) => push_nested_string(out, &format!("{}: {reason}", verdict.outcome.as_str())),
         None => push_nested_plain(out, verdict.outcome.as_str()),
     }
     out.push(b'}');

@@ -43,7 +43,7 @@ impl PodCounts {
             .as_deref()
             .and_then(|record| serde_json::from_str(record).ok())
             .unwrap_or_default();
-        // By registry: true if any image is unswapped, and true if any would be swapped.
+        // For each registry: true if any image is unswapped, and true if any would be swapped.
         let mut found: BTreeMap<String, (bool, bool)> = BTreeMap::new();
         for (name, image) in &pod.images {
             let original = originals.get(name).filter(|original| *original != image);

@@ -299,12 +299,12 @@ fn refuse_flat(
     if blocks.iter().any(|path| at(tree, root, path).is_some()) {
         return Ok(());
     }
-    let beside = tree.entries(root).iter().find(|(key, _)| {
+    let other_key = tree.entries(root).iter().find(|(key, _)| {
         let field = tree.scalar(*key).and_then(|key| names.field(key));
         // `name` is too common a key to be evidence.
         field.is_some_and(|field| field != Field::Name)
     });
-    let Some((key, _)) = beside else { return Ok(()) };
+    let Some((key, _)) = other_key else { return Ok(()) };
     let name = tree.scalar(*key).unwrap_or_default();
     let block = blocks[0].join(".");
     let message = format!("expected {name} below {block}, found it at top level");

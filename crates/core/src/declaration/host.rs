@@ -47,7 +47,7 @@ mod tests {
     use super::HostPattern;
 
     #[test]
-    fn pattern_matches_its_hosts_alone() {
+    fn pattern_matches_only_its_hosts() {
         for (pattern, matching, others) in [
             (
                 "nexus.example.org:5001",

@@ -198,7 +198,7 @@ impl Declaration {
         self.with(self.checked().lint_for(capabilities, fallback))
     }
 
-    /// Returns this declaration if the dialect `canonical` can serve it.
+    /// Returns the declaration itself if the dialect `canonical` can serve it.
     ///
     /// # Errors
     /// Returns the diagnostics if one of them is an error.

@@ -14,8 +14,8 @@ pub(super) fn find(checked: &Linter<'_>, findings: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<(RuleKind, String), RuleId> = HashMap::new();
     let mut mirrors: HashSet<(String, &str)> = HashSet::new();
     for (id, rule) in checked.each().filter(|(_, rule)| rule.kind != RuleKind::Noswap) {
-        if let Some((why, hint)) = matches_nothing(rule) {
-            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, why).hint(hint));
+        if let Some((reason, hint)) = matches_nothing(rule) {
+            findings.push(Diagnostic::warning(Code::DeadRule, rule.place, reason).hint(hint));
             continue;
         }
         let target = checked.rules.target(id).filter(|_| rule.kind != RuleKind::Exact);

@@ -218,7 +218,7 @@ impl Linter<'_> {
             let rule = self.rule(inexpressible.rule);
             let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
             let message =
-                format!("node configuration cannot contain {shown}: {}", inexpressible.why);
+                format!("node configuration cannot contain {shown}: {}", inexpressible.reason);
             let hint = "the rule applies to pods, but not to images that nodes pull by themselves \
                         (static pods)";
             let finding = Diagnostic::warning(Code::NodeInexpressible, rule.place, message);

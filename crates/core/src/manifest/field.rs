@@ -19,12 +19,12 @@ pub struct FieldSpec {
 /// An invalid description of a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid field {text:?}: {why}; write [GROUP/[VERSION/]]KIND:path/to/image, or \
+    "invalid field {text:?}: {reason}; write [GROUP/[VERSION/]]KIND:path/to/image, or \
      kind=KIND,path=path/to/image with optional group= and version="
 )]
 pub struct InvalidFieldSpec {
     text: String,
-    why: String,
+    reason: String,
 }
 
 impl FromStr for FieldSpec {
@@ -33,7 +33,8 @@ impl FromStr for FieldSpec {
     /// Parses `GROUP/VERSION/KIND:path`, or the keys of kustomize's `fieldSpec` with commas
     /// between them.
     fn from_str(text: &str) -> Result<Self, InvalidFieldSpec> {
-        let invalid = |why: &str| InvalidFieldSpec { text: text.to_owned(), why: why.to_owned() };
+        let invalid =
+            |reason: &str| InvalidFieldSpec { text: text.to_owned(), reason: reason.to_owned() };
         let mut field = Self { group: None, version: None, kind: None, path: Vec::new() };
         if text.split(',').all(|part| part.contains('=')) {
             for part in text.split(',') {

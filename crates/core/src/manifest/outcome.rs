@@ -73,7 +73,7 @@ pub struct Change {
     /// Position of the value in the source.
     pub place: Position,
     /// Owner of the image; of several owners, the first.
-    pub what: ImageOwner,
+    pub owner: ImageOwner,
     /// The original image.
     pub from: String,
     /// The new image.
@@ -88,11 +88,11 @@ pub struct Skipped {
     /// Position of the value.
     pub place: Position,
     /// Owner of the image; of several owners, the first.
-    pub what: ImageOwner,
+    pub owner: ImageOwner,
     /// The image.
     pub image: String,
     /// Reason for which it is unchanged.
-    pub why: SkipReason,
+    pub reason: SkipReason,
 }
 
 /// The reason for which an image is not changed.

@@ -267,7 +267,7 @@ fn write_break(c: &mut Choices<'_>, pad: &str, out: &mut String) {
 /// Writes an optional comment and empty lines at the end of a line in block style.
 fn write_comment(c: &mut Choices<'_>, pad: &str, out: &mut String) {
     if c.one_in(6) {
-        // Not directly after a block scalar, where it would be text.
+        // A comment directly after a block scalar would be text.
         put!(out, "\n\n{}# ü image: nginx", &pad[..pad.len() / 2]);
     }
 }

@@ -60,9 +60,9 @@ pub(super) enum Family {
 /// The scope of a part: swapped or exempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Exemption {
-    /// In scope: swapped.
+    /// The image is swapped.
     Swapped,
-    /// In scope, in a pod that an injector selects: swapped unless it is a placeholder.
+    /// The image is in a pod that an injector selects, and is swapped unless it is a placeholder.
     Marked,
     /// Exempt: its pod or container opted out, or is exempt by default.
     Exempt,

@@ -68,7 +68,7 @@ fn leaves(source: &str) -> Vec<SkipReason> {
     assert_eq!(result.text, source);
     assert!(matches!(result.text, Cow::Borrowed(_)), "an unchanged text is not copied");
     assert!(result.changes.is_empty());
-    result.left.into_iter().map(|left| left.why).collect()
+    result.left.into_iter().map(|left| left.reason).collect()
 }
 
 /// Returns a pod with this `spec`, in flow style.
@@ -604,8 +604,8 @@ fn new_value_is_quoted_if_needed() {
 
 #[test]
 fn number_is_an_image_only_if_quoted() {
-    let why = leaves(&pod("containers: [{image: 1.5}, {image: on}, {image: !mine nginx}]"));
-    assert_eq!(why, [SkipReason::NoString; 3]);
+    let reason = leaves(&pod("containers: [{image: 1.5}, {image: on}, {image: !mine nginx}]"));
+    assert_eq!(reason, [SkipReason::NoString; 3]);
     rewrites(
         &pod("containers: [{image: '1.5'}, {image: !!str 1.5}, {image: ! 7}]"),
         &pod("containers: [{image: 'h.example/d/library/1.5'}, \
@@ -621,7 +621,7 @@ fn invalid_reference_is_reported_and_unchanged() {
     let reasons: Vec<_> = result
         .left
         .iter()
-        .map(|left| format!("{}: {}: {}", left.place.line, left.what, left.why))
+        .map(|left| format!("{}: {}: {}", left.place.line, left.owner, left.reason))
         .collect();
     assert_eq!(
         reasons,
@@ -650,7 +650,7 @@ items:
     let found: Vec<_> = rewritten(text)
         .changes
         .into_iter()
-        .map(|c| (c.place.line, c.place.column, c.what.to_string(), c.from, c.to, c.reason))
+        .map(|c| (c.place.line, c.place.column, c.owner.to_string(), c.from, c.to, c.reason))
         .collect();
     let what = |what: &str| format!("CronJob shop/nightly {what}");
     let to = |image: &str| format!("h.example/d/{image}");
@@ -666,7 +666,7 @@ items:
 #[test]
 fn object_without_name_uses_generate_name() {
     let text = pod("containers: [{image: nginx}]").replace("name: p", "generateName: p-");
-    assert_eq!(rewritten(&text).changes[0].what.to_string(), "Pod p-");
+    assert_eq!(rewritten(&text).changes[0].owner.to_string(), "Pod p-");
 }
 
 // === Anchors

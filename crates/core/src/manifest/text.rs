@@ -94,13 +94,13 @@ impl<'s> Manifest<'s> {
         exempt.sort_unstable_by_key(|it| it.place);
         for found in found.uses {
             let node = self.tree.node(found.node);
-            let (place, what) = (node.place, found.owner);
+            let (place, owner) = (node.place, found.owner);
             let NodeKind::Scalar(value, style) = &node.kind else {
                 let raw = source.get(node.range.clone()).unwrap_or_default();
-                let why =
+                let reason =
                     if raw.starts_with("{{") { SkipReason::Template } else { SkipReason::NoScalar };
                 let image = raw.lines().next().unwrap_or_default().to_owned();
-                left.push(Skipped { place, what, image, why });
+                left.push(Skipped { place, owner, image, reason });
                 continue;
             };
             // A template may leave its image to the controller that creates pods of it.
@@ -129,9 +129,9 @@ impl<'s> Manifest<'s> {
                     text.push_str(&new);
                     copied = range.end;
                     let to = decision.image.to_string();
-                    changes.push(Change { place, what, from, to, reason: decision.reason });
+                    changes.push(Change { place, owner, from, to, reason: decision.reason });
                 }
-                Err(why) => left.push(Skipped { place, what, image: from, why }),
+                Err(reason) => left.push(Skipped { place, owner, image: from, reason }),
             }
         }
         let text = if changes.is_empty() {

@@ -29,7 +29,7 @@ pub struct UnsupportedRule {
     /// The rule.
     pub rule: RuleId,
     /// The reason, as a message.
-    pub why: &'static str,
+    pub reason: &'static str,
 }
 
 impl Capabilities {
@@ -41,13 +41,13 @@ impl Capabilities {
         fallback: Fallback,
     ) -> Vec<UnsupportedRule> {
         let unsupported = |rule| {
-            let why = self.why_not(rule, rules, mirrors, fallback)?;
-            Some(UnsupportedRule { rule, why })
+            let reason = self.unsupported_reason(rule, rules, mirrors, fallback)?;
+            Some(UnsupportedRule { rule, reason })
         };
         (0..rules.rules().len()).filter_map(unsupported).collect()
     }
 
-    fn why_not(
+    fn unsupported_reason(
         &self,
         id: RuleId,
         rules: &RuleSet,
@@ -56,7 +56,7 @@ impl Capabilities {
     ) -> Option<&'static str> {
         let rule = &rules.rules()[id];
         let target = rules.target(id);
-        let why = match rule.kind {
+        let reason = match rule.kind {
             RuleKind::Exact => Some("the format has no rules for a single tag or digest"),
             RuleKind::Replace => Some("the format has no rules for a pattern"),
             RuleKind::Noswap => (self.default && !mirrors.elsewhere().is_empty())
@@ -68,13 +68,13 @@ impl Capabilities {
             RuleKind::Default => target
                 .is_some_and(Target::joins_name)
                 .then_some("a default cannot add the host to the path"),
-            RuleKind::Prefix => self.why_not_prefix(&rule.prefix()?, target, mirrors),
+            RuleKind::Prefix => self.unsupported_prefix_reason(&rule.prefix()?, target, mirrors),
         };
         let covers = matches!(rule.kind, RuleKind::Prefix | RuleKind::Default) && target.is_some();
-        why.or_else(|| self.never.err().filter(|_| covers && fallback == Fallback::Never))
+        reason.or_else(|| self.never.err().filter(|_| covers && fallback == Fallback::Never))
     }
 
-    fn why_not_prefix(
+    fn unsupported_prefix_reason(
         &self,
         key: &RuleSource,
         target: Option<&Target>,

@@ -36,13 +36,13 @@ fn credential_covers_base_path_or_host() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
     assert_eq!(keys_of("airgap", below), ["h.example.org:8443/airgap"]);
     assert_eq!(keys_of("", below), ["h.example.org:8443"]);
-    for beside in
+    for entry in
         ["h.example.org:8443/airgap2/x", "h.example.org:8443", "https://h.example.org:8443/v2/x"]
     {
         assert_eq!(
-            keys_of("airgap", &format!("docker.io::{beside}")),
+            keys_of("airgap", &format!("docker.io::{entry}")),
             ["h.example.org:8443", "h.example.org:8443/airgap"],
-            "{beside}"
+            "{entry}"
         );
     }
     // The credential is not for hosts outside of the declaration.

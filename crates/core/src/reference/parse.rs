@@ -288,7 +288,7 @@ fn scan_digest(input: &str, start: usize) -> Result<&str, ReferenceError> {
 /// Returns the number of hex digits of a digest by `algorithm`; `None` if Go's go-digest has no
 /// such algorithm.
 ///
-/// All three are registered in every binary that links Go's `crypto/sha256` and
+/// The three algorithms are registered in every binary that links Go's `crypto/sha256` and
 /// `crypto/sha512`.
 fn hex_digits(algorithm: &str) -> Option<usize> {
     match algorithm {

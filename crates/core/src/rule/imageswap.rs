@@ -27,7 +27,8 @@ pub struct ImageSwap {
     /// The canonical rules, followed by those of upstream.
     rules: Vec<Rule>,
     exact: HashMap<String, RuleId>,
-    /// In file order; a repeated pattern keeps its first place and gets its last value.
+    /// The patterns in file order. A repeated pattern keeps its first place and gets its last
+    /// value.
     replace: Vec<(String, Pattern, RuleId)>,
     pub(super) maps: HashMap<String, RuleId>,
     /// True if a missing `default` counts as an empty one, as in the list forms.

@@ -12,7 +12,7 @@ use crate::reference::Reference;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
     /// Stage that was evaluated.
-    pub question: TraceStage,
+    pub stage: TraceStage,
     /// Result of the stage.
     pub outcome: StageResult,
     /// Matching rules, the effective one first; empty if none matched.
@@ -44,7 +44,7 @@ pub enum StageResult {
     /// No rule matched; the number of rules that were candidates.
     No(usize),
     /// The stage was not evaluated, because an earlier one had decided.
-    NotAsked,
+    Skipped,
 }
 
 impl RuleSet {
@@ -65,7 +65,7 @@ impl RuleSet {
     /// let image = "quay.io/a/b";
     /// let steps = rules.trace(image, &Reference::parse(image)?);
     /// let decided = steps.iter().find(|step| step.outcome == StageResult::Decided).unwrap();
-    /// assert_eq!((decided.question, &decided.matched[..]), (TraceStage::Prefix, &[0][..]));
+    /// assert_eq!((decided.stage, &decided.matched[..]), (TraceStage::Prefix, &[0][..]));
     /// # Ok::<(), image_swap_core::reference::ReferenceError>(())
     /// ```
     pub fn trace(&self, image: &str, reference: &Reference<'_>) -> Vec<TraceStep> {
@@ -78,7 +78,7 @@ impl RuleSet {
         let decided = rule.map(|id| (!is_mirrored).then_some(self.rules()[id].kind));
         let one = |rule: Option<RuleId>| rule.into_iter().collect::<Vec<_>>();
         let prefixed = self.prefixed(&query).map(|(rule, _)| rule).collect();
-        let questions = [
+        let stages = [
             (TraceStage::AlreadyMirrored, None, one(self.already_mirrored(&query))),
             (TraceStage::Exact, Some(RuleKind::Exact), one(self.exact(&query))),
             (TraceStage::Replace, Some(RuleKind::Replace), one(self.replaced(&query))),
@@ -88,17 +88,17 @@ impl RuleSet {
         ];
         // No rule is evaluated for an image ID.
         let mut over = reason == Reason::ImageId;
-        let step = |(question, kind, matched)| {
+        let step = |(stage, kind, matched)| {
             let outcome = if over {
-                StageResult::NotAsked
+                StageResult::Skipped
             } else if decided == Some(kind) {
                 over = true;
                 StageResult::Decided
             } else {
                 StageResult::No(kind.map_or(targets, count))
             };
-            TraceStep { question, outcome, matched }
+            TraceStep { stage, outcome, matched }
         };
-        questions.into_iter().map(step).collect()
+        stages.into_iter().map(step).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Data that one process writes and another one reads: a replica's `/status`, the
+//! Data that one process writes and another one reads. These are a replica's `/status`, the
 //! controller's report in the `ConfigMap` `N-status`, the Secrets that replicas and agents follow,
 //! and the custom resource `NodeMirror`.
 //!

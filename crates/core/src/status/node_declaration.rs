@@ -35,7 +35,7 @@ pub struct NodeRevision {
 }
 
 impl NodeRevision {
-    /// True if `other` configures nodes in the same way, whatever its number.
+    /// Returns true if `other` configures nodes in the same way, whatever its number.
     pub fn is_like(&self, other: &Self) -> bool {
         self.effective == other.effective && self.fallback == other.fallback
     }

@@ -2,7 +2,7 @@
 //!
 //! Some operators compare the image of a pod with the image that they requested, and replace
 //! the pod if the two differ. A swapped pod of such an operator is deleted and created again
-//! for ever.
+//! forever.
 //!
 //! Some injectors replace a placeholder image, and treat any other name as the user's own
 //! choice. [`BUILT_IN`] lists both; administrators extend the list or disable it.
@@ -209,7 +209,7 @@ impl Exemptions {
         }
     }
 
-    /// Fills the sieves.
+    /// Computes the sieves from the present rows.
     fn sifted(mut self) -> Self {
         self.kinds = Sieve::of(self.owners.iter().map(|row| &*row.kind));
         self.keys = Sieve::of(self.label_keys());
@@ -416,9 +416,9 @@ mod tests {
     #[test]
     fn placeholder_needs_its_container_or_a_mark() {
         let exemptions = Exemptions::default();
-        let why = Some("placeholder that Istio replaces");
-        assert_eq!(exemptions.image("auto", "istio-proxy", false), why);
-        assert_eq!(exemptions.image("auto", "gateway", true), why);
+        let reason = Some("placeholder that Istio replaces");
+        assert_eq!(exemptions.image("auto", "istio-proxy", false), reason);
+        assert_eq!(exemptions.image("auto", "gateway", true), reason);
         assert_eq!(exemptions.image("auto", "gateway", false), None);
         assert_eq!(exemptions.image("auto:1", "istio-proxy", true), None);
         assert_eq!(Exemptions::none().image("auto", "istio-proxy", true), None);

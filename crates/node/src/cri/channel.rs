@@ -47,14 +47,14 @@ impl Channel {
     pub(super) async fn call<A: Message + Default>(
         &mut self,
         method: &'static str,
-        question: &impl Message,
+        input: &impl Message,
     ) -> Result<A, Error> {
         let garbled = |found: String| Error::Garbled { method, found };
         let broken = |source| Error::Broken { method, source };
         let request = Request::post(["http://localhost", method].concat())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .header(TE, HeaderValue::from_static("trailers"))
-            .body(Full::new(frame(question)))
+            .body(Full::new(frame(input)))
             .map_err(|error| garbled(error.to_string()))?;
         self.sender.ready().await.map_err(broken)?;
         let (head, body) = self.sender.send_request(request).await.map_err(broken)?.into_parts();

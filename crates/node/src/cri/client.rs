@@ -61,10 +61,10 @@ impl CriClient {
     fn call<A: Message + Default>(
         &mut self,
         method: &'static str,
-        question: &impl Message,
+        input: &impl Message,
         deadline: Duration,
     ) -> Result<A, Error> {
-        wait(&self.runtime, method, deadline, self.channel.call(method, question))
+        wait(&self.runtime, method, deadline, self.channel.call(method, input))
     }
 
     /// Returns the process that listens; `None` if it cannot be seen.

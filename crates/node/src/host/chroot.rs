@@ -30,7 +30,7 @@ impl Host {
         // Works also if the file of the program was replaced since its start.
         let mut command = Command::new("/proc/self/exe");
         command.args(VERB).args(flags).arg("--root").arg(self.root.path()).args(["--", program]);
-        // Without it systemctl does nothing in a chroot.
+        // Without this variable systemctl does nothing in a chroot.
         command.env("SYSTEMD_IGNORE_CHROOT", "1");
         command
     }

@@ -20,7 +20,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Returns these permissions with the owner of the current process.
+    /// Returns permissions of `mode` with the owner of the current process.
     pub(crate) const fn own(mode: u32) -> Self {
         Self { mode, owner: None }
     }
@@ -72,7 +72,7 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], access: Access) -> io::Result<Sta
 
 impl Staged {
     /// Returns the path of the unfinished file.
-    pub(crate) fn beside(&self) -> &Path {
+    pub(crate) fn unfinished(&self) -> &Path {
         &self.unfinished
     }
 

@@ -55,7 +55,7 @@ pub enum CriStatus {
     /// The runtime does not respond; contains the reason.
     Silent(String),
     /// No request: this runtime has no CRI, or only files of the host are mounted.
-    NotAsked,
+    NotQueried,
 }
 
 /// The directories of programs on a host.
@@ -70,7 +70,7 @@ impl Daemon {
         let pid = pid_of_docker(host).filter(|_| runtime == ContainerRuntime::Docker);
         let mut daemon = Self {
             socket,
-            answer: CriStatus::NotAsked,
+            answer: CriStatus::NotQueried,
             version: None,
             pid,
             program: None,
@@ -94,7 +94,7 @@ impl Daemon {
     pub(super) fn unseen(runtime: ContainerRuntime, version: Option<Version>) -> Self {
         Self {
             socket: default_socket(runtime),
-            answer: CriStatus::NotAsked,
+            answer: CriStatus::NotQueried,
             version,
             pid: None,
             program: None,

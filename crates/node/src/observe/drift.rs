@@ -35,7 +35,7 @@ pub fn drift(observed: &ObservedHost) -> Result<Option<Drift>, LedgerError> {
     let Some(ledger) = observed.ledger()? else { return Ok(None) };
     let files = ledger.files.keys().map(|path| {
         let standing = match (observed.files.file(path), observed.files.get(path)) {
-            (Some(file), _) if ledger.is_ours(path, &file.bytes) => DriftState::AsWritten,
+            (Some(file), _) if ledger.has_written(path, &file.bytes) => DriftState::AsWritten,
             (Some(_), _) | (None, Some(HostEntry::Other(_))) => DriftState::Changed,
             (None, _) => DriftState::Gone,
         };

@@ -14,7 +14,7 @@ use crate::{
     observe::{
         daemon::Daemon,
         detect::{ObserveError, detect},
-        tokens::AskRegistry,
+        tokens::RegistryProbe,
     },
     observed::{ObservedHost, RuntimeStart},
     owner::HostOwner,
@@ -47,7 +47,7 @@ pub fn observe(
     host: &Host,
     runtime: Option<ContainerRuntime>,
     desired: Option<&DesiredConfig<'_>>,
-    asks: AskRegistry,
+    probe: RegistryProbe,
     at_rest: Option<Version>,
 ) -> Result<HostObservation, ObserveError> {
     let configured = || {
@@ -83,8 +83,8 @@ pub fn observe(
         observed.in_force = None;
     }
     if let Some(desired) = desired {
-        let (alone, note) = tokens::bearer_only(desired, &observed, asks);
-        observed.bearer_only = alone;
+        let (bearer_only, note) = tokens::bearer_only(desired, &observed, probe);
+        observed.bearer_only = bearer_only;
         notes.extend(note);
     }
     Ok(HostObservation { observed, daemon, reload: RuntimeStart::Unknown, notes })

@@ -21,7 +21,7 @@ use crate::{
     observe::{
         HostObservation,
         daemon::Daemon,
-        tokens::{self, AskRegistry},
+        tokens::{self, RegistryProbe},
     },
     observed::{ObservedHost, RuntimeStart},
     owner::HostOwner,
@@ -50,7 +50,7 @@ pub fn observe_mounted(
     runtime: ContainerRuntime,
     version: Option<Version>,
     desired: Option<&DesiredConfig<'_>>,
-    registry: AskRegistry,
+    probe: RegistryProbe,
 ) -> HostObservation {
     let runtime = match runtime {
         ContainerRuntime::K3s | ContainerRuntime::Rke2 => of_rancher(host).unwrap_or(runtime),
@@ -64,8 +64,8 @@ pub fn observe_mounted(
     observed.start = start(host, &observed, &paths_at_start(&observed));
     let reload = start(host, &observed, &paths_on_reload(&observed));
     if let Some(desired) = desired {
-        let (alone, note) = tokens::bearer_only(desired, &observed, registry);
-        observed.bearer_only = alone;
+        let (bearer_only, note) = tokens::bearer_only(desired, &observed, probe);
+        observed.bearer_only = bearer_only;
         notes.extend(note);
     }
     HostObservation { observed, daemon, reload, notes }

@@ -12,25 +12,25 @@ use crate::{
 
 /// The permission to request the declared registry during an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskRegistry {
+pub enum RegistryProbe {
     /// No request: the result of the last apply is used again.
     Skip,
     /// The registry is requested for its authentication schemes.
-    Registry,
+    Probe,
 }
 
 /// Returns true if the registry takes tokens only, and a note if that is unknown.
 pub(super) fn bearer_only(
     desired: &DesiredConfig<'_>,
     observed: &ObservedHost,
-    asks: AskRegistry,
+    probe: RegistryProbe,
 ) -> (bool, Option<String>) {
     let declared = desired.declaration.registry.as_ref();
     // On other runtimes it makes no difference.
     let declared = declared.filter(|it| observed.drops_headers() && !it.username.is_empty());
     let Some(registry) = declared else { return (false, None) };
     let known = has_added_credential(observed, registry);
-    if asks == AskRegistry::Skip {
+    if probe == RegistryProbe::Skip {
         return (known, None);
     }
     let contact = contact(&[], &registry.domain);
@@ -55,7 +55,8 @@ fn has_added_credential(observed: &ObservedHost, registry: &Registry) -> bool {
         return false;
     };
     let before = written.before.file().is_some_and(|file| has_credential(&file.bytes, registry));
-    let after = written.ours.last().is_some_and(|ours| has_credential(&ours.get(), registry));
+    let after =
+        written.contents.last().is_some_and(|content| has_credential(&content.get(), registry));
     after && !before
 }
 

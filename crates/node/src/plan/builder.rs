@@ -84,9 +84,9 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Returns true if image-swap wrote the bytes at `path`.
-    pub(crate) fn is_ours(&self, path: &HostPath) -> bool {
+    pub(crate) fn has_written(&self, path: &HostPath) -> bool {
         let file = self.observed.files.file(path);
-        file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.is_ours(path, &file.bytes))
+        file.zip(self.old.as_ref()).is_some_and(|(file, old)| old.has_written(path, &file.bytes))
     }
 
     /// Returns true if the ledger lists `path`.
@@ -146,7 +146,7 @@ impl<'a> PlanBuilder<'a> {
             (Some(now), Some(want)) if now.is_like(&want.file) && is_read => FileState::InPlace,
             (Some(now), Some(want)) if now.is_like(&want.file) => FileState::Unread,
             (Some(now), _)
-                if self.is_ours(path) || is_marked(&now.bytes) && !self.is_known(path) =>
+                if self.has_written(path) || is_marked(&now.bytes) && !self.is_known(path) =>
             {
                 FileState::Outdated
             }
@@ -155,8 +155,8 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file
-    /// that names them; `is_read` is true if the runtime reads that file.
+    /// Returns a row for each of `hosts`, with the URLs that are requested for it and the file that
+    /// contains them. `is_read` is true if the runtime reads that file.
     pub(crate) fn rows<'h>(
         &self,
         hosts: impl Iterator<Item = (&'h str, Vec<String>)>,
@@ -224,20 +224,22 @@ impl<'a> PlanBuilder<'a> {
         for WantedFile { path, file, base, is_edited } in wanted {
             let now = self.there(&path)?;
             let known = old.as_ref().and_then(|old| old.files.get(&path));
-            let is_ours = now.zip(known).is_some_and(|(now, known)| known.is_ours(&now.bytes));
+            let is_unchanged =
+                now.zip(known).is_some_and(|(now, known)| known.has_content(&now.bytes));
             let writes = now.is_none_or(|now| !now.is_like(&file));
             if let (Some(now), Some(known)) = (now, known)
                 && writes
-                && !is_ours
+                && !is_unchanged
                 && known.before.file().is_none_or(|before| !now.is_like(&before))
             {
                 let found = format!("{path} was changed since image-swap wrote it");
                 self.note_case(&condition::CHANGED, &found);
             }
             let written = match known {
-                Some(known) if !is_edited || is_ours => {
-                    WrittenFile { before: known.before.clone(), ours: vec![file.bytes[..].into()] }
-                }
+                Some(known) if !is_edited || is_unchanged => WrittenFile {
+                    before: known.before.clone(),
+                    contents: vec![file.bytes[..].into()],
+                },
                 // Later edits of other tools are not listed as own.
                 Some(known) if !writes => known.clone(),
                 _ => WrittenFile::new(base.as_ref(), &file.bytes),
@@ -321,9 +323,10 @@ impl<'a> PlanBuilder<'a> {
                         steps.back(self.observed, PlannedStep::Write { path: path.clone(), file });
                     }
                 }
-                RestoredFile::Stays(why) => {
-                    let note =
-                        format!("{path} was changed since image-swap wrote it, and stays: {why}");
+                RestoredFile::Stays(reason) => {
+                    let note = format!(
+                        "{path} was changed since image-swap wrote it, and stays: {reason}"
+                    );
                     self.plan.notes.push(note);
                 }
             }
@@ -369,9 +372,9 @@ fn moves_images(observed: &ObservedHost, ledger: &Ledger) -> bool {
     };
     let adds_only = |written: &WrittenFile| {
         let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
-        let ours = written.ours.last().map(crate::LedgerBytes::get).unwrap_or_default();
-        leaves(&before).zip(leaves(&ours)).is_some_and(|(before, ours)| {
-            before.iter().all(|(key, value)| ours.get(key) == Some(value))
+        let after = written.contents.last().map(crate::LedgerBytes::get).unwrap_or_default();
+        leaves(&before).zip(leaves(&after)).is_some_and(|(before, after)| {
+            before.iter().all(|(key, value)| after.get(key) == Some(value))
         })
     };
     match observed.runtime {

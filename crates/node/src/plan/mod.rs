@@ -43,8 +43,8 @@ pub struct HostPlan {
     pub inexpressible: Vec<UnsupportedRule>,
     /// Settings of host files for each target host.
     pub contacts: Vec<Contact>,
-    /// The directory that the files of mirrors are in, as the runtime is configured; `None` if
-    /// they are in a file that the runtime reads when it starts.
+    /// The configured directory of mirror files; `None` if the mirrors are in a file that the
+    /// runtime reads when it starts.
     pub mirror_directory: Option<HostPath>,
     /// The edits of image-swap that stay although the rest is restored, and the reason; `None` if
     /// none stay. They move no image away from its registry.

@@ -24,7 +24,7 @@ pub(crate) enum RestoredFile {
 
 /// Returns the file `now` at `path` without the edits that were `written`.
 pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> RestoredFile {
-    if written.is_ours(&now.bytes) {
+    if written.has_content(&now.bytes) {
         return match written.before.file() {
             None => RestoredFile::Remove,
             Some(file) => RestoredFile::Write { file, left: Vec::new() },
@@ -37,30 +37,30 @@ pub(crate) fn revert(path: &HostPath, written: &WrittenFile, now: &HostFile) -> 
         );
     }
     let before = written.before.file().map(|file| file.bytes).unwrap_or_default();
-    let ours = written.ours.last().map(crate::LedgerBytes::get).unwrap_or_default();
+    let after = written.contents.last().map(crate::LedgerBytes::get).unwrap_or_default();
     // TOML has one encoding.
     let text = |bytes: &[u8]| {
         let decoded = Encoding::decode(bytes);
         decoded.filter(|(encoding, _)| *encoding == Encoding::Utf8 || is(&[".json"]))
     };
-    let (Some((_, before)), Some((_, ours)), Some((encoding, text))) =
-        (text(&before), text(&ours), text(&now.bytes))
+    let (Some((_, before)), Some((_, after)), Some((encoding, text))) =
+        (text(&before), text(&after), text(&now.bytes))
     else {
         return RestoredFile::Stays("it is not text".to_owned());
     };
     let text = text.as_str();
     let without = if is(&[".json"]) {
-        edit::without(&before, &ours, text)
+        edit::without(&before, &after, text)
             .map(|(text, left)| (edit::is_empty(&text), text, left))
             .map_err(|error| error.to_string())
     } else {
         let shown = |left: Vec<toml::Path>| left.iter().map(|path| toml::shown(path)).collect();
-        toml::revert(&before, &ours, text)
+        toml::revert(&before, &after, text)
             .map(|it| (it.text.trim().is_empty(), it.text, shown(it.left)))
             .map_err(|error| error.to_string())
     };
     match without {
-        Err(why) => RestoredFile::Stays(why),
+        Err(reason) => RestoredFile::Stays(reason),
         Ok((true, ..)) if matches!(written.before, OriginalFile::Absent) => RestoredFile::Remove,
         Ok((_, text, left)) => {
             let bytes = encoding.encode(&text);

@@ -182,9 +182,9 @@ fn merged(
     let names = shared(&before).map_err(|found| refusal(&found))?;
     let found = format!("{path} names no mirror");
     changes.note_case_for_edit(path, &condition::REGISTRIES_YAML_EMPTY, &found);
-    let ours = Tree::parse(text).ok();
+    let mirrors = Tree::parse(text).ok();
     let is_there = |name: &str| {
-        let tree = ours.as_ref()?;
+        let tree = mirrors.as_ref()?;
         tree.get(tree.get(*tree.documents.first()?, "mirrors")?, name)
     };
     let lines = names.iter().filter(|name| is_there(name).is_none());

@@ -149,7 +149,7 @@ pub fn plan(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<Host
     let none = rest.is_empty() && leaves_nothing;
     if let Some(first) = plan.inexpressible.first().filter(|_| none) {
         let runtime = observed.runtime;
-        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.why);
+        let found = format!("{runtime} can express none of {} rules: {}", left.len(), first.reason);
         return Err(condition::NO_RULE.refusal(found));
     }
     plan.secrets.extend(secrets(desired));

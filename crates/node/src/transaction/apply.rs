@@ -56,8 +56,8 @@ impl<'a> HostSession<'a> {
         progress: Progress<'a>,
     ) -> Result<Self, ApplyFailure> {
         let session = Self::lock(host, Some(restarting), progress)?;
-        rollback::resume(host, restarting.command.as_deref(), progress).map_err(|why| {
-            ApplyFailure { why: ApplyError::Interrupted, left: FinalState::Broken(why) }
+        rollback::resume(host, restarting.command.as_deref(), progress).map_err(|reason| {
+            ApplyFailure { reason: ApplyError::Interrupted, left: FinalState::Broken(reason) }
         })?;
         Ok(session)
     }
@@ -71,8 +71,8 @@ impl<'a> HostSession<'a> {
     pub fn take_live(host: &'a Host, progress: Progress<'a>) -> Result<Self, ApplyFailure> {
         let session = Self::lock(host, None, progress)?;
         if host.has_journal() {
-            let (why, left) = (ApplyError::InterruptedRestart, FinalState::AsItWas);
-            return Err(ApplyFailure { why, left });
+            let (reason, left) = (ApplyError::InterruptedRestart, FinalState::AsItWas);
+            return Err(ApplyFailure { reason, left });
         }
         Ok(session)
     }
@@ -84,7 +84,7 @@ impl<'a> HostSession<'a> {
     ) -> Result<Self, ApplyFailure> {
         let waits = || progress("another image-swap changes this host: waiting for its end");
         let lock = host.lock(waits).map_err(|error| ApplyFailure {
-            why: ApplyError::Lock(error),
+            reason: ApplyError::Lock(error),
             left: FinalState::AsItWas,
         })?;
         Ok(Self { host, lock, restarting, progress })
@@ -113,7 +113,7 @@ impl Drop for HostSession<'_> {
 impl HostChange<'_> {
     fn apply(&self) -> Result<ApplyOutcome, ApplyFailure> {
         self.clean();
-        let as_it_was = |why: ApplyError| ApplyFailure { why, left: FinalState::AsItWas };
+        let as_it_was = |reason: ApplyError| ApplyFailure { reason, left: FinalState::AsItWas };
         let mut guarded = match (self.plan.outcome(), self.restarting) {
             (PlanOutcome::InPlace, _) => return Ok(ApplyOutcome::Nothing),
             (PlanOutcome::Change, _) => None,
@@ -122,23 +122,23 @@ impl HostChange<'_> {
                 Some(begun.map_err(|error| as_it_was(error.into()))?)
             }
             (PlanOutcome::NeedsRestart | PlanOutcome::ChangeAndRestart, _) => {
-                let why = self.plan.restart.clone().unwrap_or_default();
-                return Err(as_it_was(ApplyError::NeedsRestart(why)));
+                let reason = self.plan.restart.clone().unwrap_or_default();
+                return Err(as_it_was(ApplyError::NeedsRestart(reason)));
             }
         };
         let applied = match self.execute(&mut guarded) {
             Ok(applied) => applied,
-            Err(why) => {
+            Err(reason) => {
                 (self.progress)("rolling everything back");
                 let left = match guarded {
                     Some(guarded) => guarded.roll_back(),
                     None => rollback::undo(self.host, &self.plan.undo(&self.seen.observed)),
                 };
-                return Err(ApplyFailure { why, left });
+                return Err(ApplyFailure { reason, left });
             }
         };
         if let Some(guarded) = guarded {
-            let rolled_back = |left| ApplyFailure { why: RestartError::RolledBack.into(), left };
+            let rolled_back = |left| ApplyFailure { reason: RestartError::RolledBack.into(), left };
             guarded.commit().map_err(rolled_back)?;
         }
         Ok(applied)

@@ -53,13 +53,13 @@ pub(crate) fn run(host: &Host, command: &str) -> Result<(), RestartError> {
 
 fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
     let io = || RestartError::io(format!("run `{command}`"));
-    // Not a pipe: processes that the command leaves running may keep it open.
+    // A pipe would stay open as long as processes that the command leaves running.
     let memory = memfd_create("image-swap", MemfdFlags::CLOEXEC).map_err(|e| io()(e.into()))?;
-    let mut said = File::from(memory);
+    let mut output = File::from(memory);
     let mut child = shell
         .stdin(Stdio::null())
-        .stdout(said.try_clone().map_err(io())?)
-        .stderr(said.try_clone().map_err(io())?)
+        .stdout(output.try_clone().map_err(io())?)
+        .stderr(output.try_clone().map_err(io())?)
         .process_group(0)
         .spawn()
         .map_err(io())?;
@@ -85,9 +85,9 @@ fn finish(mut shell: Command, command: &str) -> Result<(), RestartError> {
         }
     };
     let mut text = String::new();
-    let _ = said.rewind().and_then(|()| said.read_to_string(&mut text));
-    let said = format!("{how} {}", tail(&text));
-    Err(RestartError::Command { command: command.to_owned(), said: said.trim_end().to_owned() })
+    let _ = output.rewind().and_then(|()| output.read_to_string(&mut text));
+    let output = format!("{how} {}", tail(&text));
+    Err(RestartError::Command { command: command.to_owned(), output: output.trim_end().to_owned() })
 }
 
 /// Returns the last lines of the output of a program.

@@ -9,10 +9,10 @@ use crate::{
 
 /// A plan that was given up, and the state of the host.
 #[derive(Debug, thiserror::Error)]
-#[error("{why}\n{left}")]
+#[error("{reason}\n{left}")]
 pub struct ApplyFailure {
     /// The reason for the failure.
-    pub why: ApplyError,
+    pub reason: ApplyError,
     /// The state of the host.
     pub left: FinalState,
 }
@@ -92,7 +92,7 @@ impl fmt::Display for FinalState {
                 errors.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
                 write!(f, "\n{REMEDY}")
             }
-            Self::Broken(why) => write!(f, "cannot roll back everything: {why}; {REMEDY}"),
+            Self::Broken(reason) => write!(f, "cannot roll back everything: {reason}; {REMEDY}"),
         }
     }
 }
@@ -129,12 +129,12 @@ pub enum RestartError {
     )]
     RolledBack,
     /// The restart command failed.
-    #[error("`{command}` failed: {said}")]
+    #[error("`{command}` failed: {output}")]
     Command {
         /// The command line that failed.
         command: String,
         /// The output of the command.
-        said: String,
+        output: String,
     },
     /// The runtime does not answer after the restart: its last answer.
     #[error("after the restart the runtime did not come back: {0}")]

@@ -58,7 +58,7 @@ pub(super) enum UndoStep {
         #[serde(rename = "mode")]
         mode: u32,
     },
-    /// Restores the file of before; `ours` is all that the change writes there.
+    /// Restores the file of before; `contents` are all that the change writes there.
     #[serde(rename = "file")]
     File {
         #[serde(rename = "path")]
@@ -66,7 +66,7 @@ pub(super) enum UndoStep {
         #[serde(rename = "before")]
         before: OriginalFile,
         #[serde(rename = "ours")]
-        ours: Vec<LedgerBytes>,
+        contents: Vec<LedgerBytes>,
     },
     #[serde(rename = "remove-directory")]
     RemoveDirectory {

@@ -92,12 +92,12 @@ impl<'h> Sandbox<'h> {
         if place.parent().is_none_or(|parent| !parent.is_dir()) {
             place = self.dir.join(config.name());
         }
-        let beside = stage(&place, &file.bytes, Access::own(0o600))
+        let staged = stage(&place, &file.bytes, Access::own(0o600))
             .map_err(RestartError::io(format!("write a file beside {config}")))?;
         let output = host
             .command(program)
             .arg("--config")
-            .arg(host.root().seen(beside.beside()))
+            .arg(host.root().seen(staged.unfinished()))
             .args(["config", "dump"])
             .stdin(Stdio::null())
             .output()
@@ -131,7 +131,7 @@ impl SandboxProcess<'_> {
     fn answers(&mut self) -> Result<(), RestartError> {
         let start = Instant::now();
         loop {
-            let found = match self.ask() {
+            let found = match self.probe() {
                 Ok(()) => return Ok(()),
                 // Plugins are loaded before anything is served.
                 Err(error) if error.is_dead_plugin() => return Err(self.refused(&error)),
@@ -145,7 +145,7 @@ impl SandboxProcess<'_> {
         }
     }
 
-    fn ask(&self) -> Result<(), cri::Error> {
+    fn probe(&self) -> Result<(), cri::Error> {
         let mut client = CriClient::connect(&self.sandbox.dir.join("c.sock"))?;
         client.version()?;
         client.images().map(drop)
@@ -161,8 +161,8 @@ impl SandboxProcess<'_> {
                 || line.starts_with("containerd: ")
                 || (line.contains("failed to load plugin") && line.contains("cri"))
         });
-        let said = tail(&complaints.collect::<Vec<_>>().join("\n"));
-        RestartError::Preflight(if said.is_empty() { error.to_string() } else { said })
+        let log_errors = tail(&complaints.collect::<Vec<_>>().join("\n"));
+        RestartError::Preflight(if log_errors.is_empty() { error.to_string() } else { log_errors })
     }
 }
 

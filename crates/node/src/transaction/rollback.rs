@@ -16,12 +16,16 @@ use crate::{
 
 /// Rolls back a change that was killed together with its watchdog; `command` restarts the
 /// runtime, or else the command in the journal.
-pub(super) fn resume(host: &Host, command: Option<&str>, told: Progress<'_>) -> Result<(), String> {
+pub(super) fn resume(
+    host: &Host,
+    command: Option<&str>,
+    progress: Progress<'_>,
+) -> Result<(), String> {
     let order =
         journal::read(host).map_err(|error| format!("cannot read {}: {error}", journal::path()))?;
     let Some(order) = order else { return Ok(()) };
-    told("rolling back a change that was killed before it was complete");
-    roll_back(host, &order.on(host, command))?.iter().for_each(|stays| told(stays));
+    progress("rolling back a change that was killed before it was complete");
+    roll_back(host, &order.on(host, command))?.iter().for_each(|stays| progress(stays));
     Ok(())
 }
 
@@ -78,7 +82,7 @@ fn back(host: &Host, undo: &[UndoStep], stays: &mut Vec<String>) -> Vec<String> 
     remove_stale_temporaries(host, undo.iter().map(UndoStep::path));
     let steps = undo.iter().map(|undo| undo.step(host));
     let steps: Vec<PlannedStep> =
-        steps.filter_map(|step| step.map_err(|why| stays.push(why)).ok()?).collect();
+        steps.filter_map(|step| step.map_err(|reason| stays.push(reason)).ok()?).collect();
     execute(host, &steps).iter().map(ToString::to_string).collect()
 }
 

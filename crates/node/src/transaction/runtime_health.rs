@@ -91,7 +91,7 @@ fn ping(socket: &Path) -> std::io::Result<()> {
 pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<String>, String) {
     /// The number of references that are tried.
     const TRIES: usize = 3;
-    let none = |why: String| (None, why);
+    let none = |reason: String| (None, reason);
     if !place.cri {
         return none("no pull is tried after the restart: this runtime has no CRI".to_owned());
     }
@@ -104,7 +104,7 @@ pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<S
         None => client.running().unwrap_or_default(),
     };
     let images = images.into_iter().filter(|image| is_reference(image)).take(TRIES);
-    let mut why =
+    let mut reason =
         "no pull is tried after the restart: no container runs, and --image names no image"
             .to_owned();
     for image in images {
@@ -115,13 +115,13 @@ pub(super) fn choose(place: &RuntimeEndpoint, wanted: Option<&str>) -> (Option<S
                 return (Some(image), known);
             }
             Err(error) => {
-                why = format!(
+                reason = format!(
                     "{image} cannot be pulled before the restart, so its pull is not tried after it: {error}"
                 );
             }
         }
     }
-    none(why)
+    none(reason)
 }
 
 /// Returns true if `image` is a reference; the digest of an image configuration is none.

@@ -96,7 +96,7 @@ impl SandboxConfig {
     fn text(&self, key: &str, text: &str, live: &[String; 2], table: &str) -> Option<String> {
         let is_server = matches!(table, "grpc" | "ttrpc" | "debug" | "metrics" | "cgroup")
             || table.starts_with("io.containerd.server.");
-        // Not `io.containerd.server.v1.grpc-tcp`, which is disabled like other servers.
+        // `io.containerd.server.v1.grpc-tcp` is disabled like other servers.
         let grpc = matches!(table, "grpc" | "io.containerd.server.v1.grpc");
         match key {
             "address" if grpc => Some(self.path("c.sock")),

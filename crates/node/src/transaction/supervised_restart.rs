@@ -78,13 +78,13 @@ impl<'a> SupervisedRestart<'a> {
     }
 
     /// Restarts the runtime, and waits until it answers and pulls. Returns facts about that.
-    pub(crate) fn restart(&mut self, told: Progress<'_>) -> Result<String, RestartError> {
+    pub(crate) fn restart(&mut self, progress: Progress<'_>) -> Result<String, RestartError> {
         let ended = self.guard.try_wait().map_err(RestartError::io("check the watchdog"))?;
         if let Some(status) = ended {
             return Err(RestartError::Unguarded(format!("it ended ({status})")));
         }
         command::run(self.host, &self.order.command)?;
-        told("waiting for the runtime to answer");
+        progress("waiting for the runtime to answer");
         let place = self.order.place();
         runtime_health::wait(&place).map_err(RestartError::Away)?;
         let Some(image) = &self.image else {
@@ -97,26 +97,26 @@ impl<'a> SupervisedRestart<'a> {
 
     /// Commits the change, unless it was rolled back just now.
     pub(crate) fn commit(mut self) -> Result<(), FinalState> {
-        let said = self.exchange(COMMIT);
+        let answer = self.exchange(COMMIT);
         let _ = self.guard.wait();
-        match said.unwrap_or_default().trim_end() {
+        match answer.unwrap_or_default().trim_end() {
             COMMITTED => Ok(()),
             // The watchdog was killed, perhaps during a rollback.
             "" => Err(self.roll_back_here()),
-            said => Err(left(said)),
+            answer => Err(left(answer)),
         }
     }
 
     /// Rolls the change back, and returns the state of the host.
     pub(crate) fn roll_back(mut self) -> FinalState {
         let early = self.guard.try_wait().is_ok_and(|ended| ended.is_some());
-        let said = self.exchange(ROLLBACK);
+        let answer = self.exchange(ROLLBACK);
         let _ = self.guard.wait();
-        match said.unwrap_or_default().trim_end() {
+        match answer.unwrap_or_default().trim_end() {
             // The watchdog was killed; roll back in this process instead.
             "" => self.roll_back_here(),
             ROLLED_BACK if early => self.roll_back_here(),
-            said => left(said),
+            answer => left(answer),
         }
     }
 
@@ -130,35 +130,35 @@ impl<'a> SupervisedRestart<'a> {
         // An answer from before the end of the watchdog is still to be read.
         let _ = writeln!(self.stream, "{word}");
         self.stream.set_read_timeout(Some(PATIENCE))?;
-        let mut said = String::new();
-        BufReader::new(&self.stream).read_line(&mut said)?;
-        Ok(said)
+        let mut answer = String::new();
+        BufReader::new(&self.stream).read_line(&mut answer)?;
+        Ok(answer)
     }
 }
 
-/// Returns the state of a host after the watchdog answered `said`.
-fn left(said: &str) -> FinalState {
-    if said == ROLLED_BACK { FinalState::AsItWas } else { FinalState::Broken(said.to_owned()) }
+/// Returns the state of a host after the watchdog answered `answer`.
+fn left(answer: &str) -> FinalState {
+    if answer == ROLLED_BACK { FinalState::AsItWas } else { FinalState::Broken(answer.to_owned()) }
 }
 
 fn arm(order: &RollbackPlan, lock: &Lock) -> Result<(Child, UnixStream), RestartError> {
     let io = || RestartError::io("start the watchdog");
-    let (mut ours, theirs) = UnixStream::pair().map_err(io())?;
+    let (mut stream, guard_stream) = UnixStream::pair().map_err(io())?;
     let guard = Command::new("/proc/self/exe")
         .args(VERB)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdin(Stdio::from(OwnedFd::from(guard_stream)))
         .stdout(lock.share().map_err(io())?)
         .stderr(Stdio::null())
         .spawn()
         .map_err(io())?;
     let order = serde_json::to_string(order).map_err(|error| io()(error.into()))?;
     let mut answer = String::new();
-    writeln!(ours, "{order}")
-        .and_then(|()| ours.set_read_timeout(Some(runtime_health::ALIVE)))
-        .and_then(|()| BufReader::new(&ours).read_line(&mut answer))
+    writeln!(stream, "{order}")
+        .and_then(|()| stream.set_read_timeout(Some(runtime_health::ALIVE)))
+        .and_then(|()| BufReader::new(&stream).read_line(&mut answer))
         .map_err(io())?;
     if answer.trim_end() != READY {
         return Err(RestartError::Unguarded(format!("it answered {:?}", answer.trim_end())));
     }
-    Ok((guard, ours))
+    Ok((guard, stream))
 }

@@ -25,7 +25,7 @@ impl UndoStep {
             Self::File {
                 path: path.clone(),
                 before: OriginalFile::of(before),
-                ours: written.collect(),
+                contents: written.collect(),
             }
         };
         Some(match step {
@@ -44,17 +44,18 @@ impl UndoStep {
     /// # Errors
     /// Returns the reason why a file that another process changed stays.
     pub(super) fn step(&self, host: &Host) -> Result<Option<PlannedStep>, String> {
-        let (path, before, ours) = match self.clone() {
+        let (path, before, contents) = match self.clone() {
             Self::MakeDirectory { path, mode } => {
                 return Ok(Some(PlannedStep::MakeDirectory { path, mode }));
             }
             Self::RemoveDirectory { path } => {
                 return Ok(Some(PlannedStep::RemoveDirectory { path }));
             }
-            Self::File { path, before, ours } => (path, before, ours),
+            Self::File { path, before, contents } => (path, before, contents),
         };
-        let stays =
-            |why: &str| format!("another process changed {path}, which stays as it is: {why}");
+        let stays = |reason: &str| {
+            format!("another process changed {path}, which stays as it is: {reason}")
+        };
         let now = match host.stat(&path) {
             HostEntry::Absent => None,
             HostEntry::File(file) => Some(file),
@@ -68,13 +69,13 @@ impl UndoStep {
         Ok(match now {
             now if now == was => None,
             Some(now) if was.as_ref().is_none_or(|was| was.bytes != now.bytes) => {
-                if ours.is_empty() {
+                if contents.is_empty() {
                     return Err(stays("image-swap had removed it"));
                 }
-                match revert::revert(&path, &WrittenFile { before, ours }, &now) {
+                match revert::revert(&path, &WrittenFile { before, contents }, &now) {
                     RestoredFile::Remove => Some(put(None)),
                     RestoredFile::Write { file, .. } => (file != now).then(|| put(Some(file))),
-                    RestoredFile::Stays(why) => return Err(stays(&why)),
+                    RestoredFile::Stays(reason) => return Err(stays(&reason)),
                 }
             }
             _ => Some(put(was)),

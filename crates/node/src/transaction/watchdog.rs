@@ -71,14 +71,14 @@ pub fn run() -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(watch(stream))?;
-    let Some(PendingRollback { order, host, mut stream, why }) = watched else { return Ok(()) };
+    let Some(PendingRollback { order, host, mut stream, reason }) = watched else { return Ok(()) };
     let words = summary(roll_back(&host, &order)).replace('\n', " ");
     // The other process may have ended.
-    let told = runtime.block_on(say(&mut stream, &words));
-    if why.is_some() || told.is_err() {
+    let answered = runtime.block_on(send(&mut stream, &words));
+    if reason.is_some() || answered.is_err() {
         let words = if words == ROLLED_BACK { "done" } else { &words };
-        let why = why.unwrap_or("image-swap ordered it");
-        let text = format!("Everything was rolled back, since {why}: {words}\n");
+        let reason = reason.unwrap_or("image-swap ordered it");
+        let text = format!("Everything was rolled back, since {reason}: {words}\n");
         let path = host.at(&report())?;
         replace(&path, text.as_bytes(), Access::own(0o600))?;
     }
@@ -91,7 +91,7 @@ struct PendingRollback {
     host: Host,
     stream: BufStream<UnixStream>,
     /// The reason; `None` if the other process sent the word.
-    why: Option<&'static str>,
+    reason: Option<&'static str>,
 }
 
 /// Waits for a word; returns `None` if the change was committed.
@@ -106,21 +106,21 @@ async fn watch(stream: net::UnixStream) -> io::Result<Option<PendingRollback>> {
     stream.read_line(&mut line).await?;
     let order: RollbackPlan = serde_json::from_str(&line).map_err(io::Error::other)?;
     let host = Host::new(Root::new(&order.root)?);
-    say(&mut stream, READY).await?;
+    send(&mut stream, READY).await?;
     let patience = Duration::from_secs(order.seconds);
-    let why = match word(&mut stream, &mut terminate, patience).await {
+    let reason = match word(&mut stream, &mut terminate, patience).await {
         WatchdogWord::Commit => {
             let removed = journal::remove(&host);
             let words = removed.map_or_else(|error| error.to_string(), |()| COMMITTED.to_owned());
-            say(&mut stream, &words).await?;
+            send(&mut stream, &words).await?;
             return Ok(None);
         }
-        WatchdogWord::Rollback(why) => why,
+        WatchdogWord::Rollback(reason) => reason,
     };
-    Ok(Some(PendingRollback { order, host, stream, why }))
+    Ok(Some(PendingRollback { order, host, stream, reason }))
 }
 
-async fn say(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
+async fn send(stream: &mut BufStream<UnixStream>, word: &str) -> io::Result<()> {
     stream.write_all([word, "\n"].concat().as_bytes()).await?;
     stream.flush().await
 }
@@ -138,8 +138,8 @@ async fn word(
     patience: Duration,
 ) -> WatchdogWord {
     let mut line = String::new();
-    let why = tokio::select! {
-        heard = timeout(patience, stream.read_line(&mut line)) => match heard {
+    let reason = tokio::select! {
+        received = timeout(patience, stream.read_line(&mut line)) => match received {
             Err(_) => "the process that changed the host did not finish in time",
             Ok(_) if line.trim_end() == COMMIT => return WatchdogWord::Commit,
             Ok(_) if line.trim_end() == ROLLBACK => return WatchdogWord::Rollback(None),
@@ -148,7 +148,7 @@ async fn word(
         },
         _ = terminate.recv() => "the watchdog received SIGTERM",
     };
-    WatchdogWord::Rollback(Some(why))
+    WatchdogWord::Rollback(Some(reason))
 }
 
 /// Returns the answer of the watchdog after a rollback.
@@ -156,7 +156,7 @@ pub(super) fn summary(rolled_back: Result<Vec<String>, String>) -> String {
     match rolled_back {
         Ok(stays) if stays.is_empty() => ROLLED_BACK.to_owned(),
         Ok(stays) => stays.join("; "),
-        Err(why) => why,
+        Err(reason) => reason,
     }
 }
 
@@ -169,38 +169,41 @@ mod tests {
     use super::*;
 
     /// Returns the word that the watchdog reads after `speak`.
-    fn heard(speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
-        heard_within(Duration::MAX, speak)
+    fn received(speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
+        received_within(Duration::MAX, speak)
     }
 
-    fn heard_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
+    fn received_within(patience: Duration, speak: impl FnOnce(net::UnixStream)) -> WatchdogWord {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (ours, theirs) = net::UnixStream::pair().unwrap();
-            ours.set_nonblocking(true).unwrap();
-            let mut stream = BufStream::new(UnixStream::from_std(ours).unwrap());
+            let (stream, peer) = net::UnixStream::pair().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let mut stream = BufStream::new(UnixStream::from_std(stream).unwrap());
             let mut terminate = signal(SignalKind::terminate()).unwrap();
-            speak(theirs);
+            speak(peer);
             word(&mut stream, &mut terminate, patience).await
         })
     }
 
     #[test]
     fn every_word_but_commit_starts_a_rollback() {
-        assert!(matches!(heard(|mut s| s.write_all(b"commit\n").unwrap()), WatchdogWord::Commit));
-        let asked = heard(|mut s| s.write_all(b"rollback\n").unwrap());
-        assert!(matches!(asked, WatchdogWord::Rollback(None)));
-        let because = |word: WatchdogWord, reason: &str| matches!(word, WatchdogWord::Rollback(Some(why)) if why.contains(reason));
-        assert!(because(heard(|mut s| s.write_all(b"comm").unwrap()), "had ended"));
-        assert!(because(heard(drop), "had ended"));
+        assert!(matches!(
+            received(|mut s| s.write_all(b"commit\n").unwrap()),
+            WatchdogWord::Commit
+        ));
+        let ordered = received(|mut s| s.write_all(b"rollback\n").unwrap());
+        assert!(matches!(ordered, WatchdogWord::Rollback(None)));
+        let because = |word: WatchdogWord, part: &str| matches!(word, WatchdogWord::Rollback(Some(reason)) if reason.contains(part));
+        assert!(because(received(|mut s| s.write_all(b"comm").unwrap()), "had ended"));
+        assert!(because(received(drop), "had ended"));
         let mut open = None;
-        let silence = heard_within(Duration::from_millis(1), |s| open = Some(s));
+        let silence = received_within(Duration::from_millis(1), |s| open = Some(s));
         assert!(because(silence, "in time"));
         let terminate = |stream| {
             kill_process(getpid(), Kind::TERM).unwrap();
             open = Some(stream);
         };
-        assert!(because(heard(terminate), "SIGTERM"));
+        assert!(because(received(terminate), "SIGTERM"));
     }
 
     #[test]

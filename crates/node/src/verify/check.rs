@@ -83,8 +83,8 @@ pub fn check(
                     if declared { "the declared credential" } else { "requests without one" };
                 return Err(CheckError::Unauthorized { host, sent });
             }
-            Ok(Serves::Unknown(why)) => {
-                notes.push(format!("cannot determine if {host} serves images: {why}"));
+            Ok(Serves::Unknown(reason)) => {
+                notes.push(format!("cannot determine if {host} serves images: {reason}"));
             }
             Err(source @ (Error::Unresolved { .. } | Error::Unreachable { .. }))
                 if uses_proxy(seen) =>

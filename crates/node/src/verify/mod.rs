@@ -1,8 +1,8 @@
 //! Determines the source of the images that a runtime pulls, as far as it can be known.
 //!
-//! A runtime does not report the source of an image. So it pulls a reference, and the mirrors are
-//! then requested for the same: the first mirror that has the manifest of the pulled image is its
-//! source. A plan shows beforehand if the runtime reads its configuration.
+//! A runtime does not report the source of an image. So it pulls a reference, and then image-swap
+//! requests the same reference from the mirrors. The first mirror that has the manifest of the
+//! pulled image is its source. A plan shows beforehand if the runtime reads its configuration.
 
 pub(crate) mod check;
 mod choose;
@@ -39,7 +39,7 @@ pub struct PullVerdict {
     /// Origin of the pulled image.
     pub source: PullOrigin,
     /// The reason for the origin.
-    pub why: String,
+    pub reason: String,
 }
 
 /// The origin of a pulled image.
@@ -81,18 +81,24 @@ impl Verifier<'_> {
     ) -> std::io::Result<PullVerdict> {
         let host = candidate.host.clone();
         let Some(reference) = &candidate.reference else {
-            let why = format!("no image of {host} is known on this host; name one with --image");
+            let reason = format!("no image of {host} is known on this host; name one with --image");
             let (reference, digest) = (None, None);
-            return Ok(PullVerdict { host, reference, digest, source: PullOrigin::Skipped, why });
+            return Ok(PullVerdict {
+                host,
+                reference,
+                digest,
+                source: PullOrigin::Skipped,
+                reason,
+            });
         };
         let pulled = client.pull(reference, PULL);
         let digest = pulled.as_ref().ok().and_then(|image| digest(reference, image));
-        let (source, why) = match (pulled, &digest) {
+        let (source, reason) = match (pulled, &digest) {
             (Err(error), _) => (PullOrigin::Failed, error.to_string()),
             (_, Some(digest)) => self.find(reference, candidate, digest)?,
             _ => (PullOrigin::Unknown, "the runtime does not report its digest".to_owned()),
         };
-        Ok(PullVerdict { host, reference: Some(reference.clone()), digest, source, why })
+        Ok(PullVerdict { host, reference: Some(reference.clone()), digest, source, reason })
     }
 
     fn find(
@@ -115,14 +121,14 @@ impl Verifier<'_> {
                 Ok(Lookup::Found(found)) if found == digest => {
                     let before =
                         if seen.is_empty() { "is requested first" } else { "is requested next" };
-                    let why = format!("{host} {before}, and has {repository} with this digest");
-                    return Ok((PullOrigin::Mirror, why));
+                    let reason = format!("{host} {before}, and has {repository} with this digest");
+                    return Ok((PullOrigin::Mirror, reason));
                 }
                 Ok(Lookup::Found(found)) => seen.push(format!("{host} has {found}")),
                 Ok(Lookup::NotFound) => seen.push(format!("{host} has no {repository}")),
-                Ok(Lookup::Inconclusive(why)) => {
+                Ok(Lookup::Inconclusive(reason)) => {
                     certain = false;
-                    seen.push(format!("{host}: {why}"));
+                    seen.push(format!("{host}: {reason}"));
                 }
                 Err(error) => {
                     certain = false;

@@ -58,7 +58,7 @@ fn plan_with_a_restart_is_not_applied() {
         let seen = host.observe(Some(&desired));
         let plan = plan(&desired, &seen.observed).unwrap();
         let failed = host.apply(&plan, &seen).unwrap_err();
-        assert!(matches!(failed.why, ApplyError::NeedsRestart(_)), "{failed}");
+        assert!(matches!(failed.reason, ApplyError::NeedsRestart(_)), "{failed}");
         assert_eq!(host.text(CONFIG).as_deref(), Some(config));
         assert_eq!(host.text(HUB), None);
     }
@@ -86,7 +86,7 @@ fn interrupted_restart_is_not_rolled_back_without_restart() {
     let journal = "/var/lib/image-swap/node/armed.json";
     let host = Mounted::containerd().with(journal, "{}");
     let failed = HostSession::take_live(&host.host(), &|_| {}).err().unwrap();
-    assert!(matches!(failed.why, ApplyError::InterruptedRestart), "{failed}");
+    assert!(matches!(failed.reason, ApplyError::InterruptedRestart), "{failed}");
     let text = failed.to_string();
     assert!(text.contains("image-swap node status") && text.contains(journal), "{text}");
     assert_eq!(host.text(journal).as_deref(), Some("{}"));

@@ -12,8 +12,8 @@ use image_swap_core::{
     mirror::Fallback,
 };
 use image_swap_node::{
-    ApplyFailure, ApplyOutcome, AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host,
-    HostObservation, HostPlan, HostSession, RestartPolicy, Root, Version, observe_mounted, plan,
+    ApplyFailure, ApplyOutcome, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation,
+    HostPlan, HostSession, RegistryProbe, RestartPolicy, Root, Version, observe_mounted, plan,
 };
 use image_swap_testkit::{config_with_path, registry_info};
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl Mounted {
     }
 
     pub(crate) fn observe(&self, desired: Option<&DesiredConfig<'_>>) -> HostObservation {
-        observe_mounted(&self.host(), self.runtime, self.version, desired, AskRegistry::Skip)
+        observe_mounted(&self.host(), self.runtime, self.version, desired, RegistryProbe::Skip)
     }
 
     pub(crate) fn plan(&self, desired: &DesiredConfig<'_>) -> HostPlan {

@@ -13,7 +13,7 @@ fn no_process_of_a_mounted_host_is_seen() {
     let host = Mounted::containerd().with("/run/containerd/containerd.sock", "");
     let seen = host.observe(Some(&desired(&declaration)));
     assert_eq!((seen.daemon.pid, seen.daemon.program.as_deref()), (None, None));
-    assert_eq!(seen.daemon.answer, CriStatus::NotAsked);
+    assert_eq!(seen.daemon.answer, CriStatus::NotQueried);
     assert_eq!(seen.daemon.version, Some(Version::new(1, 7, 24)));
     assert_eq!(seen.observed.version, seen.daemon.version);
     assert_eq!(seen.observed.in_force, None);

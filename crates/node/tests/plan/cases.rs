@@ -72,11 +72,11 @@ fn containerd() -> Vec<Fixture> {
             "[{CRI}.registry.configs.\"{host}\".tls]\nca_file = \"/ca\"\ninsecure_skip_verify = true"
         ))
     };
-    let mut told = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
+    let mut configured = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     let declaration = declare("docker.io::h.io/d", "");
-    told.apply(&desired(&declaration));
+    configured.apply(&desired(&declaration));
     let hosts = "/etc/containerd/certs.d/docker.io/hosts.toml";
-    let changed = [told.text(hosts).unwrap(), "# theirs\n"].concat();
+    let changed = [configured.text(hosts).unwrap(), "# theirs\n"].concat();
     vec![
         Fixture { host: Host::containerd("2.1.9"), ..on("no-config", "2.1.9", "") },
         on("config-path-unset", "1.6.20", IMAGE_BUILDER),
@@ -193,8 +193,8 @@ fn containerd() -> Vec<Fixture> {
             .with("/etc/containerd/certs.d/quay.io_8443_/hosts.toml", "# theirs\n"),
         on("spegel", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/_backup/docker.io/hosts.toml", ""),
-        Fixture { host: told.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },
-        Fixture { host: told.clone(), ..on("mixed-forms", "1.7.24", "").form(ConfigForm::Palette) },
+        Fixture { host: configured.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },
+        Fixture { host: configured.clone(), ..on("mixed-forms", "1.7.24", "").form(ConfigForm::Palette) },
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 2}"),
         on("ledger", "1.7.24", IMAGE_BUILDER).with(Ledger::path().as_str(), "{\"version\": 1}"),
         on("mirrors-beside-config-path", "1.7.24", &set(CERTS_D)).form(ConfigForm::Palette),

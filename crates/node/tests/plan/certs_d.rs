@@ -49,8 +49,8 @@ fn foreign_edits_survive_restore() {
     let declaration = declared(RULES);
     let mut host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     host.apply(&desired(&declaration));
-    let theirs = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
-    let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), theirs].concat());
+    let addition = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
+    let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), addition].concat());
     // The file still contains the wanted values, so nothing is restarted.
     assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);
     let hosts = "/etc/containerd/certs.d/quay.io/hosts.toml";
@@ -58,7 +58,7 @@ fn foreign_edits_survive_restore() {
         .clone()
         .with(hosts, &[host.text(hosts).unwrap(), "\n[host.\"https://k.io\"]\n"].concat());
     host.restore();
-    assert_eq!(host.text(CONFIG).unwrap(), [IMAGE_BUILDER, theirs].concat());
+    assert_eq!(host.text(CONFIG).unwrap(), [IMAGE_BUILDER, addition].concat());
     assert_eq!(host.text(hosts), Some("\n[host.\"https://k.io\"]\n"));
     assert!(!host.disk.exists(&"/etc/containerd/certs.d/docker.io".into()));
 }

@@ -56,11 +56,11 @@ fn palette_tables_become_files_of_certs_d() {
 fn table_with_credentials_is_private() {
     let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");
     let desired = DesiredConfig { form: ConfigForm::Mirrors, ..desired(&declaration) };
-    let theirs = format!(
+    let existing = format!(
         "{IMAGE_BUILDER}  [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n    endpoint = [\"https://old.io\"]\n\
          [plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"gcr.io\"]\n    endpoint = [\"https://kept.io\"]\n"
     );
-    let before = Host::containerd("1.7.24").with(CONFIG, &theirs);
+    let before = Host::containerd("1.7.24").with(CONFIG, &existing);
     let mut host = before.clone();
     let plan = host.apply(&desired);
     insta::assert_snapshot!(plan.diff(&before.observe(None)));

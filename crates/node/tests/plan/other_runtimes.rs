@@ -72,11 +72,11 @@ fn docker_gets_expressible_rules_and_lists_others() {
 #[test]
 fn entries_in_existing_daemon_json_are_removed_again() {
     const DAEMON: &str = "/etc/docker/daemon.json";
-    let theirs = "{\n    \"log-driver\": \"journald\",\n    \
+    let existing = "{\n    \"log-driver\": \"journald\",\n    \
                   \"registry-mirrors\": [\"https://user:hunter2@m.io\"]\n}\n";
     let declaration = declare(RULES, "INSECURE: \"true\"");
     let desired = desired(&declaration);
-    let before = Host::of(ContainerRuntime::Docker, "28.5.2").with(DAEMON, theirs);
+    let before = Host::of(ContainerRuntime::Docker, "28.5.2").with(DAEMON, existing);
     let diff = there_and_back(&before, &desired);
     assert!(!diff.contains("hunter2"), "{diff}");
     insta::assert_snapshot!(diff);
@@ -95,7 +95,7 @@ fn entries_in_existing_daemon_json_are_removed_again() {
     assert!(text.contains("[\"https://k.io\", \"https://user:hunter2@m.io\"]"), "{text}");
     assert!(!text.contains("h.io"), "{text}");
     moved.restore();
-    let expected = theirs.replacen('{', "{ \"debug\" : true,", 1);
+    let expected = existing.replacen('{', "{ \"debug\" : true,", 1);
     assert_eq!(moved.text(DAEMON), Some(expected.as_str()));
     host.restore();
     assert_eq!(host.text(DAEMON), Some(expected.as_str()));

@@ -332,7 +332,7 @@ fn settings_for_all_hosts_are_kept_for_each() {
     let mut after = before.clone();
     let plan = after.apply(&desired(&declaration));
     let text = after.text(&file("docker.io")).unwrap();
-    // For the registry itself, and for the mirror.
+    // The registry itself and the mirror each have the setting.
     assert_eq!(text.matches("ca = [\"/etc/proxy.pem\"]").count(), 2, "{text}");
     assert_eq!(text.matches("x-a").count(), 2, "{text}");
     assert!(!text.contains("old.io") && !text.contains("skip_verify"), "{text}");

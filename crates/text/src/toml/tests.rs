@@ -154,7 +154,7 @@ fn lines_added_at_the_end_stay() {
 }
 
 #[test]
-fn value_is_restored_beside_changed_lines() {
+fn value_next_to_changed_lines_is_restored() {
     let before = "[p.registry]\nconfig_path = \"/a:/b\"\n";
     let edited = "[p.registry]\nconfig_path = \"/a\"\n[q]\nnew = 1\n";
     let now = "[p.registry]\nconfig_path = \"/a\" # why?\n[q]\nnew = 1\nb = 2\n";

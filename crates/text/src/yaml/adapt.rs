@@ -9,7 +9,7 @@
 
 /// A changed text with the same meaning as its source.
 pub(super) struct Adapted {
-    /// The changed text.
+    /// The text that the parser reads in place of the source.
     pub(super) text: String,
     pieces: Vec<Piece>,
     /// Character that replaces byte order marks within scalars; `None` if there are none.
@@ -287,7 +287,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Remembers the current position as that of a possible key.
+    /// Saves the current position as that of a possible key.
     fn save_key(&mut self) {
         if self.may_be_key
             && let Some(key) = self.keys.last_mut()

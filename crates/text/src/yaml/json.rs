@@ -1,7 +1,8 @@
 //! JSON texts as a YAML tree.
 //!
 //! YAML 1.2 is intended as a superset of JSON, but YAML parsers reject some JSON that `kubectl`
-//! reads and writes: a DEL in a string, a name of more than 1024 characters, or two texts in a row.
+//! reads and writes. Examples are a DEL in a string, a name of more than 1024 characters, and two
+//! texts in a row.
 
 use std::borrow::Cow;
 

@@ -104,7 +104,7 @@ fn agent_starts_before_other_pods() {
         assert_eq!(*env, json!([{ "name": "NODE_NAME", "valueFrom": node }]));
         assert_eq!(agent["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], "10%");
     }
-    // Another address of the API server: no name of the cluster is known to be needed.
+    // With another address of the API server, no name of the cluster is needed.
     let rendered = chart().with(EVERYTHING);
     for (_, agent) in agents(&rendered) {
         let pod = &agent["spec"]["template"]["spec"];

@@ -49,10 +49,10 @@ fn rendered_secret_equals_that_of_palette() {
     let rendered = chart.with(PAGE);
     let page = include_str!("../../../testkit/palette/registry-secret.yaml");
     let page = Declaration::read(DeclarationSource::RegistryInfo, page, 0).unwrap();
-    let ours = read(&rendered);
-    assert_eq!(ours.registry, page.registry);
-    assert_eq!(ours.findings(), page.findings());
-    assert_eq!(answers(ours.rules()), answers(page.rules()));
+    let secret = read(&rendered);
+    assert_eq!(secret.registry, page.registry);
+    assert_eq!(secret.findings(), page.findings());
+    assert_eq!(answers(secret.rules()), answers(page.rules()));
 }
 
 #[test]

@@ -69,10 +69,10 @@ fn values_name_any_other_image() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn notes_warn_of_an_image_without_registry() {
     let chart = chart();
-    let says = |values| chart.notes(&[values]).contains("image.registry is empty");
-    assert!(says(""));
-    assert!(!says(PAGE));
-    assert!(!says("image: {registry: r.io}"));
+    let warns = |values| chart.notes(&[values]).contains("image.registry is empty");
+    assert!(warns(""));
+    assert!(!warns(PAGE));
+    assert!(!warns("image: {registry: r.io}"));
 }
 
 /// Covers the most common failure of a first installation.
@@ -111,7 +111,7 @@ fn credentials_are_only_for_the_declared_registry() {
     };
     let declared = chart.with(EVERYTHING);
     assert_eq!(secrets(&declared), json!([{"name": "image-swap-image"}, {"name": "other"}]));
-    // In each namespace of pods.
+    // Each namespace with pods has a copy of the Secret.
     assert_eq!(docker(&declared), 2);
     let [own, agents] = ["image.yaml", "agent/image.yaml"].map(|path| &declared.objects[path]);
     assert_eq!(own["data"], agents["data"]);

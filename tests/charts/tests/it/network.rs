@@ -45,10 +45,10 @@ fn network_policy_admits_every_client_of_the_webhook() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn metrics_can_be_limited_to_their_readers() {
     let chart = chart();
-    let anybody = json!({"ports": [{"port": 8080, "protocol": "TCP"}]});
+    let open = json!({"ports": [{"port": 8080, "protocol": "TCP"}]});
     let from = json!([{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}]);
     let limited = json!({"ports": [{"port": 8080, "protocol": "TCP"}], "from": from});
-    for (values, expected) in [("", anybody), (EVERYTHING, limited)] {
+    for (values, expected) in [("", open), (EVERYTHING, limited)] {
         let rendered = chart.with(values);
         for (component, rule) in [("admission", 1), ("controller", 0)] {
             let policy = &rendered.objects[&format!("{component}/networkpolicy.yaml")];

@@ -88,15 +88,15 @@ fn pods_select_linux_and_architectures_of_the_image() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn own_priority_class_needs_no_quota() {
     let chart = chart();
-    let ours = chart.with("");
-    let class = &ours.objects["priorityclass.yaml"];
+    let default_values = chart.with("");
+    let class = &default_values.objects["priorityclass.yaml"];
     assert_eq!(class["metadata"]["name"], "image-swap");
     // The highest priority for users; higher ones are reserved for the system.
     assert_eq!(class["value"], 1_000_000_000);
     assert!(class.get("globalDefault").is_none());
     let other = chart.with("priorityClassName: system-cluster-critical");
     assert!(!other.objects.contains_key("priorityclass.yaml"));
-    for (rendered, name) in [(&ours, "image-swap"), (&other, "system-cluster-critical")] {
+    for (rendered, name) in [(&default_values, "image-swap"), (&other, "system-cluster-critical")] {
         for template in templates(rendered) {
             assert_eq!(template["spec"]["priorityClassName"], name);
         }

@@ -186,12 +186,12 @@ fn only_the_controller_reads_key_and_declaration() {
     let chart = chart();
     let rendered = chart.with(PAGE);
     for secret in ["image-swap-ca", "image-swap-last-good", "image-swap-declaration"] {
-        let who: Vec<&str> = rules(&rendered)
+        let roles: Vec<&str> = rules(&rendered)
             .into_iter()
             .filter(|rule| rule.names.contains(&secret))
             .map(|rule| rule.role)
             .collect();
-        assert_eq!(who, ["image-swap-controller"], "{secret}");
+        assert_eq!(roles, ["image-swap-controller"], "{secret}");
     }
 }
 

@@ -28,12 +28,12 @@ fn reasons() -> BTreeSet<Right> {
             heading = line;
         }
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
-        let [_, place, what, which, verbs, why, _] = &cells[..] else { continue };
+        let [_, place, what, which, verbs, reason, _] = &cells[..] else { continue };
         if ![CONTROLLER, REPLICAS, AGENTS].contains(&heading) || place == "where" || place == "---"
         {
             continue;
         }
-        assert!(why.len() > 10, "a reason for {line}");
+        assert!(reason.len() > 10, "a reason for {line}");
         for verb in verbs.split(", ") {
             let right = [heading, place, what, which, verb].map(str::to_owned);
             assert!(rights.insert(right), "two reasons for {verb}: {line}");
@@ -72,11 +72,11 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
 fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
     let mut which: BTreeSet<String> = BTreeSet::new();
     for name in strings(&rule["resourceNames"]) {
-        let ours = name.strip_prefix("image-swap").map(|rest| format!("N{rest}"));
+        let of_release = name.strip_prefix("image-swap").map(|rest| format!("N{rest}"));
         let named = words.get(name).map(|word| (*word).to_owned());
         // `image-swap-pull` is called so in every release.
         let fixed = (name == "image-swap-pull").then(|| name.to_owned());
-        which.insert(named.or(fixed).or(ours).unwrap_or_else(|| name.to_owned()));
+        which.insert(named.or(fixed).or(of_release).unwrap_or_else(|| name.to_owned()));
     }
     if which.is_empty() {
         which.insert("any".to_owned());
@@ -98,7 +98,7 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn documentation_gives_a_reason_for_every_verb() {
+fn documentation_names_a_reason_for_every_verb() {
     let chart = chart();
     let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
     let words = BTreeMap::from([

@@ -64,7 +64,7 @@ fn values_file_can_be_filled_in_place() {
     assert_ne!(filled, empty);
     let rendered = chart.with(&filled);
     assert!(rendered.objects.contains_key("declaration.yaml"));
-    // And `image-swap check --values values.yaml` reads the same file.
+    // `image-swap check --values values.yaml` reads the same file.
     let declaration = Declaration::read(DeclarationSource::Values, &filled, 0).unwrap();
     assert_eq!(declaration.registry.as_ref().unwrap().domain, "harbor.example.org");
     assert!(declaration.serving().is_ok());
@@ -214,7 +214,7 @@ fn certificate_from_elsewhere_reaches_both() {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn with_ipv6_alone_everything_listens_there() {
+fn ipv6_listen_address_applies_to_every_port() {
     let chart = chart();
     let rendered = chart.with("listenAddress: '[::]'");
     let given = |component, name| argument(deployment(&rendered, component), name);

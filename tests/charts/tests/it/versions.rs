@@ -33,7 +33,7 @@ fn helm_programs_have_the_named_major_version() {
 /// Covers a Helm built without its linker flags, which renders for Kubernetes 1.20.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn without_a_cluster_kubernetes_is_current() {
+fn chart_renders_for_current_kubernetes_without_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     fs::create_dir(folder.path().join("templates")).unwrap();

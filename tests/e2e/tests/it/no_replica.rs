@@ -45,7 +45,7 @@ fn ordinary_pods_wait_while_no_replica_runs() -> Result<()> {
         let ready = endpoints.flatten().any(|it| it["conditions"]["ready"] == true);
         if ready { Err(Wait::NotYet(format!("{slices:?}"))) } else { Ok(()) }
     })?;
-    // A replica that is told to stop answers on open connections for some time.
+    // A replica that receives SIGTERM answers on open connections for some time.
     let killed = cluster.node.inside("sh").args(["-c", KILL]).status()?;
     assert!(killed.success(), "{killed}");
     deploy(&cluster, NAMESPACE, "shop")?;

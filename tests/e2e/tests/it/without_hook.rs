@@ -13,7 +13,7 @@ const KINDS: &str = "deployments,services,serviceaccounts,roles,rolebindings,clu
 
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
-fn registration_goes_with_a_release_deleted_without_hook() -> Result<()> {
+fn registration_is_deleted_without_the_hook() -> Result<()> {
     let cluster = HelmCluster::start()?;
     let before = cluster.objects()?;
     cluster.install(&Install::default())?;

@@ -75,7 +75,7 @@ impl Daemon {
             self.unit.check()?;
             match self.client().and_then(|mut client| client.version()) {
                 Ok(_) => Ok(()),
-                Err(error) if error.is_dead_plugin() => Err(Wait::InVain(Error::unavailable(
+                Err(error) if error.is_dead_plugin() => Err(Wait::Failed(Error::unavailable(
                     format!("the CRI plugin of containerd, which reports {error}"),
                     format!("see {}", self.unit.log().display()),
                 ))),

@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
             "--use-service-account-credentials=true".into(),
             format!("--service-account-private-key-file={}", self.file("accounts.key")),
             format!("--root-ca-file={}", self.file("ca.crt")),
-            // For tests with thousands of namespaces.
+            // The limits suit tests with thousands of namespaces.
             "--kube-api-qps=200".into(),
             "--kube-api-burst=400".into(),
         ];
@@ -208,7 +208,7 @@ impl<'a> Plan<'a> {
                 format!("--secure-port={port}"),
                 format!("--tls-cert-file={}", certificate.display()),
                 format!("--tls-private-key-file={}", key.display()),
-                // There is no other to elect.
+                // No other process takes part in an election.
                 "--leader-elect=false".into(),
             ])
             .arguments(flags);

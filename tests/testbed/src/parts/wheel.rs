@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn pip_writes_into_the_cache_alone() {
+    fn pip_writes_only_into_the_cache() {
         let work = env::temp_dir();
         let command = install(Path::new("/r"), &work.join("whole"), &work);
         let set: Vec<_> = command.get_envs().collect();

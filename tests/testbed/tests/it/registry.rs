@@ -77,8 +77,8 @@ fn image_is_pulled_through_from_the_upstream() -> Outcome {
     let path = "/v2/library/app/manifests/1";
     let answer = through.request_as(&anyone, "GET", path)?;
     assert_eq!(answer.header("Docker-Content-Digest"), Some(image.digest().as_str()));
-    let asked = upstream.requests()?;
-    assert!(asked.iter().any(|request| request.path == path && request.status == 200));
+    let requests = upstream.requests()?;
+    assert!(requests.iter().any(|request| request.path == path && request.status == 200));
     Ok(())
 }
 

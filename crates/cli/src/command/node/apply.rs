@@ -1,11 +1,11 @@
-//! `image-swap node apply`
+//! `image-swap node apply`: configures the runtime of a host.
 
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    ApplyError, ApplyFailure, ApplyOutcome, AskRegistry, FinalState, Host, HostObservation,
-    HostPlan, HostSession, PlanOutcome, check,
+    ApplyError, ApplyFailure, ApplyOutcome, FinalState, Host, HostObservation, HostPlan,
+    HostSession, PlanOutcome, RegistryProbe, check,
 };
 
 use super::{
@@ -48,8 +48,8 @@ impl Args {
         let host = args.host()?;
         let restarting = restart.restarting();
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
-        let asks = if no_check { AskRegistry::Skip } else { AskRegistry::Registry };
-        let mut seen = args.observe(&host, Some(&desired), asks).map_err(Failure::broken)?;
+        let probe = if no_check { RegistryProbe::Skip } else { RegistryProbe::Probe };
+        let mut seen = args.observe(&host, Some(&desired), probe).map_err(Failure::broken)?;
         let plan = match image_swap_node::plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => return report::refusal(&refusal, &seen, output),
@@ -57,7 +57,7 @@ impl Args {
         let changes = matches!(plan.outcome(), PlanOutcome::Change | PlanOutcome::ChangeAndRestart);
         let checked = match unchecked(no_check, &host, &seen) {
             _ if !changes => Ok(Vec::new()),
-            Some(why) => Ok(vec![format!("the declared registry was not checked: {why}")]),
+            Some(reason) => Ok(vec![format!("the declared registry was not checked: {reason}")]),
             None => check(&desired, &plan, &seen),
         };
         let applied = match checked {
@@ -65,7 +65,7 @@ impl Args {
                 seen.notes.extend(notes);
                 turn.apply(&plan, &seen)
             }
-            Err(error) => Err(ApplyFailure { why: error.into(), left: FinalState::AsItWas }),
+            Err(error) => Err(ApplyFailure { reason: error.into(), left: FinalState::AsItWas }),
         };
         finish("changed", applied, &plan, &seen, Some(&declaration), output)
     }
@@ -102,7 +102,7 @@ pub(super) fn finish(
         }
         Err(failed) if output == Output::Text => return Err(Failure::broken(failed)),
         Err(failed) => {
-            let needs_restart = matches!(failed.why, ApplyError::NeedsRestart(_));
+            let needs_restart = matches!(failed.reason, ApplyError::NeedsRestart(_));
             let result = if needs_restart { "needs-restart" } else { "failed" };
             (result, Some(failed.to_string()), false)
         }

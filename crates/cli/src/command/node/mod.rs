@@ -1,4 +1,4 @@
-//! `image-swap node`
+//! `image-swap node`: configures the container runtime of a host, or restores it.
 
 mod apply;
 mod internal;

@@ -8,8 +8,8 @@ use clap::{
 };
 use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
-    AskRegistry, ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError,
-    RUNTIMES, RestartPolicy, RestartSettings, Root, Version, observe,
+    ConfigForm, ContainerRuntime, DesiredConfig, Host, HostObservation, ObserveError, RUNTIMES,
+    RegistryProbe, RestartPolicy, RestartSettings, Root, Version, observe,
 };
 
 use crate::{
@@ -95,14 +95,14 @@ impl HostArgs {
         Ok(Host::new(root))
     }
 
-    /// Observes `host`, and requests the declared registry if `asks` is `Registry`.
+    /// Observes `host`, and requests the declared registry if `probe` is `Probe`.
     pub(super) fn observe(
         &self,
         host: &Host,
         desired: Option<&DesiredConfig<'_>>,
-        asks: AskRegistry,
+        probe: RegistryProbe,
     ) -> Result<HostObservation, ObserveError> {
-        observe(host, self.runtime.0, desired, asks, self.runtime_version)
+        observe(host, self.runtime.0, desired, probe, self.runtime_version)
     }
 }
 

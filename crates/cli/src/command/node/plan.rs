@@ -1,8 +1,8 @@
-//! `image-swap node plan`
+//! `image-swap node plan`: prints the changes that `apply` would make.
 
 use std::process::ExitCode;
 
-use image_swap_node::{AskRegistry, RestartPolicy, plan};
+use image_swap_node::{RegistryProbe, RestartPolicy, plan};
 
 use super::{options::ConfigureArgs, report};
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ impl Args {
         let desired = configure.desired(&declaration, restart);
         let host = args.host()?;
         let mut seen =
-            args.observe(&host, Some(&desired), AskRegistry::Skip).map_err(Failure::broken)?;
+            args.observe(&host, Some(&desired), RegistryProbe::Skip).map_err(Failure::broken)?;
         if host.is_interrupted() {
             seen.notes.push(report::INTERRUPTED.to_owned());
         }

@@ -44,7 +44,8 @@ pub(super) struct UnsupportedRuleRow<'a> {
     rule: &'a str,
     line: usize,
     column: usize,
-    why: &'a str,
+    #[serde(rename = "why")]
+    reason: &'a str,
 }
 
 /// Prints `plan`. Returns the exit code.
@@ -104,9 +105,9 @@ pub(super) fn notes(plan: &HostPlan, seen: &HostObservation, declaration: Option
         output::note(&format!("{}: {note}", styled(ODD, "note")));
     }
     for row in rules(plan, declaration) {
-        let UnsupportedRuleRow { rule, line, column, why } = row;
+        let UnsupportedRuleRow { rule, line, column, reason } = row;
         output::note(&format!(
-            "{}: line {line}, column {column}: the runtime cannot express the rule for {rule}: {why}",
+            "{}: line {line}, column {column}: the runtime cannot express the rule for {rule}: {reason}",
             styled(ODD, "warning"),
         ));
     }
@@ -123,15 +124,15 @@ pub(super) fn all_notes<'a>(
 /// Returns a summary in one line.
 pub(super) fn summary(plan: &HostPlan, seen: &HostObservation, outcome: PlanOutcome) -> String {
     let runtime = seen.observed.runtime;
-    let why = plan.restart.as_deref().unwrap_or_default();
+    let reason = plan.restart.as_deref().unwrap_or_default();
     match outcome {
         PlanOutcome::InPlace => format!("{runtime}: nothing to do"),
         PlanOutcome::Change => format!("{runtime}: {}, no restart", files(plan)),
         PlanOutcome::ChangeAndRestart => {
-            format!("{runtime}: {} and a restart: {why}", files(plan))
+            format!("{runtime}: {} and a restart: {reason}", files(plan))
         }
         PlanOutcome::NeedsRestart => {
-            format!("{runtime}: needs-restart: {why}; allow it with --restart allow")
+            format!("{runtime}: needs-restart: {reason}; allow it with --restart allow")
         }
     }
 }
@@ -177,7 +178,7 @@ pub(super) fn rules<'a>(
         let rule = &declaration.rules().rules()[row.rule];
         let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
         let Position { line, column } = rule.place;
-        UnsupportedRuleRow { rule: shown, line, column, why: row.why }
+        UnsupportedRuleRow { rule: shown, line, column, reason: row.reason }
     });
     rows.collect()
 }

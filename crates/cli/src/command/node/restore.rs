@@ -1,8 +1,8 @@
-//! `image-swap node restore`
+//! `image-swap node restore`: removes the changes of `apply`.
 
 use std::process::ExitCode;
 
-use image_swap_node::{AskRegistry, HostSession, ObserveError, restore};
+use image_swap_node::{HostSession, ObserveError, RegistryProbe, restore};
 
 use super::{
     apply::finish,
@@ -33,7 +33,7 @@ impl Args {
         let host = args.host()?;
         let restarting = restart.restarting();
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
-        let seen = match args.observe(&host, None, AskRegistry::Skip) {
+        let seen = match args.observe(&host, None, RegistryProbe::Skip) {
             Ok(seen) => seen,
             // The ledger would name the runtime.
             Err(ObserveError::NoRuntime(_)) => {

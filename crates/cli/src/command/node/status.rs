@@ -1,11 +1,11 @@
-//! `image-swap node status`
+//! `image-swap node status`: prints the state of a host.
 
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::declaration::Declaration;
 use image_swap_node::{
-    AskRegistry, CriStatus, Drift, DriftState, HostObservation, HostPlan, PlanOutcome, PlanRefusal,
-    RestartPolicy, drift,
+    CriStatus, Drift, DriftState, HostObservation, HostPlan, PlanOutcome, PlanRefusal,
+    RegistryProbe, RestartPolicy, drift,
 };
 use serde_json::json;
 
@@ -37,7 +37,7 @@ impl Args {
         let declaration = if absent { None } else { Some(configure.load()?) };
         let desired = declaration.as_ref().map(|it| configure.desired(it, RestartPolicy::Never));
         let seen =
-            args.observe(&host, desired.as_ref(), AskRegistry::Skip).map_err(Failure::broken)?;
+            args.observe(&host, desired.as_ref(), RegistryProbe::Skip).map_err(Failure::broken)?;
         let drift = drift(&seen.observed).map_err(Failure::broken)?;
         let planned =
             desired.as_ref().map(|desired| image_swap_node::plan(desired, &seen.observed));
@@ -73,14 +73,14 @@ impl NodeStatus<'_> {
         let kept = self.drift.is_none_or(|drift| {
             drift.files.iter().all(|(_, standing)| *standing == DriftState::AsWritten)
         });
-        let told =
+        let in_place =
             self.outcome().is_none_or(|outcome| outcome == report::name(PlanOutcome::InPlace));
-        let alive = matches!(self.seen.daemon.answer, CriStatus::Alive(_) | CriStatus::NotAsked);
-        kept && told && alive && self.rolled_back.is_none() && !self.interrupted
+        let alive = matches!(self.seen.daemon.answer, CriStatus::Alive(_) | CriStatus::NotQueried);
+        kept && in_place && alive && self.rolled_back.is_none() && !self.interrupted
     }
 
     /// Returns the reason for the outcome of the plan.
-    fn why(&self) -> Option<String> {
+    fn reason(&self) -> Option<String> {
         self.planned?.as_ref().map_or_else(|it| Some(it.to_string()), |plan| plan.restart.clone())
     }
 
@@ -99,7 +99,7 @@ impl NodeStatus<'_> {
             .with("form", self.drift.map(|drift| drift.form))
             .with("files", files.collect::<Vec<_>>())
             .with("outcome", self.outcome())
-            .with("why", self.why());
+            .with("why", self.reason());
         fields
             .with_hosts(self.plan().unwrap_or(&HostPlan::default()), self.declaration)
             .with("rolled_back", &self.rolled_back)
@@ -118,10 +118,10 @@ impl NodeStatus<'_> {
     fn print(&self, out: &mut impl Write) -> Result<(), Failure> {
         let HostObservation { observed, daemon, .. } = self.seen;
         let version = observed.version.map_or("unknown".to_owned(), |version| version.to_string());
-        let (word, said) = cri(&daemon.answer);
+        let (word, detail) = cri(&daemon.answer);
         let strong = |text: &str| styled(STRONG, &format!("{text:<9}"));
         writeln!(out, "{} {} {version}", strong("runtime"), observed.runtime)?;
-        writeln!(out, "{} {} ({word}{said})", strong("socket"), daemon.socket)?;
+        writeln!(out, "{} {} ({word}{detail})", strong("socket"), daemon.socket)?;
         writeln!(out, "{} {}", strong("config"), observed.config)?;
         match self.drift {
             None => writeln!(out, "{} nothing", strong("applied"))?,
@@ -141,8 +141,8 @@ impl NodeStatus<'_> {
             writeln!(out, "  {host:<width$} {state} {}", row.urls.join(", "))?;
         }
         if let Some(outcome) = self.outcome() {
-            let why = self.why().map_or(String::new(), |why| [": ", &why].concat());
-            writeln!(out, "{} {outcome}{why}", strong("declared"))?;
+            let reason = self.reason().map_or(String::new(), |reason| [": ", &reason].concat());
+            writeln!(out, "{} {outcome}{reason}", strong("declared"))?;
         }
         if let Some(rolled_back) = &self.rolled_back {
             writeln!(out, "{} {rolled_back}", styled(BAD, "rolled back"))?;
@@ -158,12 +158,12 @@ impl NodeStatus<'_> {
 }
 
 fn cri(answer: &CriStatus) -> (&'static str, String) {
-    let colon = |said: &str| [": ", said].concat();
+    let colon = |detail: &str| [": ", detail].concat();
     match answer {
-        CriStatus::Alive(said) => ("alive", colon(said)),
-        CriStatus::NoCri(said) => ("no-cri", colon(said)),
-        CriStatus::Silent(said) => ("silent", colon(said)),
-        CriStatus::NotAsked => ("not-asked", String::new()),
+        CriStatus::Alive(detail) => ("alive", colon(detail)),
+        CriStatus::NoCri(detail) => ("no-cri", colon(detail)),
+        CriStatus::Silent(detail) => ("silent", colon(detail)),
+        CriStatus::NotQueried => ("not-asked", String::new()),
     }
 }
 

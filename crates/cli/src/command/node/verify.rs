@@ -1,10 +1,11 @@
-//! `image-swap node verify`
+//! `image-swap node verify`: pulls an image of each registry, and prints its origin.
 
 use std::{io::Write, process::ExitCode};
 
 use image_swap_core::{declaration::Declaration, mirror::Fallback};
 use image_swap_node::{
-    AskRegistry, CriStatus, FileState, HostObservation, HostPlan, PlanOutcome, RestartPolicy, plan,
+    CriStatus, FileState, HostObservation, HostPlan, PlanOutcome, RegistryProbe, RestartPolicy,
+    plan,
     verify::{Candidate, PullOrigin, PullVerdict, Verifier, candidates},
 };
 
@@ -39,12 +40,12 @@ impl Args {
         let desired = configure.desired(&declaration, RestartPolicy::Never);
         let host = args.host()?;
         let seen =
-            args.observe(&host, Some(&desired), AskRegistry::Registry).map_err(Failure::broken)?;
+            args.observe(&host, Some(&desired), RegistryProbe::Probe).map_err(Failure::broken)?;
         let plan = match plan(&desired, &seen.observed) {
             Ok(plan) => plan,
             Err(refusal) => return report::refusal(&refusal, &seen, output),
         };
-        if seen.daemon.answer == CriStatus::NotAsked {
+        if seen.daemon.answer == CriStatus::NotQueried {
             let runtime = seen.observed.runtime;
             return Err(Failure::Broken(format!(
                 "verify needs a runtime with CRI, found {runtime}; pull an image with it and read the log of the mirror"
@@ -95,11 +96,11 @@ fn doubted(
         return verdict;
     }
     let state = row.map_or("not in place", |row| report::state(row.state));
-    let why = format!(
+    let reason = format!(
         "the runtime's configuration for {} is {state} (fallback {fallback}); see `image-swap node plan`",
         candidate.host
     );
-    PullVerdict { source: PullOrigin::NotMirror, why, ..verdict }
+    PullVerdict { source: PullOrigin::NotMirror, reason, ..verdict }
 }
 
 fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -> String {
@@ -113,7 +114,7 @@ fn nothing(declaration: &Declaration, plan: &HostPlan, seen: &HostObservation) -
 }
 
 fn print(verdict: &PullVerdict, output: Output, out: &mut impl Write) -> Result<(), Failure> {
-    let PullVerdict { host, reference, digest, source, why } = verdict;
+    let PullVerdict { host, reference, digest, source, reason } = verdict;
     let (style, word) = match source {
         PullOrigin::Mirror => (GOOD, "mirror"),
         PullOrigin::NotMirror => (BAD, "elsewhere"),
@@ -127,11 +128,11 @@ fn print(verdict: &PullVerdict, output: Output, out: &mut impl Write) -> Result<
             .with("reference", reference)
             .with("digest", digest)
             .with("source", word)
-            .with("why", why)
+            .with("why", reason)
             .print(out),
         Output::Text => {
             let shown = reference.as_deref().unwrap_or(host);
-            Ok(writeln!(out, "{} {shown}: {why}", styled(style, &format!("{word:<9}")))?)
+            Ok(writeln!(out, "{} {shown}: {reason}", styled(style, &format!("{word:<9}")))?)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `image-swap render`
+//! `image-swap render`: prints configuration for a runtime or an image builder.
 
 mod node_restore;
 
@@ -127,17 +127,17 @@ impl Args {
             output::note(&format!("{}: {note}", output::styled(output::ODD, "note")));
         }
         for row in &inexpressible {
-            output::line(&cannot_hold(&declaration, format, row.rule, row.why));
+            output::line(&cannot_hold(&declaration, format, row.rule, row.reason));
         }
         Ok(if inexpressible.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, why: &str) -> String {
+fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, reason: &str) -> String {
     let rule = &declaration.rules().rules()[rule];
     let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
     format!(
-        "{}: line {}, column {}: {} cannot express the rule for {shown}: {why}",
+        "{}: line {}, column {}: {} cannot express the rule for {shown}: {reason}",
         output::styled(output::BAD, "error"),
         rule.place.line,
         rule.place.column,

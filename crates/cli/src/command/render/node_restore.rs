@@ -1,4 +1,4 @@
-//! `image-swap render node-restore`
+//! `image-swap render node-restore`: prints a manifest that restores nodes.
 
 use std::{fmt::Write as _, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `image-swap status`
+//! `image-swap status`: prints the status of a release.
 
 mod frame;
 mod text;
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_only_release_is_meant_and_of_two_none_is() {
+    fn single_release_is_selected() {
         let release = |name: &str| Release { namespace: "a".into(), name: name.into() };
         assert_eq!(only(vec![release("one")], "b").unwrap(), release("one"));
         let usual = Release { namespace: "b".into(), name: "image-swap".into() };

@@ -1,4 +1,4 @@
-//! The status of a release, again and again.
+//! The status of a release, printed at each change.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},

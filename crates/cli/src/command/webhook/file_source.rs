@@ -66,7 +66,7 @@ impl DeclarationFiles {
 /// of `text`.
 fn accept(args: &DeclarationArgs, text: &str) -> Result<Accepted, String> {
     let declaration = args.accept(text, now()).map_err(|error| match error {
-        AcceptError::Kind(why) => why,
+        AcceptError::Kind(reason) => reason,
         AcceptError::Content(error) => {
             let errors = error.findings.iter().filter(|finding| finding.is_error());
             errors.map(line).collect::<Vec<_>>().join("; ")

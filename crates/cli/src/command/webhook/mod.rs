@@ -1,4 +1,4 @@
-//! `image-swap webhook`
+//! `image-swap webhook`: runs the admission webhook.
 
 mod file_source;
 mod handles;

@@ -48,7 +48,7 @@ impl ServingCertificate {
             shown.push(format!("listening on https://{address}/mutate"));
             let mut watch = Watch::new(&[&chain, &key]);
             let certificate = reload::read_certificate([&chain, &key], &watch.read())
-                .map_err(|why| unusable(&why))?;
+                .map_err(|reason| unusable(&reason))?;
             in_force.certificate.replace(certificate);
             let following = reload::follow_certificate(
                 watch,
@@ -88,9 +88,9 @@ impl ServingCertificate {
     }
 }
 
-fn unusable(why: &str) -> Failure {
+fn unusable(reason: &str) -> Failure {
     Failure::Broken(format!(
-        "{why}; use another --tls-cert and --tls-key, or neither for a self-signed certificate"
+        "{reason}; use another --tls-cert and --tls-key, or neither for a self-signed certificate"
     ))
 }
 

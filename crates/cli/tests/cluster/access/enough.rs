@@ -1,5 +1,5 @@
-//! The controller and the replicas at work, with no more rights than the chart
-//! gives them: all of it works, and no right is left over.
+//! The controller, the replicas and the agents with exactly the permissions of the chart: every
+//! function works, and every permission is used.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,15 +35,16 @@ use crate::{
 const PODS: &str = "/api/v1/namespaces/apps/pods";
 const PULL_SECRETS: &str = "/api/v1/namespaces/apps/secrets";
 
-/// What the chart's declaration makes of `nginx`.
+/// The image of a pod with `nginx` under the chart's declaration.
 const SWAPPED: &str = "chart.example.org/airgap/docker.io/library/nginx";
 
 fn image(pod: &Value) -> &str {
     pod["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
-/// What the chart tells the controller, as far as its rights depend on it.
-pub(super) fn told(installed: &Installed) -> Settings {
+/// Returns the settings that the chart configures for the controller, as far as permissions depend
+/// on them.
+pub(super) fn controller_settings(installed: &Installed) -> Settings {
     let deployment = installed.controller();
     let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
     let arguments = arguments.as_array().unwrap().iter().map(|it| it.as_str().unwrap());
@@ -67,14 +68,14 @@ pub(super) fn told(installed: &Installed) -> Settings {
     }
 }
 
-/// The controller and a replica do all that they are there for, and `more`, with
-/// the rights of the chart and each of them.
+/// Runs every function of the controller, a replica and an agent, and then `more`, with the
+/// permissions of the chart. Asserts that no request was refused and every permission was used.
 async fn works(
     installed: &Installed,
     more: impl AsyncFnOnce(&TestCluster, &mut Running, &Arc<Replica>),
 ) {
     let cluster = &installed.cluster;
-    let settings = told(installed);
+    let settings = controller_settings(installed);
     cluster.request("POST", REGISTRATIONS, Some(&dead_imageswap()));
 
     let as_controller = installed.client_as(Account::Controller).await;
@@ -91,7 +92,7 @@ async fn works(
     more(cluster, &mut controller, &replica).await;
     a_declaration_reaches_a_node(installed).await;
 
-    // Twice refused for one reason: the second time the Event is counted up.
+    // Refused twice for the same reason: the count of the Event increases.
     for _ in 0..2 {
         cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
         until(&mut controller.report, |it| it.declaration.refused.is_empty()).await;
@@ -100,13 +101,13 @@ async fn works(
     }
     assert_eq!(cluster.events("jet-system", "RegistryInfoRefused").len(), 1);
 
-    // Deleted by hand, the registration is made again, and `Fail` is earned again.
+    // After a deletion by hand, the registration is created again and raised to `Fail`.
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
     cluster.request("DELETE", &registration, None);
     eventually(|| cluster.get(&registration)).await;
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 
-    // The verb may run as the controller, too.
+    // The controller's account may run the verb `deregister`.
     deregister(&as_controller, &release()).await.unwrap();
     assert!(cluster.registration().is_none());
     drop(controller);
@@ -120,7 +121,7 @@ async fn works(
             let is_idle = |right: &Right| !used.iter().any(|used| right.allows(used));
             rights.iter().filter(|right| is_idle(right)).cloned().collect()
         };
-        // A watch that had nothing to tell is written down when it has ended.
+        // A watch without events is recorded when it ends.
         let ended = tokio::time::timeout(
             Duration::from_secs(20),
             eventually(|| idle().is_empty().then_some(())),
@@ -131,8 +132,8 @@ async fn works(
     }
 }
 
-/// The agent of a node applies a declaration, which a trial pod proves: the test plays its kubelet.
-/// Then the Node is deleted.
+/// Lets the agent of a node apply a declaration, which a trial pod proves. The test sets the pod's
+/// status in place of the kubelet. The Node is deleted at the end.
 async fn a_declaration_reaches_a_node(installed: &Installed) {
     let cluster = &installed.cluster;
     add_default_account(cluster);
@@ -144,7 +145,7 @@ async fn a_declaration_reaches_a_node(installed: &Installed) {
     let keys = declared(&mirror.domain, &mirror.authority);
     cluster.declare(JET_SECRETS, "registry-info", &keys);
 
-    // The agent reads the boot of this machine.
+    // The boot ID of the Node is that of this machine, which the agent reads.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     add_node(cluster, "a", "containerd://2.4.1", &json!({ "bootID": boot.trim() }));
     let agent_pod = add_agent(cluster, "a");
@@ -165,7 +166,7 @@ async fn a_declaration_reaches_a_node(installed: &Installed) {
     ended(cluster, number, "a").await;
     let hosts = host.path().join("root/etc/containerd/certs.d/docker.io/hosts.toml");
     assert!(fs::read_to_string(hosts).unwrap().contains(&mirror.domain));
-    // An agent that ends reads the declaration once more.
+    // An agent reads the declaration once more before it ends.
     agent.stop().unwrap();
     cluster.request("DELETE", "/api/v1/nodes/a", None);
     eventually(|| cluster.get(&format!("{NODE_MIRRORS}/a")).is_none().then_some(())).await;
@@ -176,7 +177,8 @@ fn pull_secret(cluster: &TestCluster) -> Option<Value> {
     cluster.get(&format!("{PULL_SECRETS}/image-swap-pull"))
 }
 
-/// A pod that is swapped brings the pull Secret to its namespace, and takes it along.
+/// Asserts that a swapped pod brings the pull Secret to its namespace, and that the Secret is
+/// deleted after the pod.
 async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
     let stored = cluster.request("POST", PODS, Some(&pod()));
     eventually(|| pull_secret(cluster)).await;
@@ -186,14 +188,14 @@ async fn a_pull_secret_comes_and_goes(cluster: &TestCluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn everything_works_with_the_chart_s_rights_and_each_of_them_is_used() {
+async fn chart_permissions_are_sufficient_and_used() {
     let installed = Installed::with(VALUES).await;
     works(&installed, async |cluster, _, _| a_pull_secret_comes_and_goes(cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn turned_off_pull_secrets_are_removed_after_their_pods() {
+async fn disabled_pull_secrets_are_removed_after_their_pods() {
     let values = format!("{VALUES}managePullSecrets: false\n");
     let installed = Installed::with(&values).await;
     works(&installed, async |cluster, controller, _| {
@@ -201,7 +203,7 @@ async fn turned_off_pull_secrets_are_removed_after_their_pods() {
         assert_eq!(image(&stored), SWAPPED);
         let spec = &stored["spec"];
         assert!(spec["imagePullSecrets"].is_null(), "{spec}");
-        // As a former version left it, with a pod that names it.
+        // A former version left the Secret, and a pod refers to it.
         let mut user = pod();
         user["spec"]["imagePullSecrets"] = json!([{ "name": "image-swap-pull" }]);
         let user = cluster.request("POST", PODS, Some(&user));
@@ -226,7 +228,7 @@ async fn turned_off_pull_secrets_are_removed_after_their_pods() {
     .await;
 }
 
-/// A Secret such as cert-manager's, with a certificate of `authority` for the Service.
+/// Returns a Secret such as cert-manager's, with a certificate of `authority` for the Service.
 fn company_tls(authority: &Authority) -> Value {
     let identity = authority.server(&["image-swap-admission.image-swap-system.svc"]).unwrap();
     json!({
@@ -239,7 +241,7 @@ fn company_tls(authority: &Authority) -> Value {
     })
 }
 
-/// Whom the API server trusts when it asks us: PEM, one after the other.
+/// Returns the CA bundle of the registration, PEM.
 fn trusted(cluster: &TestCluster) -> String {
     let registration = cluster.registration().unwrap();
     let bundle = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
@@ -248,7 +250,7 @@ fn trusted(cluster: &TestCluster) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_followed() {
+async fn certificate_of_another_issuer_is_followed() {
     let values = format!("{VALUES}tls: {{existingSecret: company-tls}}\n");
     let installed = Installed::with(&values).await;
     let [first, second] = ["first", "second"].map(|name| Authority::new(name).unwrap());
@@ -257,7 +259,7 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
         a_pull_secret_comes_and_goes(cluster).await;
         assert_eq!(trusted(cluster).trim(), first.certificate().trim());
 
-        // It is renewed, by another authority even.
+        // Another authority renews the certificate.
         cluster.request("PUT", &format!("{SECRETS}/company-tls"), Some(&company_tls(&second)));
         until(&mut replica.certificates(), |count| *count >= 2).await;
         eventually(|| trusted(cluster).contains(second.certificate().trim()).then_some(())).await;
@@ -265,14 +267,14 @@ async fn with_a_certificate_of_somebody_else_s_none_is_made_and_theirs_is_follow
         let created = || cluster.control_plane.create(&dry, &pod()).ok();
         eventually(|| created().filter(|pod| image(pod) == SWAPPED)).await;
 
-        for ours in ["image-swap-ca", "image-swap-tls"] {
-            assert!(cluster.get(&format!("{SECRETS}/{ours}")).is_none(), "{ours}");
+        for name in ["image-swap-ca", "image-swap-tls"] {
+            assert!(cluster.get(&format!("{SECRETS}/{name}")).is_none(), "{name}");
         }
     })
     .await;
 }
 
-/// The registration of a program that is gone.
+/// Returns the registration of a program that is gone.
 fn dead_imageswap() -> Value {
     webhook_configuration("apps", "imageswap", "", "v1")
 }

@@ -1,4 +1,4 @@
-//! Rights of the service accounts: sufficient, and without a right that is not used.
+//! Permissions of the service accounts: sufficient, and each of them used.
 
 mod enough;
 mod nodes;
@@ -6,8 +6,8 @@ mod policy;
 mod refused;
 mod rules;
 
-/// Values that grant every right that the chart can grant, and use each: the controller
-/// makes the namespace jet-system where Helm does not.
+/// Values with which the chart grants all of its permissions, and each is used. The controller
+/// creates the namespace jet-system, since Helm does not.
 const VALUES: &str = "
 adopt: true
 registryInfoNamespace: {create: false}

@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 
 use super::{
     VALUES,
-    enough::told,
+    enough::controller_settings,
     policy::{JSON_PATCH, MERGE, send},
 };
 use crate::{
@@ -41,9 +41,9 @@ async fn dry_apply(client: &Client, path: &str, object: &Value) -> (u16, String)
 }
 
 /// Sends requests until the API server enforces the policy that refuses them.
-async fn wait_refused(ask: impl AsyncFn() -> (u16, String)) {
+async fn wait_refused(request: impl AsyncFn() -> (u16, String)) {
     let began = std::time::Instant::now();
-    while ask().await.0 != 422 {
+    while request().await.0 != 422 {
         assert!(began.elapsed().as_secs() < 120, "the policy should be enforced by now");
         tokio::task::yield_now().await;
     }
@@ -81,7 +81,7 @@ pub(super) fn add_agent(cluster: &TestCluster, node: &str) -> Value {
     cluster.request("POST", &format!("/api/v1/namespaces/{AGENTS}/pods"), Some(&pod))
 }
 
-/// A report of an agent, with every field.
+/// Returns a report of an agent with every field.
 fn report(node: &str) -> Value {
     json!({
         "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
@@ -101,10 +101,10 @@ fn status(node: &str) -> String {
     format!("{NODE_MIRRORS}/{node}/status")
 }
 
-/// Tokens as the kubelet mounts them into pods: Kubernetes adds the name of the node.
+/// Kubernetes adds the name of the node to a token that the kubelet mounts into a pod.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn agent_reports_for_its_own_node_alone() {
+async fn agent_reports_only_for_its_own_node() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     for node in ["a", "b"] {
@@ -140,7 +140,7 @@ async fn agent_reports_for_its_own_node_alone() {
     let stored = cluster.get(&format!("{NODE_MIRRORS}/a")).unwrap();
     assert_eq!(stored["status"]["conditions"].as_array().unwrap().len(), 2, "{stored}");
 
-    // Nothing else: another part of the object, another object, and no object is created.
+    // An agent may not write another part of the object or another object, nor create one.
     let spec = json!({ "spec": { "nodeUid": "other" } });
     let own = format!("{NODE_MIRRORS}/a");
     assert_eq!(send(&agent, "PATCH", &own, MERGE, &spec).await.0, 403);
@@ -194,7 +194,7 @@ async fn controller_changes_one_label_of_nodes() {
         let labels = &cluster.get(&path).unwrap()["metadata"]["labels"];
         assert_eq!((&labels["image-swap.io/runtime"], &labels["pool"]), (&value, &json!("a")));
     }
-    // By an apply as well.
+    // The same values by an apply.
     let mut object = label(json!("k3s"));
     object["apiVersion"] = "v1".into();
     object["kind"] = "Node".into();
@@ -208,7 +208,7 @@ async fn controller_changes_one_label_of_nodes() {
     assert_eq!(code, 200, "{message}");
 }
 
-/// A trial pod, as the controller applies it.
+/// Returns a trial pod as the controller applies it.
 fn trial_pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -290,7 +290,7 @@ pub(super) fn add_default_account(cluster: &TestCluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn controller_creates_trial_pods_alone() {
+async fn controller_creates_only_trial_pods() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     add_default_account(cluster);
@@ -334,7 +334,7 @@ fn helm(cluster: &TestCluster, major: HelmMajor) -> Live {
     Live::new(parts().helm().unwrap(), major, cluster.control_plane.kubeconfig()).unwrap()
 }
 
-/// The Secret of the agents as the controller writes it.
+/// Returns the Secret of the agents as the controller writes it.
 fn declaration() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -381,11 +381,11 @@ async fn namespaces_settled(cluster: &TestCluster) {
     }
 }
 
-/// The agents restore their nodes by a Secret that Helm puts in the place of the controller's. A
-/// controller works meanwhile, and must not write its own again.
+/// Helm replaces the controller's Secret by one that requests a restore of nodes. The running
+/// controller must not overwrite it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
+async fn helm_requests_restore_before_removing_agents() {
     let chart = chart();
     for major in HelmMajor::ALL {
         let installed = Installed::managed_by(major, VALUES).await;
@@ -400,7 +400,9 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         assert!(cluster.get(&path).is_none(), "{major}: an installation creates none");
         cluster.request("POST", SECRETS, Some(&declaration()));
         let as_controller = installed.client_as(Account::Controller).await;
-        let run = || controller_by(&as_controller, told(&installed), "one", intervals(), now);
+        let run = || {
+            controller_by(&as_controller, controller_settings(&installed), "one", intervals(), now)
+        };
         let mut controller = run();
         until_agents(&mut controller, |_| true).await;
 
@@ -409,7 +411,7 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         block_in_place(|| upgrade("policy: ignore\n"));
         assert_eq!(cluster.get(&path).unwrap(), before, "{major}");
 
-        // One that disables them replaces it, once.
+        // An upgrade that disables the agents replaces the Secret once.
         let disabled = "agent: {enabled: false}\n";
         assert_eq!(watched(cluster, || upgrade(disabled)).await, [true], "{major}");
         let revision = controller.report.borrow().declaration.revision;
@@ -428,7 +430,7 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         let mut controller = run();
         until_stored(cluster, |it| !it.restore).await;
 
-        // One release of a cluster has agents.
+        // Only one release of a cluster may have agents.
         let other = || {
             helm.upgrade_install(NAMESPACE, "other", &chart, &[VALUES], HelmWait::Hooks)
                 .map_err(|error| error.to_string())

@@ -21,7 +21,7 @@ fn own() -> String {
     format!("{REGISTRATIONS}/image-swap-admission")
 }
 
-/// A webhook for a resource, at a client configuration.
+/// Returns a webhook for `resource` with the client configuration `client`.
 fn webhook(name: &str, resource: &str, client: &Value) -> Value {
     json!({
         "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None",
@@ -111,7 +111,7 @@ async fn policy_holds_own_accounts_to_pods_and_service() {
     }
     assert_eq!(cluster.registration().unwrap(), before);
 
-    // Nor when the object is created.
+    // The API server refuses the same webhooks in a new object.
     let url = json!({ "url": "https://192.0.2.1:9443/" });
     let evil = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
@@ -144,14 +144,14 @@ async fn policy_hinders_neither_controller_nor_administrator() {
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
     wait_enforced(&client).await;
 
-    // The registration is made again, and earns Fail again.
+    // The registration is created again, and raised to `Fail`.
     cluster.request("DELETE", &own(), None);
     let fails = |cluster: &TestCluster| {
         entry(cluster, "pods.image-swap.io").filter(|it| it["failurePolicy"] == "Fail")
     };
     eventually(|| fails(cluster)).await;
 
-    // An administrator adds an entry that the accounts may not, and a selector.
+    // An administrator adds a selector, and an entry that the accounts may not add.
     let url = json!({ "url": "https://192.0.2.1:9443/" });
     let mut registered = cluster.registration().unwrap();
     let entries = registered["webhooks"].as_array_mut().unwrap();
@@ -161,7 +161,7 @@ async fn policy_hinders_neither_controller_nor_administrator() {
     selector.as_array_mut().unwrap().push(added.clone());
     cluster.request("PATCH", &own(), Some(&json!({ "webhooks": registered["webhooks"] })));
 
-    // The controller repairs its own entries beside it.
+    // The controller repairs its own entries and keeps the added one.
     let mut changed = cluster.registration().unwrap();
     changed["webhooks"][0]["timeoutSeconds"] = 29.into();
     changed["webhooks"][0]["failurePolicy"] = "Ignore".into();

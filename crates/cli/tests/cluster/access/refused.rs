@@ -1,4 +1,4 @@
-//! What a stolen token of ours is no good for: real requests, each refused.
+//! Requests that the API server refuses for a stolen token of image-swap.
 
 use hyper::Request;
 use kube::Client;
@@ -44,7 +44,7 @@ fn node_mirror() -> Value {
     })
 }
 
-/// Whoever may do one of these can become anybody.
+/// Returns requests by which an account could gain all permissions.
 fn escalations() -> Vec<Attempt> {
     let everything = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }]);
     let role = |kind, name| {
@@ -70,7 +70,7 @@ fn escalations() -> Vec<Attempt> {
     let request =
         json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {} });
     vec![
-        // Its own role, which it may mark, but not widen.
+        // The controller may mark its own role, but not extend it.
         ("PATCH", own, MERGE, json!({ "rules": everything })),
         ("POST", ANCHORS.into(), JSON, role("ClusterRole", "mine")),
         ("PATCH", format!("{ANCHORS}/cluster-admin"), MERGE, json!({ "rules": [] })),
@@ -88,7 +88,7 @@ fn escalations() -> Vec<Attempt> {
         ("PATCH", "/api/v1/nodes/n/status".into(), MERGE, json!({ "status": {} })),
         ("POST", format!("/api/v1/namespaces/{AGENTS}/pods"), JSON, pod()),
         ("POST", format!("/api/v1/namespaces/{TRIAL}/pods/p/exec?command=id"), JSON, Value::Null),
-        // Not even its own Deployment.
+        // The controller may not change its own Deployment.
         (
             "PATCH",
             format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/image-swap-controller"),
@@ -98,7 +98,8 @@ fn escalations() -> Vec<Attempt> {
     ]
 }
 
-/// Other people's secrets, and ours by other ways than the one we use.
+/// Returns requests for Secrets of other programs, and for own Secrets by verbs that image-swap
+/// does not use.
 fn secrets() -> Vec<Attempt> {
     vec![
         read("/api/v1/secrets"),
@@ -110,7 +111,7 @@ fn secrets() -> Vec<Attempt> {
         read(format!("{JET_SECRETS}?watch=true")),
         ("PATCH", format!("{SECRETS}/other"), APPLY, secret("other")),
         ("PATCH", "/api/v1/namespaces/apps/secrets/other".into(), APPLY, secret("other")),
-        // A POST is authorised without a name, so nobody of ours may do one.
+        // A POST is authorised without a name, so that no account may send one.
         ("POST", SECRETS.into(), JSON, secret("image-swap-effective")),
         ("POST", "/api/v1/namespaces/apps/secrets".into(), JSON, secret("other")),
         ("PATCH", format!("{JET_SECRETS}/registry-info"), APPLY, secret("registry-info")),
@@ -120,7 +121,7 @@ fn secrets() -> Vec<Attempt> {
     ]
 }
 
-/// Reads that a replica has no use for.
+/// Returns requests that only agents may send.
 fn of_agents() -> Vec<Attempt> {
     vec![
         read(format!("{SECRETS}/image-swap-nodes")),
@@ -129,7 +130,7 @@ fn of_agents() -> Vec<Attempt> {
     ]
 }
 
-/// What other programs depend on.
+/// Returns requests for objects of other programs.
 fn others() -> Vec<Attempt> {
     let namespace =
         |name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
@@ -152,7 +153,7 @@ fn others() -> Vec<Attempt> {
     ]
 }
 
-/// What the controller may and a replica may not.
+/// Returns requests that only the controller may send.
 fn the_controller_s() -> Vec<Attempt> {
     let lease =
         format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/image-swap-controller");
@@ -189,11 +190,11 @@ fn the_controller_s() -> Vec<Attempt> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn nobody_can_become_more_or_touch_what_is_not_ours() {
+async fn accounts_cannot_escalate_or_change_foreign_objects() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
     cluster.control_plane.create_namespace("jet-system").unwrap();
-    // What is refused is there: a 403 for it says more than one for nothing.
+    // The objects exist, so that a 403 is not the response to a missing object.
     for (path, name) in [
         (SECRETS, "other"),
         (SECRETS, "image-swap-ca"),
@@ -208,19 +209,20 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
     cluster.request("POST", "/api/v1/nodes", Some(&node()));
     cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&node_mirror()));
-    let anybody = [escalations(), secrets(), others()].concat();
+    let of_every_account = [escalations(), secrets(), others()].concat();
     for (account, attempts) in [
-        (Account::Controller, anybody.clone()),
-        (Account::Admission, [anybody.clone(), the_controller_s(), of_agents()].concat()),
-        (Account::Agent, [anybody, the_controller_s()].concat()),
+        (Account::Controller, of_every_account.clone()),
+        (Account::Admission, [of_every_account.clone(), the_controller_s(), of_agents()].concat()),
+        (Account::Agent, [of_every_account, the_controller_s()].concat()),
     ] {
         let client = installed.client_as(account).await;
         for attempt in attempts {
-            let status = ask(&client, &attempt).await;
+            let status = status_of(&client, &attempt).await;
             assert_eq!(status, 403, "{account:?}: {} {}", attempt.0, attempt.1);
         }
     }
-    // The same requests are not refused for being wrong.
+    // Requests of the same form succeed for other objects, so that the form is not the reason for a
+    // refusal.
     let named = |name| format!("{SECRETS}?fieldSelector=metadata.name%3D{name}");
     for (account, path) in [
         (Account::Controller, format!("{JET_SECRETS}/registry-info")),
@@ -232,14 +234,14 @@ async fn nobody_can_become_more_or_touch_what_is_not_ours() {
         (Account::Agent, format!("{NODE_MIRRORS}/n")),
     ] {
         let client = installed.client_as(account).await;
-        assert_eq!(ask(&client, &read(path)).await, 200);
+        assert_eq!(status_of(&client, &read(path)).await, 200);
     }
 }
 
-/// The status of the answer.
-async fn ask(client: &Client, (method, path, kind, body): &Attempt) -> u16 {
+/// Returns the status of the response.
+async fn status_of(client: &Client, (method, path, kind, body): &Attempt) -> u16 {
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-    // Whoever applies has a name.
+    // An apply requires the name of a field manager.
     let manager = if *kind == APPLY { "?fieldManager=thief&force=true" } else { "" };
     let request = Request::builder().method(*method).uri(format!("{path}{manager}"));
     let request = request.header("content-type", *kind).body(body).unwrap();

@@ -1,4 +1,4 @@
-//! The rules of the chart's roles, and what the API server makes of them.
+//! The rules of the chart's roles, compared with the API server's answer.
 
 use std::collections::BTreeSet;
 
@@ -19,22 +19,23 @@ const DEFAULTS: [(&str, &str); 4] = [
     ("certificates.k8s.io", "clustertrustbundles"),
 ];
 
-/// One verb on one thing.
+/// A verb on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Right {
     verb: String,
     group: String,
     resource: String,
-    /// Empty: whatever its name is.
+    /// The name of the object; empty for every name.
     name: String,
-    /// Empty: in all namespaces, or in none.
+    /// The namespace; empty for all namespaces, and for resources without a namespace.
     namespace: String,
 }
 
 impl Right {
-    /// Whether it takes this right to do what was done.
+    /// Returns true if this permission allows `used`.
     pub(super) fn allows(&self, used: &Used) -> bool {
-        let anything = |ours: &str, theirs: &str| ours.is_empty() || ours == theirs;
+        let anything =
+            |granted: &str, used_value: &str| granted.is_empty() || granted == used_value;
         self.verb == used.verb
             && self.group == used.group
             && self.resource == used.resource
@@ -43,7 +44,7 @@ impl Right {
     }
 }
 
-/// What the chart grants `account`.
+/// Returns the permissions that the chart grants `account`.
 pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right> {
     let roles = installed.roles(account);
     roles
@@ -55,7 +56,7 @@ pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right
         .collect()
 }
 
-/// Each verb of `rules` on each of their things.
+/// Returns each combination of verb and resource in `rules`.
 fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
     let list = |value: &Value| -> Vec<String> {
         let items = value.as_array().into_iter().flatten();
@@ -86,11 +87,11 @@ fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
     rights
 }
 
-/// The API server's own list of what an account may do, in any namespace that
-/// matters: nothing but what the chart says, from whatever binding.
+/// Compares the API server's list of permissions with the chart, in each relevant namespace. Other
+/// bindings must not grant more.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
-async fn the_api_server_grants_what_the_chart_says_and_nothing_else() {
+async fn api_server_grants_exactly_the_chart_permissions() {
     let installed = Installed::with(VALUES).await;
     for account in [Account::Controller, Account::Admission, Account::Agent] {
         let client = installed.client_as(account).await;

@@ -1,4 +1,4 @@
-//! The API server is restarted, etcd is gone for a while.
+//! Faults of the API server and of etcd.
 
 use super::{REGISTRY, ServedCluster};
 use crate::{
@@ -9,7 +9,7 @@ use image_swap_core::control::policy::FailurePolicy;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
+async fn restarted_api_server_admits_no_unreviewed_pod() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
@@ -19,14 +19,14 @@ async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
         control_plane.wait_ready().unwrap();
     });
     stream.more().await;
-    // Not one was admitted unseen, from the first moment on.
+    // Every admitted pod was reviewed, from the first moment on.
     stream.end().await.assert_none_wrong();
     follows_changes(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {
+async fn etcd_outage_loses_nothing() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::stored(&scene.cluster.client, REGISTRY);
     stream.more().await;
@@ -45,9 +45,9 @@ async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {
     follows_changes(&mut scene).await;
 }
 
-/// The controller leads again, and what is declared now is in force in every replica.
+/// Asserts that the controller leads again, and that each replica serves a new declaration.
 async fn follows_changes(scene: &mut ServedCluster) {
-    // Read first: the controller follows the change at once.
+    // The hash is read first, since the controller reads the change at once.
     let hash = scene.controller().report.borrow().declaration.hash.clone();
     scene.cluster.declare(JET_SECRETS, "registry-info", &keys("new.example.org"));
     let report = until(&mut scene.controller().report, |it| it.declaration.hash != hash).await;

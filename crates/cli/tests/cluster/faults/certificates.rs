@@ -1,4 +1,4 @@
-//! Certificates that are planted: due, expired, torn.
+//! Certificates that the test stores: valid, nearly expired or expired.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) struct Planted {
     leaf_key: String,
 }
 
-/// From when until when, seconds since 1970.
+/// The beginning and the end of validity, in seconds since 1970.
 pub(super) type Life = (UnixTime, UnixTime);
 
 impl Planted {
@@ -79,13 +79,13 @@ fn live(params: &mut CertificateParams, (from, until): Life) {
 }
 
 fn store(cluster: &TestCluster, name: &str, data: &serde_json::Value) {
-    // Nothing of what was there before stays.
+    // The old keys are removed.
     let path = format!("{SECRETS}/{name}");
     cluster.request("PATCH", &path, Some(&json!({ "data": null })));
     cluster.request("PATCH", &path, Some(&json!({ "stringData": data })));
 }
 
-/// API servers are told to trust just `authorities`.
+/// Publishes exactly `authorities` to API servers.
 pub(super) fn publish(cluster: &TestCluster, authorities: &[&str]) {
     let mut object = cluster.registration().unwrap();
     for entry in object["webhooks"].as_array_mut().unwrap() {
@@ -94,10 +94,10 @@ pub(super) fn publish(cluster: &TestCluster, authorities: &[&str]) {
     cluster.request("PUT", &format!("{REGISTRATIONS}/image-swap-admission"), Some(&object));
 }
 
-/// A cluster that was switched off for a year: nobody can be believed any more.
+/// A cluster that was switched off for a year has only expired certificates.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
+async fn expired_certificates_are_replaced_without_unreviewed_pods() {
     let mut scene = ServedCluster::set(1).await;
     let expired = (now() - 400 * DAY, now() - 30 * DAY);
     let valid = (now() - DAY, now() + 20 * DAY);
@@ -115,7 +115,7 @@ async fn expired_certificates_are_replaced_and_pods_that_waited_are_admitted() {
 
         scene.controller = Some(scene.cluster.controller(settings(), "next"));
         stream.more().await;
-        // They waited, and none got by.
+        // Pods waited, and none was admitted without review.
         stream.end().await.assert_none_wrong();
         let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
         stream.more().await;

@@ -1,4 +1,4 @@
-//! More controllers than one.
+//! Several controllers at the same time.
 
 use image_swap_cluster::Controller;
 use image_swap_core::{control::policy::FailurePolicy, status::ProbeStatus};
@@ -10,8 +10,8 @@ use crate::{
     test_cluster::{SECRETS, intervals, settings, until},
 };
 
-/// A leader that has lost its lease without knowing works on for a while: two
-/// that both lead, here for as long as they like.
+/// A leader that has not noticed the loss of its Lease works on for a while. Here both controllers
+/// lead all the time.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn two_controllers_that_both_lead_agree() {
@@ -32,10 +32,10 @@ async fn two_controllers_that_both_lead_agree() {
     let seen = until(&mut report, |it| it.policy.probe == ProbeStatus::Reached).await;
     assert_eq!(seen.policy.failure_policy, Some(FailurePolicy::Fail));
     stream.more().await;
-    // Neither undoes what the other one wrote.
+    // Neither controller reverts a write of the other.
     assert_eq!(versions(&scene), before);
 
-    // Both make what is lost: one of them wins, and the other one takes it.
+    // Both replace the lost certificate; one of them wins, and the other accepts it.
     scene.cluster.request("DELETE", &format!("{SECRETS}/image-swap-tls"), None);
     let (replica, _) = &scene.replicas[0];
     let count = *replica.certificates().borrow();

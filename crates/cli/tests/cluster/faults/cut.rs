@@ -1,5 +1,5 @@
-//! A client that breaks off after so many writes, as a process does that is
-//! killed: the write is stored, and nobody learns of it.
+//! A client that stops responding after a number of writes, as if its process were killed: the
+//! write is stored, and the caller receives no response.
 
 use std::{
     future::Future,
@@ -21,14 +21,14 @@ use kube::{
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
-/// Writes to what a rotation consists of: certificates, and who trusts them.
+/// The objects that a rotation writes: certificates, and the authorities that API servers trust.
 const COUNTED: [&str; 3] = [
     "/secrets/image-swap-ca",
     "/secrets/image-swap-tls",
     "/mutatingwebhookconfigurations/image-swap-admission",
 ];
 
-/// Breaks off after `left` more writes.
+/// A limit of writes, after which the client stops responding.
 #[derive(Clone)]
 pub(super) struct Cut {
     after: usize,
@@ -41,19 +41,19 @@ impl Cut {
         Self { after: writes, written: Arc::default(), over: watch::Sender::new(false) }
     }
 
-    /// Whether it has broken off.
+    /// Returns a watch that becomes true when the limit is reached.
     pub(super) fn is_over(&self) -> watch::Receiver<bool> {
         self.over.subscribe()
     }
 
-    /// A client of the cluster that `kubeconfig` leads to.
+    /// Returns a client of the cluster in `kubeconfig` with this limit.
     pub(super) async fn client(&self, kubeconfig: &Path) -> Client {
         let file = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         ClientBuilder::try_from(config.unwrap()).unwrap().with_layer(self).build()
     }
 
-    /// Notes a write that was answered; whether it was the last one.
+    /// Counts an answered write. Returns true if it reaches the limit.
     fn note(&self) -> bool {
         let is_last = self.written.fetch_add(1, Ordering::SeqCst) + 1 == self.after;
         if is_last {
@@ -71,7 +71,7 @@ impl<S> Layer<S> for Cut {
     }
 }
 
-/// What is below, until it is cut off.
+/// A service that stops responding at the limit.
 pub(super) struct Cutting<S> {
     inner: S,
     cut: Cut,

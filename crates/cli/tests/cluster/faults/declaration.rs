@@ -1,4 +1,4 @@
-//! Palette's Secret is hurt in every way while pods are created.
+//! Malformed, empty and deleted Secrets while pods are created.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_image() {
+async fn broken_declarations_never_change_admitted_images() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     let good = keys("h.example.org");
@@ -34,7 +34,7 @@ async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_im
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn what_the_controller_keeps_is_made_again_and_no_pod_notices() {
+async fn deleted_secrets_are_recreated_without_failed_pods() {
     let scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     let path = |name: &str| format!("{SECRETS}/image-swap-{name}");
@@ -44,7 +44,7 @@ async fn what_the_controller_keeps_is_made_again_and_no_pod_notices() {
         made_again(&scene, &path(name), &before["metadata"]["uid"]).await;
         stream.more().await;
     }
-    // Emptied, as by an edit that went wrong.
+    // An edit by mistake empties the Secrets.
     for name in ["effective", "last-good"] {
         let before = scene.cluster.get(&path(name)).unwrap();
         let emptied = json!({ "data": null });

@@ -1,12 +1,11 @@
-//! What becomes of pods while something breaks. `docs/reliability.md` has a line
-//! for each.
+//! Faults while pods are created. `docs/reliability.md` has a row for each.
 
 mod api_server;
 mod certificates;
 mod controllers;
 mod cut;
 mod declaration;
-mod nobody;
+mod no_replica;
 mod replicas;
 mod rotation;
 
@@ -21,12 +20,12 @@ use crate::{
     test_cluster::{JET_SECRETS, Running, TestCluster, keys, settings, until},
 };
 
-/// The registry that pods are swapped to.
+/// The registry of swapped images.
 const REGISTRY: &str = "h.example.org/";
 
-/// A cluster in which pods are swapped, and refused where they cannot be.
+/// A cluster in which pods are swapped, or refused if that is impossible.
 struct ServedCluster {
-    // Dropped in this order: who asks before who is asked.
+    // Dropped in this order: clients before their servers.
     controller: Option<Running>,
     replicas: Vec<(Arc<Replica>, ReplicaTasks)>,
     cluster: TestCluster,
@@ -61,7 +60,7 @@ impl ServedCluster {
         self.controller.as_mut().unwrap()
     }
 
-    /// One more replica, which can answer.
+    /// Starts one more replica, and waits until it can answer.
     async fn replica(&self) -> (Arc<Replica>, ReplicaTasks) {
         let (replica, following) = self.cluster.replica().await;
         until(&mut replica.certificates(), |count| *count > 0).await;
@@ -69,7 +68,7 @@ impl ServedCluster {
         (replica, following)
     }
 
-    /// The Service leads to all replicas that there are.
+    /// Makes the present replicas the endpoints of the Service.
     fn serve(&self) {
         let ports: Vec<u16> = self.replicas.iter().map(|(replica, _)| replica.port()).collect();
         self.cluster.serve_at_all(&ports);

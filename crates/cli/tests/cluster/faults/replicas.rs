@@ -1,4 +1,4 @@
-//! A replica goes while pods are created.
+//! A replica ends while pods are created.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::{replica::Replica, stream::Stream};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// As a drained node, a rollout and `kubectl delete pod` end it: SIGTERM.
+/// A drained node, a rollout and `kubectl delete pod` end a replica by SIGTERM.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
+async fn stopping_replica_under_load_costs_no_admission() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
-    // Each in its turn is replaced, as in a rollout: the new one first.
+    // Each replica is replaced as in a rollout, the new one first.
     for _ in 0..2 {
         let new = scene.replica().await;
         let (old, _) = scene.replicas.remove(0);
         scene.replicas.push(new);
         retire(&scene, &old, &mut stream).await;
     }
-    // And one is gone for good.
+    // One replica ends without replacement.
     let (old, _) = scene.replicas.remove(0);
     retire(&scene, &old, &mut stream).await;
     stream.end().await.assert_flawless();
@@ -42,21 +42,21 @@ async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
     stream.more().await;
 }
 
-/// As SIGKILL, or a node without power: connections just end.
+/// SIGKILL and a node without power end connections at once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {
+async fn killed_replica_costs_only_its_open_requests() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     stream.more().await;
     let (old, _) = scene.replicas.remove(0);
     old.stop();
-    // Until Kubernetes has noticed, some pods are sent to where nobody is: they
-    // are refused, and no pod gets by unseen.
+    // Until the Endpoints change, the API server sends some reviews to the dead replica. Their pods
+    // are refused, and no pod is admitted without review.
     stream.more().await;
     scene.serve();
     stream.more().await;
-    // From now on all is as before.
+    // With the new Endpoints no pod is refused.
     let tally = stream.end().await;
     tally.assert_none_wrong();
     for reason in &tally.refused {

@@ -24,10 +24,11 @@ use crate::{
     test_cluster::{Running, SECRETS, controller_by, eventually, intervals, now, settings, until},
 };
 
-/// New authority, published, new leaf, old authority forgotten, published.
+/// The writes of a rotation: new authority, its publication, new certificate, removal of the old
+/// authority, its publication.
 const WRITES: usize = 5;
 
-/// A clock that runs ahead as it is told. Each turn of a controller reads it once.
+/// A clock that the test moves ahead. A controller reads it once in each reconciliation.
 #[derive(Clone, Default)]
 struct Clock {
     ahead: Arc<AtomicU64>,
@@ -40,13 +41,12 @@ impl Clock {
         now() + self.ahead.load(Ordering::SeqCst)
     }
 
-    /// Lets the controller take its turns, and time pass between them, until
-    /// something has `come`. What is made ahead of time is valid all the same,
-    /// if it is not far.
+    /// Lets the controller reconcile, and moves the clock between reconciliations, until `come` is
+    /// true. Certificates from a clock that is a little ahead are valid all the same.
     async fn run(&self, stream: &mut Stream, come: impl Fn() -> bool) {
         loop {
             let turns = self.turns.load(Ordering::SeqCst);
-            // The one that may be under way, and a whole one.
+            // One reconciliation may be under way, so two of them include a whole one.
             let is_over = || self.turns.load(Ordering::SeqCst) > turns + 2;
             eventually(|| (is_over() || come()).then_some(())).await;
             stream.more().await;
@@ -61,24 +61,24 @@ impl Clock {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() {
+async fn killed_rotation_costs_no_admission() {
     let mut scene = ServedCluster::set(2).await;
     drop(scene.controller.take());
     let mut stream = Stream::begin(&scene.cluster.client, REGISTRY);
     for writes in 1..=WRITES {
         let old = due(&scene, &mut stream).await;
 
-        // One is killed after so many writes.
+        // The first controller is killed after `writes` writes.
         let cut = Cut::after(writes);
         let client = cut.client(scene.cluster.control_plane.kubeconfig()).await;
         let (killed, clock) = controller(&client, "killed").await;
         let over = cut.is_over();
         clock.run(&mut stream, || *over.borrow()).await;
         drop(killed);
-        // New connections meet what is there now: replicas are replaced.
+        // Replicas are replaced, so that new connections use the present certificate.
         replace(&mut scene, &mut stream).await;
 
-        // The next one goes on from there.
+        // The next controller continues the rotation.
         let (next, clock) = controller(&scene.cluster.client, "next").await;
         clock.run(&mut stream, || is_done(&scene, &old)).await;
         drop(next);
@@ -87,17 +87,18 @@ async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() 
     stream.end().await.assert_flawless();
 }
 
-/// A controller that leads, and its clock.
+/// Starts a controller that leads, with a clock of its own.
 async fn controller(client: &Client, identity: &str) -> (Running, Clock) {
     let clock = Clock::default();
-    let ours = clock.clone();
+    let shared_clock = clock.clone();
     let often = Intervals { look: Duration::from_millis(200), ..intervals() };
-    let mut running = controller_by(client, settings(), identity, often, move || ours.read());
+    let mut running =
+        controller_by(client, settings(), identity, often, move || shared_clock.read());
     until(&mut running.leadership, |leads| *leads).await;
     (running, clock)
 }
 
-/// Puts an authority in force, in the order of a rotation, that is due to be replaced.
+/// Puts an authority in force that is due to be replaced, by the steps of a rotation.
 async fn due(scene: &ServedCluster, stream: &mut Stream) -> String {
     let authority = (now() - 300 * DAY, now() + 65 * DAY);
     let leaf = (now() - 60, now() + 30 * DAY);
@@ -124,7 +125,7 @@ fn bundle(registration: &Value) -> String {
     String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
 }
 
-/// Everything that a rotation writes.
+/// Returns all objects that a rotation writes.
 fn state(scene: &ServedCluster) -> [Value; 3] {
     let data = |name: &str| {
         scene.cluster.get(&format!("{SECRETS}/image-swap-{name}")).unwrap()["data"].clone()
@@ -132,7 +133,7 @@ fn state(scene: &ServedCluster) -> [Value; 3] {
     [data("ca"), data("tls"), bundle(&scene.cluster.registration().unwrap()).into()]
 }
 
-/// Whether nothing is left of the old authority.
+/// Returns true if nothing of the old authority is left.
 fn is_done(scene: &ServedCluster, old: &str) -> bool {
     let [authority, leaf, bundle] = state(scene);
     let one = |value: &Value, key: &str| {

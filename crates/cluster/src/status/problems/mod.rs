@@ -17,7 +17,7 @@ use image_swap_core::{
 use super::{Problem, REPLICAS, ReleaseStatus, Replicas, StuckPod};
 use crate::clock::written;
 
-/// Clocks differ, and so a lease may seem older than it is, by this many seconds.
+/// The seconds by which clocks may differ, so that a Lease seems older than it is.
 const SKEW: UnixTime = 60;
 
 /// Namespaces that one message names with their reasons.
@@ -110,7 +110,7 @@ fn leader(status: &ReleaseStatus, list: &mut ProblemList) {
     }
 }
 
-/// The release's own pods that cannot start: the cause of most other problems.
+/// Adds the release's own pods that cannot start; they cause most other problems.
 fn own_pods(stuck: &[StuckPod], list: &mut ProblemList) {
     for pod in stuck {
         let values = if pod.lacks_image() { OWN_IMAGE } else { "" };
@@ -118,7 +118,8 @@ fn own_pods(stuck: &[StuckPod], list: &mut ProblemList) {
     }
 }
 
-/// The registration as it is now. The report is older, and its controller may be gone.
+/// Adds problems of the present registration. The report may be outdated, since its controller may
+/// be gone.
 fn registration(status: &ReleaseStatus, list: &mut ProblemList) {
     let name = &status.release.name;
     let reported = status.report.as_ref().map(|report| report.policy.registered);
@@ -129,7 +130,7 @@ fn registration(status: &ReleaseStatus, list: &mut ProblemList) {
         );
         list.add("leaving", message);
     }
-    // Without a report nothing was ever registered, and that is reported as such.
+    // A release without a report was never registered, which another problem reports.
     if reported.is_some() && status.registered.or(reported) == Some(false) {
         let message = format!(
             "the MutatingWebhookConfiguration {name}-admission is missing or empty: new pods keep \
@@ -261,7 +262,7 @@ fn certificates(report: &ControllerReport, now: UnixTime, list: &mut ProblemList
         let at = written(not_after);
         if not_after <= now {
             list.add("certificate-expired", format!("the {what} of image-swap expired at {at}"));
-        // Renewed when a third is left: this is long overdue.
+        // The controller renews it when a third of its life is left, so that this is long overdue.
         } else if not_after - now < life / 6 {
             let message = format!("the {what} of image-swap expires at {at}, and was not renewed");
             list.add("certificate-expires", message);
@@ -308,8 +309,8 @@ fn pull_secrets(report: &ControllerReport, list: &mut ProblemList) {
     }
 }
 
-/// Adds a note about unconfigured nodes. It is no problem: only nodes know their state. Agents
-/// report it.
+/// Adds a note about unconfigured nodes. Only nodes know their state, so this is no problem. With
+/// agents, their reports count instead.
 fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemList) {
     if report.agents.is_some()
         || report.nodes.is_empty()
@@ -324,7 +325,7 @@ fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemLi
     list.notes.push(format!("{}; {known}", report.nodes.join("; ")));
 }
 
-/// Nodes that need an administrator, and a declaration that failed on trial.
+/// Adds nodes that need an administrator, and a declaration that failed on trial.
 fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
     if agents.failed {
         let AgentsStatus { revision, verified_revision, trial, .. } = agents;

@@ -10,7 +10,7 @@ use crate::status::{Leader, Nodes, RegistryPods, Replica, StuckPods};
 const NOW: UnixTime = 1_700_000_000;
 const DAY: UnixTime = 24 * 60 * 60;
 
-/// A release that is as it should be.
+/// Returns the status of a release without problems.
 fn good() -> ReleaseStatus {
     let lifetime =
         |life| Some(CertificateLifetime { not_before: NOW - DAY, not_after: NOW + life });
@@ -127,7 +127,7 @@ fn unenforced_policy_is_a_problem() {
         it.foreign = vec![CompetitorStatus { alive: true, ..CompetitorStatus::default() }];
     };
     assert_eq!(report(foreign), ["other-image-swapper", "audit"]);
-    // By choice it is a note.
+    // A configured policy without swapping is a note.
     for wanted in [RequestedPolicy::Audit, RequestedPolicy::Ignore] {
         let status = judged(|it| {
             let held = &mut it.report.as_mut().unwrap().policy;
@@ -249,7 +249,7 @@ fn unhealthy_registry_and_pull_secret_failures_are_problems() {
 }
 
 #[test]
-fn missing_replica_is_a_problem_and_silent_one_a_note() {
+fn silent_replica_is_only_a_note() {
     let one =
         |change: fn(&mut Replica)| judged(|it| change(&mut it.replicas.as_mut().unwrap().pods[0]));
     assert_eq!(codes(|it| it.replicas.as_mut().unwrap().ready = 0), ["replicas-missing"]);
@@ -317,7 +317,7 @@ fn node_that_needs_an_administrator_is_a_problem() {
 }
 
 #[test]
-fn wait_for_nodes_is_a_problem_if_an_administrator_has_to_act() {
+fn wait_that_needs_an_administrator_is_a_problem() {
     let waiting = |needs_administrator: bool| {
         judged(|it| {
             let report = it.report.as_mut().unwrap();

@@ -76,7 +76,7 @@ fn image_volume_that_cannot_be_pulled_is_named() {
         (&*first.container, &*first.volume, &*first.image),
         ("main", "model", "h.io/d/ai/model:1")
     );
-    // Neither was swapped: another volume, and another container's own image.
+    // Neither the other volume nor the other container's image was swapped.
     let message = "Back-off pulling image \"h.io/d/ai/model:10\": not found";
     set(&mut pod, waits("main", "ImagePullBackOff", message));
     assert_eq!(counted(&pod).count, 0);
@@ -89,7 +89,7 @@ fn image_volume_that_cannot_be_pulled_is_named() {
 #[test]
 fn other_pods_are_not_counted() {
     let failed = json!([waits("side", "ErrImagePull", "not found")]);
-    // Its failing image is not a swapped one.
+    // The failing image is not a swapped one.
     assert_eq!(counted(&pod(&json!({ "main": "nginx:1" }), &failed)).count, 0);
     let starting = json!([waits("main", "ContainerCreating", "")]);
     assert_eq!(counted(&pod(&json!({ "main": "nginx:1" }), &starting)).count, 0);

@@ -1,4 +1,4 @@
-//! What runs.
+//! Counts running pods by registry and by their images: swapped or not.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -87,7 +87,7 @@ fn rows<T: FromStr>(arguments: &[&str], flag: &str) -> Vec<T> {
     values.flat_map(|it| it.split(',')).filter_map(|it| it.parse().ok()).collect()
 }
 
-/// The namespaces that take no part.
+/// Returns the namespaces that the registration does not select.
 async fn namespaces_apart(
     client: &Client,
     policy: &AdmissionStatus,

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Mode, RULES, ask_with, create, mk_pod, mk_recorded_pod, mk_review, rules, update};
+use super::{Mode, RULES, admit_with, create, mk_pod, mk_recorded_pod, mk_review, rules, update};
 
 #[test]
 fn audit_mode_only_reports() {
     let pod = mk_pod(&[("app", "nginx"), ("bad", "a/UPPER"), ("other", "quay.io/a/b")]);
     let request = mk_review("CREATE", &pod, &Value::Null);
-    let answer = ask_with(&request, &rules(RULES), Mode::Audit);
+    let answer = admit_with(&request, &rules(RULES), Mode::Audit);
     assert_eq!(answer.patch, [] as [Value; 0]);
     assert_eq!(answer.warnings, [] as [&str; 0]);
     assert_eq!(answer.changed, 1);

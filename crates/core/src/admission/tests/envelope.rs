@@ -108,7 +108,7 @@ fn response_has_this_exact_text() {
 fn escaped_uid_is_unchanged() {
     let mut request = mk_review("CREATE", &mk_pod(&[]), &Value::Null);
     request["request"]["uid"] = json!("a\"b\\c\u{7}é");
-    super::ask(&request);
+    super::admit(&request);
 }
 
 #[test]
@@ -133,15 +133,16 @@ fn members_may_have_any_order_and_layout() {
     let request = mk_review("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
     let pretty = serde_json::to_string_pretty(&request).unwrap();
     let rules = rules(RULES);
-    let ask = |body: &str| review(body.as_bytes(), &rules, &settings(Mode::Enforce)).unwrap().body;
-    assert_eq!(ask(&pretty), ask(&request.to_string()));
+    let admit =
+        |body: &str| review(body.as_bytes(), &rules, &settings(Mode::Enforce)).unwrap().body;
+    assert_eq!(admit(&pretty), admit(&request.to_string()));
     // The request precedes its kind, and the object its operation.
     let reversed = format!(
         r#"{{"request":{{"object":{},"operation":"CREATE","kind":{{"kind":"Pod"}},"uid":"1"}},
             "kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}}"#,
         request["request"]["object"]
     );
-    assert!(String::from_utf8(ask(&reversed)).unwrap().contains("JSONPatch"));
+    assert!(String::from_utf8(admit(&reversed)).unwrap().contains("JSONPatch"));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, ask, mk_container, mk_pod, mk_review};
+use super::{Answer, admit, mk_container, mk_pod, mk_review};
 
 fn debug(pod: &Value, old: &Value) -> Answer {
     let mut request = mk_review("UPDATE", pod, old);
     request["request"]["subResource"] = json!("ephemeralcontainers");
-    ask(&request)
+    admit(&request)
 }
 
 fn mk_debugged(images: &[(&str, &str)]) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ImageOutcome, Mode, RULES, Settings, ask_settled, create, leaves, mk_pod,
+    Answer, ImageOutcome, Mode, RULES, Settings, admit_with_settings, create, leaves, mk_pod,
     mk_recorded_pod, mk_review, pull_secret, rules, update,
 };
 use crate::workload::exempt::Exemptions;
@@ -46,7 +46,7 @@ fn exempt_pod_gets_no_secret_or_record() {
     let mut pod = mk_owned("operators.coreos.com/v1alpha1", "CatalogSource");
     pod["metadata"]["annotations"] = json!({"image-swap.io/original-images": "{\"gone\":\"a\"}"});
     let request = mk_review("CREATE", &pod, &Value::Null);
-    assert_eq!(ask_settled(&request, &rules(RULES), &settings).patch, [] as [Value; 0]);
+    assert_eq!(admit_with_settings(&request, &rules(RULES), &settings).patch, [] as [Value; 0]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn only_the_placeholder_of_istio_is_exempt() {
 
 fn created_with(exemptions: Exemptions, pod: &Value) -> Answer {
     let settings = Settings { exemptions, ..super::settings(Mode::Enforce) };
-    ask_settled(&mk_review("CREATE", pod, &Value::Null), &rules(RULES), &settings)
+    admit_with_settings(&mk_review("CREATE", pod, &Value::Null), &rules(RULES), &settings)
 }
 
 #[test]

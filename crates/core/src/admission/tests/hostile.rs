@@ -9,14 +9,14 @@ const IMAGES_MAX: usize = 10_000;
 
 #[test]
 fn too_many_images_are_rejected() {
-    let ask = |count: usize| {
+    let admit = |count: usize| {
         let mut pod = mk_pod(&[]);
         pod["spec"]["containers"] = json!(vec![json!({"image": "nginx"}); count]);
         let body = mk_review("CREATE", &pod, &Value::Null).to_string();
         review(body.as_bytes(), &RuleSet::default(), &settings(Mode::Enforce)).map(|_| ())
     };
-    assert_eq!(ask(IMAGES_MAX), Ok(()));
-    let error = ask(IMAGES_MAX + 1).unwrap_err();
+    assert_eq!(admit(IMAGES_MAX), Ok(()));
+    let error = admit(IMAGES_MAX + 1).unwrap_err();
     assert_eq!(error, ReviewError::TooManyImages);
     assert_eq!(error.to_string(), "expected at most 10000 images in one object, found more");
 }

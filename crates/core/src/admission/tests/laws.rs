@@ -4,23 +4,23 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Mode, RULES, ask_settled, ask_with, mk_pod, mk_review, pull_secret, review, rules,
-    settings,
+    Answer, Mode, RULES, admit_with, admit_with_settings, mk_pod, mk_review, pull_secret, review,
+    rules, settings,
 };
 use crate::{labels, pull_secret::NAME};
 
 /// Sends a request with every feature of admission enabled.
-fn ask(operation: &str, pod: &Value, old: &Value) -> Answer {
+fn admit(operation: &str, pod: &Value, old: &Value) -> Answer {
     let settings = pull_secret::settings("d");
-    ask_settled(&mk_review(operation, pod, old), &rules(RULES), &settings)
+    admit_with_settings(&mk_review(operation, pod, old), &rules(RULES), &settings)
 }
 
 fn create(pod: &Value) -> Answer {
-    ask("CREATE", pod, &Value::Null)
+    admit("CREATE", pod, &Value::Null)
 }
 
 fn update(pod: &Value, old: &Value) -> Answer {
-    ask("UPDATE", pod, old)
+    admit("UPDATE", pod, old)
 }
 
 /// Generates any JSON value, for fields that image-swap does not know.
@@ -235,16 +235,16 @@ proptest! {
             json!({"name": name, "image": {"reference": image}})
         };
         manifest["spec"]["volumes"] = containers.iter().map(volume).collect();
-        let ask = |operation, new: &Value, old: &Value, list: &str| {
+        let admit = |operation, new: &Value, old: &Value, list: &str| {
             let request = mk_review(operation, new, old);
-            ask_with(&request, &rules(list), Mode::Enforce).object
+            admit_with(&request, &rules(list), Mode::Enforce).object
         };
-        let stored = ask("CREATE", &manifest, &Value::Null, &before);
+        let stored = admit("CREATE", &manifest, &Value::Null, &before);
         let mut applied = manifest;
         if !is_replaced {
             applied["metadata"] = stored["metadata"].clone();
         }
-        let after = ask("UPDATE", &applied, &stored, &after);
+        let after = admit("UPDATE", &applied, &stored, &after);
         prop_assert_eq!(after, stored);
     }
 

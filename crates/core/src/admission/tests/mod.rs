@@ -98,12 +98,12 @@ impl Answer {
 }
 
 /// Sends `request` and asserts the properties of every response.
-fn ask_with(request: &Value, rules: &RuleSet, mode: Mode) -> Answer {
-    ask_settled(request, rules, &settings(mode))
+fn admit_with(request: &Value, rules: &RuleSet, mode: Mode) -> Answer {
+    admit_with_settings(request, rules, &settings(mode))
 }
 
 /// Sends `request` with the given settings, with the same assertions.
-fn ask_settled(request: &Value, rules: &RuleSet, settings: &Settings) -> Answer {
+fn admit_with_settings(request: &Value, rules: &RuleSet, settings: &Settings) -> Answer {
     let body = request.to_string();
     let reviewed = review(body.as_bytes(), rules, settings).unwrap();
     let answer: Value = serde_json::from_slice(&reviewed.body).unwrap();
@@ -136,16 +136,16 @@ fn ask_settled(request: &Value, rules: &RuleSet, settings: &Settings) -> Answer 
     }
 }
 
-fn ask(request: &Value) -> Answer {
-    ask_with(request, &rules(RULES), Mode::Enforce)
+fn admit(request: &Value) -> Answer {
+    admit_with(request, &rules(RULES), Mode::Enforce)
 }
 
 fn create(pod: &Value) -> Answer {
-    ask(&mk_review("CREATE", pod, &Value::Null))
+    admit(&mk_review("CREATE", pod, &Value::Null))
 }
 
 fn update(pod: &Value, old: &Value) -> Answer {
-    ask(&mk_review("UPDATE", pod, old))
+    admit(&mk_review("UPDATE", pod, old))
 }
 
 /// Creates `pod`. Asserts that its first container is swapped from `from` to `to`, and that a

@@ -4,7 +4,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image_swap_testkit::registry_info;
 use serde_json::{Value, json};
 
-use super::{Answer, Mode, RULES, Settings, ask_settled, mk_container, mk_pod, mk_review, rules};
+use super::{
+    Answer, Mode, RULES, Settings, admit_with_settings, mk_container, mk_pod, mk_review, rules,
+};
 use crate::{
     declaration::{Declaration, DeclarationSource},
     pull_secret::CoveredImages,
@@ -22,16 +24,16 @@ pub(super) fn settings(base_path: &str) -> Settings {
     Settings { pull_secret: CoveredImages::of(&declaration), ..Settings::default() }
 }
 
-fn ask(operation: &str, pod: &Value, old: &Value, settings: &Settings) -> Answer {
-    ask_settled(&mk_review(operation, pod, old), &rules(RULES), settings)
+fn admit(operation: &str, pod: &Value, old: &Value, settings: &Settings) -> Answer {
+    admit_with_settings(&mk_review(operation, pod, old), &rules(RULES), settings)
 }
 
 /// Returns the pull Secrets of `pod` after its creation. Asserts that a second review changes
 /// nothing.
 fn created(pod: &Value, base_path: &str) -> Value {
     let settings = settings(base_path);
-    let answer = ask("CREATE", pod, &Value::Null, &settings);
-    let again = ask("CREATE", &answer.object, &Value::Null, &settings);
+    let answer = admit("CREATE", pod, &Value::Null, &settings);
+    let again = admit("CREATE", &answer.object, &Value::Null, &settings);
     assert_eq!(again.patch, [] as [Value; 0]);
     answer.object["spec"]["imagePullSecrets"].clone()
 }
@@ -94,9 +96,9 @@ fn pod_without_covered_swap_gets_no_secret() {
 #[test]
 fn removed_pull_secret_is_added_again() {
     let settings = settings("");
-    let mut pod = ask("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null, &settings).object;
+    let mut pod = admit("CREATE", &mk_pod(&[("app", "nginx")]), &Value::Null, &settings).object;
     pod["spec"]["imagePullSecrets"] = json!([{"name": "other"}]);
-    let answer = ask("CREATE", &pod, &Value::Null, &settings);
+    let answer = admit("CREATE", &pod, &Value::Null, &settings);
     assert_eq!(
         answer.patch,
         [
@@ -109,7 +111,7 @@ fn removed_pull_secret_is_added_again() {
 fn stored_pod_keeps_its_pull_secrets() {
     let settings = settings("");
     let old = mk_pod(&[("app", "redis")]);
-    let answer = ask("UPDATE", &mk_pod(&[("app", "nginx")]), &old, &settings);
+    let answer = admit("UPDATE", &mk_pod(&[("app", "nginx")]), &old, &settings);
     assert_eq!(answer.image("app"), "h.example/d/library/nginx");
     assert_eq!(answer.object["spec"].get("imagePullSecrets"), None);
 }
@@ -118,8 +120,8 @@ fn stored_pod_keeps_its_pull_secrets() {
 fn audit_or_missing_credential_adds_no_secret() {
     let pod = mk_pod(&[("app", "nginx")]);
     let audit = Settings { mode: Mode::Audit, ..settings("") };
-    assert_eq!(ask("CREATE", &pod, &Value::Null, &audit).patch, [] as [Value; 0]);
-    let answer = ask("CREATE", &pod, &Value::Null, &Settings::default());
+    assert_eq!(admit("CREATE", &pod, &Value::Null, &audit).patch, [] as [Value; 0]);
+    let answer = admit("CREATE", &pod, &Value::Null, &Settings::default());
     assert_eq!(answer.object["spec"].get("imagePullSecrets"), None);
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    ImageOutcome, RULES, Settings, ask, create, leaves, mk_pod, mk_recorded_pod, mk_review, review,
-    rules, update,
+    ImageOutcome, RULES, Settings, admit, create, leaves, mk_pod, mk_recorded_pod, mk_review,
+    review, rules, update,
 };
 use crate::rule::Reason;
 
@@ -73,9 +73,9 @@ fn container_that_never_pulls_is_unchanged() {
 fn other_operations_are_allowed_unchanged() {
     let pod = mk_pod(&[("app", "nginx")]);
     for operation in ["DELETE", "CONNECT", "create", ""] {
-        assert_eq!(ask(&mk_review(operation, &pod, &pod)).decisions, Value::Null, "{operation}");
+        assert_eq!(admit(&mk_review(operation, &pod, &pod)).decisions, Value::Null, "{operation}");
     }
-    assert_eq!(ask(&mk_review("DELETE", &Value::Null, &pod)).patch, [] as [Value; 0]);
+    assert_eq!(admit(&mk_review("DELETE", &Value::Null, &pod)).patch, [] as [Value; 0]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn other_subresources_are_allowed_unchanged() {
     for sub_resource in ["status", "resize", "binding", "exec"] {
         let mut request = mk_review("UPDATE", &mk_pod(&[("app", "nginx")]), &Value::Null);
         request["request"]["subResource"] = json!(sub_resource);
-        assert_eq!(ask(&request).decisions, Value::Null, "{sub_resource}");
+        assert_eq!(admit(&request).decisions, Value::Null, "{sub_resource}");
     }
 }
 
@@ -98,14 +98,14 @@ fn other_kinds_are_allowed_unchanged() {
     for kind in kinds {
         let mut request = mk_review("CREATE", &pod, &Value::Null);
         request["request"]["kind"] = kind;
-        assert_eq!(ask(&request).decisions, Value::Null);
+        assert_eq!(admit(&request).decisions, Value::Null);
     }
     let mut request = mk_review("CREATE", &pod, &Value::Null);
     request["request"]["resource"] =
         json!({"group": "metrics.k8s.io", "version": "v1", "resource": "pods"});
-    assert_eq!(ask(&request).decisions, Value::Null);
+    assert_eq!(admit(&request).decisions, Value::Null);
     request["request"]["resource"] = json!({"group": "", "version": "v1", "resource": "nodes"});
-    assert_eq!(ask(&request).decisions, Value::Null);
+    assert_eq!(admit(&request).decisions, Value::Null);
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn kind_may_be_given_by_the_object() {
     for field in ["kind", "resource"] {
         request["request"].as_object_mut().unwrap().remove(field);
     }
-    assert_eq!(ask(&request).changed, 1);
+    assert_eq!(admit(&request).changed, 1);
     request["request"]["object"]["apiVersion"] = json!("example.org/v1");
-    assert_eq!(ask(&request).changed, 0);
+    assert_eq!(admit(&request).changed, 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Mode, ask_with, create, mk_container, mk_pod, mk_recorded_pod, mk_review, rules, update,
+    Mode, admit_with, create, mk_container, mk_pod, mk_recorded_pod, mk_review, rules, update,
 };
 use crate::rule::RuleSet;
 
@@ -151,7 +151,7 @@ fn repeated_apply_keeps_the_image_of_a_volume() {
         // Other rules, or none.
         for list in ["", "gcr.io::new.example/x"] {
             let request = mk_review("UPDATE", &applied, &stored);
-            assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
+            assert_eq!(admit_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
         }
     }
 }
@@ -217,7 +217,7 @@ fn only_the_recorded_swapped_image_is_kept() {
     // Rules that swap an image of former rules have no effect.
     for list in ["", "h.example::new.example/x", "gcr.io::h.example/other"] {
         let request = mk_review("UPDATE", &applied, &stored);
-        assert_eq!(ask_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
+        assert_eq!(admit_with(&request, &rules(list), Mode::Enforce).object, stored, "{list}");
     }
     // Images that were set without a review, at the mirror or elsewhere.
     for unreviewed in [
@@ -251,7 +251,7 @@ fn image_of_former_rules_is_kept() {
 #[test]
 fn old_image_is_kept_without_rules() {
     let request = mk_review("UPDATE", &mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
-    let answer = ask_with(&request, &RuleSet::default(), Mode::Enforce);
+    let answer = admit_with(&request, &RuleSet::default(), Mode::Enforce);
     assert_eq!(answer.image("app"), "old.example/d/library/nginx:1");
 }
 

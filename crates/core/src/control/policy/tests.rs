@@ -179,7 +179,7 @@ fn silent_api_server_does_not_count() {
     gate.set_servers(&all);
     assert_eq!(gate.observe(SHARED, Probe::Reached, second(0), second(0)), None);
     assert_eq!(gate.observe(one, Probe::Reached, second(0), second(0)), None);
-    // It might be an API server that does not reach a replica.
+    // The other address might be an API server that does not reach a replica.
     assert_eq!(gate.policy(RequestedPolicy::Fail), FailurePolicy::Ignore);
     assert_eq!(gate.observe(other, Probe::Silent, second(0), second(5)), Some(FailurePolicy::Fail));
     for at in 1..1000 {

@@ -9,7 +9,7 @@ pub use self::used::{Pods, SecretUse};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullSecretState {
     /// True if its label names this release, or it was kept for pods of a former release.
-    pub ours: bool,
+    pub managed: bool,
     /// True if it contains the declared credential, and no owner would have it deleted.
     pub current: bool,
     /// True if a release owns it, so that the garbage collector deletes it with that release.
@@ -49,14 +49,14 @@ pub fn plan(
             // In a namespace without new pods the Secret would wait until the release is
             // removed.
             None if named.contains(namespace) => PullSecretAction::Create,
-            Some(PullSecretState { ours: false, .. }) => PullSecretAction::Foreign,
+            Some(PullSecretState { managed: false, .. }) => PullSecretAction::Foreign,
             Some(PullSecretState { current: false, .. }) => PullSecretAction::Update,
             None | Some(_) => continue,
         };
         actions.insert(namespace.clone(), action);
     }
     for (namespace, secret) in existing {
-        if !secret.ours || wanted && swapped.contains(namespace) {
+        if !secret.managed || wanted && swapped.contains(namespace) {
             continue;
         }
         if !named.contains(namespace) {

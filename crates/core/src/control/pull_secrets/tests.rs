@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn existing(ours: bool, current: bool) -> PullSecretState {
-    PullSecretState { ours, current, anchored: false }
+fn existing(managed: bool, current: bool) -> PullSecretState {
+    PullSecretState { managed, current, anchored: false }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn namespaces_get_the_actions_they_need() {
 
 #[test]
 fn secret_of_a_living_pod_is_kept() {
-    let anchored = PullSecretState { ours: true, current: false, anchored: true };
+    let anchored = PullSecretState { managed: true, current: false, anchored: true };
     let secrets: BTreeMap<String, PullSecretState> =
         [("kept", existing(true, true)), ("old", anchored.clone()), ("free", anchored)]
             .map(|(name, it)| (name.to_owned(), it))
@@ -58,22 +58,22 @@ proptest! {
     /// Asserts that a Secret without the release's label is never written, and that an applied
     /// plan leaves no further action.
     #[test]
-    fn plans_converge_and_leave_others_alone(
+    fn plans_converge_and_skip_foreign_secrets(
         wanted: bool,
         swapped in prop::collection::btree_set("[a-e]", 0..5),
         named in prop::collection::btree_set("[a-e]", 0..5),
         before in prop::collection::btree_map("[a-e]", any::<(bool, bool, bool)>(), 0..5),
     ) {
-        let of = |(ours, current, anchored): (bool, bool, bool)| PullSecretState {
-            ours,
+        let of = |(managed, current, anchored): (bool, bool, bool)| PullSecretState {
+            managed,
             current: current && !anchored,
             anchored,
         };
         let mut secrets: BTreeMap<_, _> =
             before.into_iter().map(|(name, it)| (name, of(it))).collect();
         for (namespace, action) in plan(wanted, &swapped, &named, &secrets) {
-            let ours = secrets.get(&namespace).is_none_or(|it| it.ours);
-            prop_assert_eq!(ours, action != PullSecretAction::Foreign);
+            let managed = secrets.get(&namespace).is_none_or(|it| it.managed);
+            prop_assert_eq!(managed, action != PullSecretAction::Foreign);
             match action {
                 PullSecretAction::Create | PullSecretAction::Update => {
                     secrets.insert(namespace, existing(true, true));

@@ -59,7 +59,7 @@ pub struct Pods {
     namespaces: Namespaces,
     /// Namespaces without any swapped pod, with the time of the last one.
     left: BTreeMap<Box<str>, UnixTime>,
-    /// All pods of a list that has not yet ended.
+    /// Pods of the list that is being received; `None` between two lists.
     listed: Option<Namespaces>,
 }
 

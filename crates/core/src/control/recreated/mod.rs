@@ -29,7 +29,7 @@ pub const LIFE: UnixTime = 60 * 60;
 pub const GAP: UnixTime = 2 * 60;
 /// Time for which a recreation counts, in seconds.
 pub const WINDOW: UnixTime = 3 * 60 * 60;
-/// Number of recreations of a pod from which on it is reported.
+/// Number of recreations at which a pod is reported.
 pub const THRESHOLD: usize = 5;
 
 /// An owner of pods.

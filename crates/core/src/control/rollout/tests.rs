@@ -227,7 +227,7 @@ fn failed_pull_ends_the_trial() {
 }
 
 #[test]
-fn late_pull_on_a_dead_node_is_no_failure() {
+fn late_pull_on_dead_node_does_not_fail() {
     let mut rollout = Rollout::new(&[mk_node("a", "x"), mk_node("b", "x")]);
     rollout.step();
     rollout.node("a").report = NodeReport::Applied(4);
@@ -270,7 +270,7 @@ fn failure_of_the_registry_is_retried() {
 }
 
 #[test]
-fn check_of_the_registry_stands_for_the_pull() {
+fn registry_check_replaces_the_pull() {
     let mut rollout = Rollout::new(&[mk_node("a", "x")]);
     rollout.has_trial_image = false;
     rollout.registry = RegistryState::Unchecked;

@@ -1,21 +1,21 @@
-//! What nodes have to be told before they can pull swapped images.
+//! The changes that nodes need before they can pull swapped images.
 //!
-//! A pod that names the company's registry is pulled by its node, which knows
-//! nothing of the declaration: an authority of one's own, a certificate that is
-//! taken unseen, and plain HTTP each need something on the node itself.
+//! A pod that names the declared registry is pulled by its node, whose runtime does not read the
+//! declaration. A private authority, an unverified certificate and plain HTTP each need a setting
+//! on the node itself.
 
 use std::fmt::{self, Write as _};
 
 use crate::{declaration::Declaration, rule::Target};
 
-/// One thing that nodes have to be told of a host.
+/// A setting that a node needs for one registry host. Each variant contains the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRequirement {
-    /// Not to verify its certificate.
+    /// The runtime must not verify the certificate of the host.
     Unverified(String),
-    /// The authority that signs for it.
+    /// The runtime must trust the declared authority of the host.
     Authority(String),
-    /// To speak plain HTTP to it.
+    /// The runtime must use plain HTTP for the host.
     PlainHttp(String),
 }
 
@@ -33,23 +33,23 @@ impl fmt::Display for NodeRequirement {
     }
 }
 
-/// All that nodes have to be told; nothing if they can pull as they are.
+/// All settings that nodes need; empty if nodes can pull without a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeTrust {
-    /// What, each once, in order.
+    /// The requirements, sorted and without duplicates.
     pub needs: Vec<NodeRequirement>,
-    /// The authorities, PEM.
+    /// The certificates of the authorities, PEM; empty if none is required.
     authorities: String,
 }
 
 impl NodeTrust {
-    /// What `declaration` needs: of hosts alone that a rule sends images to.
+    /// Returns the requirements of `declaration`. Only hosts to which a rule sends images count.
     pub fn of(declaration: &Declaration) -> Self {
         let rules = declaration.rules().rules().iter();
         let targets: Vec<Target> = rules.filter_map(|rule| rule.parse_target()?.ok()).collect();
         let mut trust = Self::default();
         let registry = declaration.registry.as_ref();
-        // Both are about certificates: over plain HTTP there are none.
+        // INSECURE and CA_CERT concern certificates, and plain HTTP has none.
         let by_tls = |domain: &str| {
             targets.iter().any(|target| target.domain() == domain && !target.is_plain_http())
         };
@@ -70,8 +70,8 @@ impl NodeTrust {
         trust
     }
 
-    /// What tells one need from another: nodes that were told this need not be
-    /// told again. Empty: there is nothing to tell.
+    /// Returns a text that differs for different requirements; empty without requirements. A node
+    /// annotated with its hash already has them.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for need in &self.needs {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_declared_host_needs_is_told_once() {
+    fn requirement_of_the_declared_host_is_listed_once() {
         let both = "docker.io::h.example.org/d,gcr.io::h.example.org/g";
         assert_eq!(
             requirements(true, false, both),
@@ -125,19 +125,19 @@ mod tests {
         for rule in ["[EXACT]nginx::h.example.org/n:1", "default::h.example.org/all"] {
             assert_eq!(requirements(false, true, rule), authority, "{rule}");
         }
-        // A certificate that is taken unseen needs no authority.
+        // An unverified certificate needs no authority.
         assert_eq!(requirements(true, true, both).len(), 1);
     }
 
     #[test]
-    fn a_host_that_no_rule_sends_to_needs_nothing() {
+    fn host_without_rules_needs_nothing() {
         for rules in ["docker.io::other.example.org/d", "noswap_wildcards::h.example.org"] {
             assert!(requirements(true, true, rules).is_empty(), "{rules}");
         }
     }
 
     #[test]
-    fn plain_http_is_told_of_any_host_and_has_no_certificate() {
+    fn plain_http_is_required_for_any_host() {
         let mirrors = "docker.io::http://h.example.org/d,gcr.io::http://b.example.org:5000,\
                        quay.io::http://b.example.org:5000/q";
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn another_authority_is_another_thing_to_tell() {
+    fn other_authority_is_another_requirement() {
         let one = trust(false, true, "docker.io::h.example.org/d").text();
         let none = trust(true, true, "docker.io::h.example.org/d").text();
         assert!(one.contains("BEGIN CERTIFICATE") && one != none);

@@ -125,8 +125,8 @@ fn condition(name: &str, expression: &str) -> Value {
 /// Returns the expression that is true of a request which changes an image: some list has other
 /// images than before, in their order.
 ///
-/// It compares whole lists, so that its cost grows with the number of containers. A search by
-/// name would grow with the square, up to the API server's cost limit.
+/// The expression compares whole lists, so that its cost grows with the number of containers. A
+/// search by name would grow with the square, up to the API server's cost limit.
 fn changes() -> String {
     let lists = [
         ("containers", "has(it.image) ? it.image : ''"),

@@ -39,7 +39,7 @@ pub const SYSTEM_NAMESPACES: [&str; 26] = [
     "vmware-system-csi",
 ];
 
-/// Settings of the configuration.
+/// Settings on which the webhook configuration depends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Name of the configuration.

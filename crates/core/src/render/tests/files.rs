@@ -29,7 +29,7 @@ fn all_formats() {
                 format!("==> {}\n{shown}", file.path)
             });
             let rows = rendered.inexpressible.iter();
-            let rows = rows.map(|row| format!("rule {}: {}\n", row.rule, row.why));
+            let rows = rows.map(|row| format!("rule {}: {}\n", row.rule, row.reason));
             let notes = rendered.notes.iter().map(|note| format!("note: {note}\n"));
             let text: String = files.chain(rows).chain(notes).collect();
             insta::assert_snapshot!(format!("{}_{fallback}", format.name), text);
@@ -140,5 +140,5 @@ fn inexpressible_rules_of_formats_are_listed() {
     assert_eq!(held("containerd-mirrors", Never), (vec![0, 1, 2, 3], true));
     assert_eq!(held("buildkit", Never), (vec![0, 1, 2, 3], true));
     let k3s = render("k3s", rules, NEVER);
-    assert!(k3s.inexpressible[0].why.contains("--disable-default-registry-endpoint"));
+    assert!(k3s.inexpressible[0].reason.contains("--disable-default-registry-endpoint"));
 }

@@ -288,8 +288,7 @@ fn trace_lists_stages_up_to_the_decision() {
     };
     let set = rules("quay.io::h.io/q,quay.io/team::h.io/t,default::h.io/x,[REPLACE]a*::h.io/r");
     let trace = |image| set.trace(image, &Reference::parse(image).unwrap());
-    let outcomes: Vec<_> =
-        trace("quay.io/team/app").iter().map(|s| (s.question, s.outcome)).collect();
+    let outcomes: Vec<_> = trace("quay.io/team/app").iter().map(|s| (s.stage, s.outcome)).collect();
     assert_eq!(
         outcomes,
         [
@@ -297,8 +296,8 @@ fn trace_lists_stages_up_to_the_decision() {
             (TraceStage::Exact, No(0)),
             (TraceStage::Replace, No(1)),
             (TraceStage::Prefix, Decided),
-            (TraceStage::Noswap, NotAsked),
-            (TraceStage::Default, NotAsked),
+            (TraceStage::Noswap, Skipped),
+            (TraceStage::Default, Skipped),
         ]
     );
     assert_eq!(trace("quay.io/team/app")[3].matched, [1, 0]);

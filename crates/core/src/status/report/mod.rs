@@ -142,11 +142,11 @@ pub struct PodWait {
 impl PodWait {
     /// Returns the state of pods until nodes trust the declaration with the hash `wanted`.
     pub fn message(&self, wanted: &str) -> String {
-        let meanwhile = match &*self.served {
+        let origin = match &*self.served {
             "" => "pods keep their images".to_owned(),
             served => format!("pods are swapped by declaration {served}"),
         };
-        format!("{meanwhile} until all nodes trust declaration {wanted}")
+        format!("{origin} until all nodes trust declaration {wanted}")
     }
 }
 

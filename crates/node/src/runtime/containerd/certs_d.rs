@@ -206,8 +206,8 @@ fn render(desired: &DesiredConfig<'_>, anonymous: bool) -> Rendered {
 /// Returns the declared registry if its credential is of no use in a header.
 fn bearer_only<'a>(desired: &DesiredConfig<'a>, observed: &ObservedHost) -> Option<&'a Registry> {
     let registry = desired.declaration.registry.as_ref();
-    let alone = observed.bearer_only && observed.drops_headers();
-    registry.filter(|registry| alone && !registry.username.is_empty())
+    let bearer_only = observed.bearer_only && observed.drops_headers();
+    registry.filter(|registry| bearer_only && !registry.username.is_empty())
 }
 
 /// Returns the hosts for whose credentials config.toml has a table: DOMAIN, and the targets of

@@ -381,7 +381,7 @@ impl KeptHosts {
     }
 }
 
-/// Returns every file that a `hosts.toml` in `directory` names.
+/// Returns the certificates and keys to which a `hosts.toml` in `directory` refers.
 pub(super) fn named_files(text: &str, directory: &HostPath) -> Vec<HostPath> {
     let path = directory.join(HOSTS);
     let Some(foreign) = ForeignHosts::parse(text, path, directory) else { return Vec::new() };

@@ -127,11 +127,10 @@ impl<'a> MainFile<'a> {
         if other.is_none() && sources.len() == 1 {
             return Ok(());
         }
-        let beside = other.unwrap_or("imports");
+        let key = other.unwrap_or("imports");
         let version = main.version.map_or_else(|| "none".to_owned(), |found| found.to_string());
         let config = &self.observed.config;
-        let found =
-            format!("{config}: expected `version = 2` or later, found {version} and {beside}");
+        let found = format!("{config}: expected `version = 2` or later, found {version} and {key}");
         Err(condition::VERSION_ONE_PLUGINS.refusal(found))
     }
 }

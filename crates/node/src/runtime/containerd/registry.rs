@@ -161,8 +161,8 @@ pub(super) fn hosts_directories(
             let found = format!("{path} sets config_path to {one}");
             changes.note_case(&condition::CONFIG_PATH_SET, &found);
         }
-        (_, Some(why)) => {
-            let found = format!("{path} sets config_path to {value} ({why})");
+        (_, Some(reason)) => {
+            let found = format!("{path} sets config_path to {value} ({reason})");
             changes.note_case(&condition::COLON_LIST_LOCAL, &found);
         }
         ([_, others @ ..], None) => {

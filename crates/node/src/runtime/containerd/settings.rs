@@ -67,7 +67,7 @@ impl HostSettings {
         *self == Self::default()
     }
 
-    /// Returns every file that is named.
+    /// Returns the certificates and keys to which the settings refer.
     pub(super) fn files(&self) -> impl Iterator<Item = &HostPath> {
         let clients = self.client.iter().flat_map(|(cert, key)| [Some(cert), key.as_ref()]);
         self.ca.iter().chain(clients.flatten())

@@ -35,8 +35,8 @@ use crate::{
 const MAIN: &str = "/etc/containers/registries.conf";
 const DROP_INS: &str = "/etc/containers/registries.conf.d";
 const CONTAINERS: &str = "/etc/containers";
-/// The directories of certificates, in the order in which they are searched for a host: the
-/// first that has a directory of the host is read, and no other.
+/// The directories of certificates, in the order of the search. Only the first that has a directory
+/// of the host is read.
 const CERTS_D: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 const CRIO: &str = "/etc/crio/crio.conf";
 const CRIO_DROP_INS: &str = "/etc/crio/crio.conf.d";
@@ -192,7 +192,7 @@ impl KeptRegistries<'_, '_> {
         for (number, table) in tables.into_iter().flat_map(|tables| tables.iter_mut()).enumerate() {
             let prefix = table.get("prefix").and_then(Item::as_str);
             let prefix = prefix.unwrap_or_default().to_owned();
-            self.neighbours(&prefix, changes)?;
+            self.refuse_other_files(&prefix, changes)?;
             let is_target = !table.contains_key("mirror");
             let Some((path, registry)) = self.foreign.of(&prefix) else {
                 edited |= self.mirrors(table, None, &mut insecure);
@@ -207,7 +207,7 @@ impl KeptRegistries<'_, '_> {
                 if registry.insecure {
                     insecure.insert(host_of(&prefix).to_owned());
                 }
-                // Nothing is declared that the other file lacks.
+                // The other file contains all that is declared.
                 if !table.contains_key("insecure") {
                     let found = format!("{path} has [[registry]] for {}", registry.prefix);
                     changes.note_case(&condition::REGISTRIES_TARGET, &found);
@@ -274,7 +274,11 @@ impl KeptRegistries<'_, '_> {
     }
 
     /// Refuses or reports other files' rules that win over the one for `prefix`.
-    fn neighbours(&self, prefix: &str, changes: &mut PlanBuilder<'_>) -> Result<(), PlanRefusal> {
+    fn refuse_other_files(
+        &self,
+        prefix: &str,
+        changes: &mut PlanBuilder<'_>,
+    ) -> Result<(), PlanRefusal> {
         let lines = self.text.lines();
         let own: Vec<&str> =
             lines.filter_map(|line| line.strip_prefix("prefix = \"")?.strip_suffix('"')).collect();

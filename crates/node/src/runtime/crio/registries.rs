@@ -192,7 +192,7 @@ fn flag(table: &dyn TableLike, key: &str) -> Result<bool, String> {
 
 fn without_scheme(key: &str, text: &str) -> Result<(), String> {
     match text.split_once("://") {
-        // Not the whole text: it may hold a credential.
+        // The whole text is not shown, since it may contain a credential.
         Some((scheme @ ("http" | "https"), _)) => {
             Err(format!("expected a host without scheme as {key}, found {scheme}://"))
         }

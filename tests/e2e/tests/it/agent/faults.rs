@@ -81,15 +81,15 @@ fn agent_without_api_server_changes_nothing() -> Result<()> {
 
 /// Waits until the agent of a node has started again, and has logged a failed request.
 fn wait_restarted(node: &Node) -> Result<()> {
-    let said = |arguments: &[&str]| -> Result<String, Wait> {
+    let crictl = |arguments: &[&str]| -> Result<String, Wait> {
         let output = node.crictl().args(arguments).output();
         let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
         Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
     until(&format!("the agent of {}", node.name()), DEADLINE, || {
-        let id = said(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
+        let id = crictl(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
         let Some(id) = id.lines().next() else { return Err(Wait::NotYet("not running".into())) };
-        let log = said(&["logs", id])?;
+        let log = crictl(&["logs", id])?;
         if log.contains("cannot watch") { Ok(()) } else { Err(Wait::NotYet(log)) }
     })?;
     Ok(())

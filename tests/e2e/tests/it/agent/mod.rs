@@ -61,7 +61,7 @@ fn install(cluster: &HelmCluster) -> Result<u64> {
     cluster.wait_in_force(by_values)
 }
 
-/// Does the same for a registry with the user `robot`.
+/// Installs the chart for a registry with the user `robot` and `password`.
 fn install_with(cluster: &HelmCluster, password: &str) -> Result<u64> {
     let user = format!("config: {{ociImageRegistry: {{username: robot, password: {password}}}}}");
     let values = [PALETTE_VALUES, VALUES, &user];
@@ -77,7 +77,7 @@ fn declare(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<()> {
     cluster.apply(&secret(cluster, values)?).map(drop)
 }
 
-/// Returns that Secret.
+/// Returns Palette's Secret with the registry's authority, and with `values` for some keys.
 fn secret(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<String> {
     let authority = cluster.registry.authority().context("expected a private authority")?;
     let mut secret = PALETTE_SECRET.to_owned();
@@ -101,7 +101,7 @@ fn pull(cluster: &HelmCluster, folder: &str) -> Result<()> {
     cluster.nodes().try_for_each(|node| pull_on(cluster, node, &[folder]))
 }
 
-/// Does the same on one node, which may pull from any of `folders`.
+/// Pulls the image on one node, which may pull from any of `folders`.
 fn pull_on(cluster: &HelmCluster, node: &Node, folders: &[&str]) -> Result<()> {
     cluster.step(&format!("{} pulls {UPSTREAM} from {}", node.name(), folders.join(" or ")));
     let before = cluster.registry.requests()?.len();
@@ -194,13 +194,13 @@ fn agents(cluster: &HelmCluster) -> Result<Vec<Value>> {
 
 /// Kills the agent of `node` with SIGKILL. Returns false if none runs.
 fn kill_agent(node: &Node) -> Result<bool> {
-    let said = |arguments: &[&str]| -> Result<String> {
+    let crictl = |arguments: &[&str]| -> Result<String> {
         let output = node.crictl().args(arguments).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let ids = said(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
+    let ids = crictl(&["ps", "--name=^agent$", "--state=Running", "--quiet"])?;
     let Some(id) = ids.lines().next() else { return Ok(false) };
-    let described: Value = serde_json::from_str(&said(&["inspect", id])?).unwrap_or_default();
+    let described: Value = serde_json::from_str(&crictl(&["inspect", id])?).unwrap_or_default();
     let Some(pid) = described["info"]["pid"].as_u64() else { return Ok(false) };
     let killed = node.inside("kill").args(["-s", "KILL", &pid.to_string()]).status()?;
     Ok(killed.success())

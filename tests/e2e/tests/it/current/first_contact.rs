@@ -151,7 +151,7 @@ fn pods_are_swapped_once_helm_returns() -> Result<()> {
     Ok(())
 }
 
-/// Gives the controller its right to register.
+/// Grants the controller the permission to register.
 fn release_registration(cluster: &HelmCluster) -> Result<()> {
     let kinds = "mutatingadmissionpolicybinding,mutatingadmissionpolicy";
     cluster.kubectl(&["delete", kinds, "withheld", "--ignore-not-found"])?;

@@ -93,13 +93,13 @@ impl Page {
             },
         );
         if let Some(PodWait { served, rules, .. }) = &declared.waits {
-            let meanwhile = if served.is_empty() {
+            let served_text = if served.is_empty() {
                 "pods keep their images until nodes trust it".to_owned()
             } else {
                 let (rules, served) = (counted(*rules, "rule"), styled(DIM, served));
                 format!("pods are swapped by {rules} until nodes trust it  {served}")
             };
-            self.more(&styled(ODD, &meanwhile));
+            self.more(&styled(ODD, &served_text));
         }
         let held = &report.policy;
         let probe = match held.probe {
@@ -236,8 +236,8 @@ fn leader(leader: Option<&Leader>, now: u64) -> String {
 /// Returns the state of a replica, and its style.
 fn state(replica: &Replica, hash: Option<&str>, now: u64) -> (Style, String) {
     let Some(answer) = &replica.answer else {
-        let why = replica.error.as_deref().unwrap_or("cannot be queried");
-        return (ODD, why.to_owned());
+        let reason = replica.error.as_deref().unwrap_or("cannot be queried");
+        return (ODD, reason.to_owned());
     };
     let rules = match answer.rules {
         Some(rules) => counted(rules, "rule"),

@@ -1,4 +1,4 @@
-//! No replica is left, and pods are refused.
+//! A cluster without replicas refuses pods.
 
 use image_swap_core::control::policy::FailurePolicy;
 use image_swap_testbed::Options;
@@ -14,7 +14,7 @@ const PODS: &str = "/api/v1/namespaces/apps/pods";
 const JOBS: &str = "/apis/batch/v1/namespaces/apps/jobs";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/apps/deployments";
 
-/// A pod template for `app`.
+/// Returns a pod template for `app`.
 fn template(app: &str) -> Value {
     json!({
         "metadata": { "labels": { "app": app } },
@@ -51,7 +51,7 @@ fn image(pod: &Value) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
+async fn pods_wait_while_no_replica_is_left() {
     let options = Options { controller_manager: true, ..Options::default() };
     let mut scene = ServedCluster::set_with(2, &options).await;
     let cluster = &scene.cluster;
@@ -65,38 +65,38 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     let mut of_job = eventually(|| of_app("job").pop()).await;
     assert!(image(&of_job).starts_with(REGISTRY));
 
-    // Both replicas go, and the API server knows.
+    // Both replicas end, and the Endpoints are updated.
     for (replica, _) in &scene.replicas {
         replica.stop();
     }
     cluster.serve_at_all(&[]);
     let mut stream = Stream::begin(&cluster.client, REGISTRY);
     stream.refused().await;
-    // None is admitted unseen while we look at everything else.
+    // The stream continues, and no pod may be admitted without review.
 
-    // An ordinary Deployment is taken, and its pods are tried for again and again.
+    // A Deployment is stored, and its controller tries to create pods again and again.
     cluster.request("POST", DEPLOYMENTS, Some(&deployment()));
     eventually(|| cluster.events("apps", "FailedCreate").pop()).await;
     assert_eq!(of_app("shop").len(), 0);
 
-    // System pods start, and so do ours.
+    // Pods of system namespaces and exempt pods start.
     let system = cluster.request("POST", "/api/v1/namespaces/kube-system/pods", Some(&pod()));
     assert_eq!(image(&system), "nginx");
-    let mut ours = pod();
-    ours["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
-    cluster.request("POST", PODS, Some(&ours));
+    let mut exempt_pod = pod();
+    exempt_pod["metadata"]["labels"] = json!({ "image-swap.io/exempt": "true" });
+    cluster.request("POST", PODS, Some(&exempt_pod));
 
-    // A pod that ran to its end is written down as such, and its Job completes.
+    // The kubelet reports the end of a pod, and its Job completes.
     of_job["status"]["phase"] = "Succeeded".into();
     let path = format!("{PODS}/{}", of_job["metadata"]["name"].as_str().unwrap());
     cluster.request("PUT", &format!("{path}/status"), Some(&of_job));
     let is_complete = |job: &Value| job["status"]["succeeded"] == 1;
     eventually(|| cluster.get(&format!("{JOBS}/job")).filter(is_complete)).await;
-    // Finalizers and labels come and go.
+    // Labels can be changed.
     let labels = json!({ "metadata": { "labels": { "seen": "yes" } } });
     cluster.request("PATCH", &path, Some(&labels));
 
-    // A namespace with a pod in it goes; other objects are none of our business.
+    // A namespace with a pod is deleted, and other objects are created.
     cluster.request("DELETE", "/api/v1/namespaces/going", None);
     eventually(|| cluster.get("/api/v1/namespaces/going").is_none().then_some(())).await;
     let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "m" } });
@@ -104,7 +104,7 @@ async fn while_no_replica_is_left_the_cluster_lives_on_and_pods_wait() {
     let before = stream.end().await;
     assert_eq!((before.swapped, before.wrong), (0, Vec::new()));
 
-    // One replica is back: what waited starts by itself.
+    // With one replica, waiting pods are created without further action.
     scene.replicas.clear();
     let back = scene.replica().await;
     scene.replicas.push(back);
