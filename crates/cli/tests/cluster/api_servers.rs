@@ -66,6 +66,7 @@ fn probing(cluster: &TestCluster, config: Config) -> Running {
     run(&cluster.client, controller.probing_by(config), "one")
 }
 
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
@@ -97,6 +98,7 @@ async fn each_api_server_has_to_reach_a_replica_unless_it_is_silent() {
 }
 
 /// A managed control plane: all API servers are behind one address.
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn failures_among_successes_at_one_address_lower_the_policy() {

@@ -4,6 +4,7 @@ use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::S
 
 use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, settings, until};
 
+// guarantee: 3a, 3b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_nothing() {
@@ -105,6 +106,7 @@ async fn every_replica_serves_the_declaration_in_force_and_a_bad_one_changes_not
     }
 }
 
+// guarantee: 6b, 6c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn replicas_are_not_told_the_credential_and_nobody_prints_it() {

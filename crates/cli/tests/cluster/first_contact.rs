@@ -130,6 +130,7 @@ async fn policy_on_namespaces_is_met_by_a_value() {
 }
 
 /// No pod of the release runs here, as with an image that cannot be pulled.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn release_without_running_pods_is_uninstalled_and_installed_again() {
@@ -193,6 +194,7 @@ impl Serving {
 }
 
 /// The controller and the replica go on, as they do for a moment after Helm returned.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn uninstallation_refuses_no_pod_and_stays() {
@@ -289,6 +291,7 @@ fn apply(cluster: &TestCluster, manifests: &str) {
 }
 
 /// The Service without a controller's pod: nothing registers again.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn registration_stays_away_without_a_service() {

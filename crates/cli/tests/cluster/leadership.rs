@@ -11,6 +11,7 @@ fn times() -> LeaseTiming {
     LeaseTiming { duration: Duration::from_secs(3), period: Duration::from_millis(300) }
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn one_leads_and_when_it_is_gone_the_other_does() {
@@ -36,6 +37,7 @@ async fn one_leads_and_when_it_is_gone_the_other_does() {
     waiting.abort();
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_leader_that_cannot_renew_stops_before_the_lease_ends() {

@@ -48,6 +48,7 @@ async fn pods_are_admitted(cluster: &TestCluster) {
     eventually(admitted).await;
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_leader_deregisters_when_its_namespace_is_deleted() {
@@ -63,6 +64,7 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
 }
 
 /// The namespace takes the service account along, and with it the right to deregister.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_leader_deregisters_before_its_account_is_deleted() {
@@ -87,6 +89,7 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
     assert!(cluster.get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_some());
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
@@ -104,6 +107,7 @@ async fn the_registration_goes_with_the_namespace_though_no_controller_runs() {
 }
 
 /// A process that is signalled to end because its pod is deleted with the namespace.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_process_that_ends_deregisters_only_with_its_namespace() {

@@ -18,6 +18,7 @@ use crate::test_cluster::{
 const OURS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/image-swap-admission";
 
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn fail_is_earned_by_the_api_server_reaching_us_and_taken_back_when_it_no_longer_does() {
@@ -63,6 +64,7 @@ async fn fail_is_earned_as_soon_as_a_replica_answers_however_rarely_probes_are_m
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 }
 
+// guarantee: 4a, 4b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
@@ -82,6 +84,7 @@ async fn a_new_pod_is_stored_with_swapped_images_and_one_of_ours_as_it_is() {
     assert_eq!(image(&cluster.request("POST", pods, Some(&ours))), "nginx");
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn drift_is_repaired_and_what_others_add_stays() {
@@ -106,6 +109,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
     until(&mut controller.report, |it| it.repairs == 2).await;
 }
 
+// guarantee: 4e
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_it() {
@@ -136,6 +140,7 @@ async fn a_certificate_that_is_lost_or_unfit_is_replaced_and_api_servers_trust_i
         .await;
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
@@ -166,6 +171,7 @@ async fn a_release_that_leaves_is_not_registered_again_until_it_is_back() {
 }
 
 /// Helm deletes its mark before the Service: a controller that looks late does not find it.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn deleted_mark_keeps_the_release_unregistered() {
@@ -186,6 +192,7 @@ async fn deleted_mark_keeps_the_release_unregistered() {
 
 /// A leader that begins after Helm deleted the registration knows from the report of the
 /// previous one that the mark is not an ordinary object.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn new_leader_registers_nothing_during_uninstallation() {
@@ -214,6 +221,7 @@ async fn new_leader_registers_nothing_during_uninstallation() {
     assert!(cluster.registration().is_none());
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_dead_imageswap_is_removed_when_adopted_and_a_live_one_keeps_us_in_audit() {

@@ -265,6 +265,7 @@ impl Faulty {
     }
 }
 
+// guarantee: 6a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
 async fn registry_by_plain_http_is_asked_without_credential() {

@@ -28,6 +28,7 @@ fn fails(report: &ControllerReport, name: &str) -> bool {
     report.failing.iter().any(|step| step.name == name)
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_steps_keep_no_other_from_being_taken() {
@@ -104,6 +105,7 @@ async fn jet_system_is_made_again_whenever_it_goes() {
     until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
 }
 
+// guarantee: 3b, 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_declaration_too_large_to_keep_stops_nothing() {

@@ -275,6 +275,7 @@ mod tests {
         assert_eq!(stored.hold(&release, &mark, Duration::ZERO).unwrap().1, None);
     }
 
+    // guarantee: 3c
     #[test]
     fn emptied_secret_keeps_the_last_declaration() {
         let mut stored = StoredNodes::default();

@@ -169,6 +169,7 @@ mod tests {
         assert!(ready.covers(&wanted) && !ready.covers(&chart));
     }
 
+    // guarantee: 3c
     #[test]
     fn declaration_on_trial_is_not_in_force_before_it_is_verified() {
         let wanted = effective(Origin::RegistryInfo);

@@ -240,6 +240,7 @@ mod tests {
         assert!(NodeDeclaration::default().data().is_empty());
     }
 
+    // guarantee: 3c
     #[test]
     fn node_on_trial_has_another_declaration() {
         let whole = whole();

@@ -52,6 +52,7 @@ fn palette_tables_become_files_of_certs_d() {
     assert_eq!(host.existing(), before.existing());
 }
 
+// guarantee: 5a, 6c
 #[test]
 fn table_with_credentials_is_private() {
     let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");

@@ -302,6 +302,7 @@ fn image_of_a_host_needs_no_restart() {
     }
 }
 
+// guarantee: 5a, 6c
 #[test]
 fn restore_returns_a_credential_file_to_its_owner() {
     let declaration = declared("docker.io::h.io/d");

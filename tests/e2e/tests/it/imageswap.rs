@@ -47,6 +47,7 @@ spec:
           readinessProbe: {tcpSocket: {port: https}, periodSeconds: 1}
 ";
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {

@@ -383,6 +383,7 @@ async fn namespaces_settled(cluster: &TestCluster) {
 
 /// The agents restore their nodes by a Secret that Helm puts in the place of the controller's. A
 /// controller works meanwhile, and must not write its own again.
+// guarantee: 5d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {

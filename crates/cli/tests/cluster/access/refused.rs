@@ -187,6 +187,7 @@ fn the_controller_s() -> Vec<Attempt> {
     ]
 }
 
+// guarantee: 6c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn nobody_can_become_more_or_touch_what_is_not_ours() {

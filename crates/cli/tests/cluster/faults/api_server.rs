@@ -7,6 +7,7 @@ use crate::{
 };
 use image_swap_core::control::policy::FailurePolicy;
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
@@ -24,6 +25,7 @@ async fn an_api_server_that_is_restarted_finds_everything_as_it_was() {
     follows_changes(&mut scene).await;
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn etcd_that_was_gone_is_back_and_nothing_is_lost() {

@@ -12,6 +12,7 @@ use crate::{
 
 /// A leader that has lost its lease without knowing works on for a while: two
 /// that both lead, here for as long as they like.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn two_controllers_that_both_lead_agree() {

@@ -10,6 +10,7 @@ use crate::{
     test_cluster::{JET_SECRETS, SECRETS, keys, until},
 };
 
+// guarantee: 3b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_image() {
@@ -32,6 +33,7 @@ async fn a_secret_that_is_malformed_emptied_or_restored_never_costs_a_pod_its_im
     stream.end().await.assert_flawless();
 }
 
+// guarantee: 4e, 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn what_the_controller_keeps_is_made_again_and_no_pod_notices() {

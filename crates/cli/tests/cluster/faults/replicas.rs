@@ -10,6 +10,7 @@ use crate::{replica::Replica, stream::Stream};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// As a drained node, a rollout and `kubectl delete pod` end it: SIGTERM.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_replica_that_is_told_to_stop_under_load_costs_no_admission() {
@@ -43,6 +44,7 @@ async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
 }
 
 /// As SIGKILL, or a node without power: connections just end.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_replica_that_dies_under_load_costs_no_more_than_what_it_was_asked() {

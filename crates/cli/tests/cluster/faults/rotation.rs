@@ -59,6 +59,7 @@ impl Clock {
     }
 }
 
+// guarantee: 4e
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_controller_killed_after_any_write_of_a_rotation_costs_no_admission() {
