@@ -282,6 +282,7 @@ mod tests {
     }
 
     /// An API server that renews the Lease for a while, and then hangs.
+    // guarantee: 4f
     #[tokio::test(start_paused = true)]
     async fn a_leader_whose_api_server_hangs_stops_before_its_lease_ends() {
         let hangs_at = watch::Sender::new(Instant::now());

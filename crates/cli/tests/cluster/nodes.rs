@@ -461,6 +461,7 @@ async fn number_never_falls_and_a_marker_of_helm_stays() {
     until_agents(&mut controller, |it| it.applied == 1).await;
 }
 
+// guarantee: 5d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {

@@ -267,6 +267,7 @@ mod tests {
         assert!(declaration.restores("c"));
     }
 
+    // guarantee: 6c
     #[test]
     fn allowed_keys_reach_nodes() {
         let NodeRevision { effective, .. } = revision(1, "h.example.org");

@@ -129,6 +129,7 @@ fn rotation_begins_with_a_fresh_leaf() {
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
 }
 
+// guarantee: 4e
 #[test]
 fn leaf_is_renewed_after_two_thirds_of_life() {
     let mut world = ModelCluster::new();
