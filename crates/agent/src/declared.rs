@@ -74,6 +74,7 @@ mod tests {
 
     use super::*;
 
+    // guarantee: 3c
     #[test]
     fn malformed_secret_declares_nothing() {
         let secret = |data: &[(&str, &[u8])]| Secret {

@@ -163,6 +163,7 @@ mod tests {
         assert!(message.contains("Connection refused"), "{message}");
     }
 
+    // guarantee: 6b
     #[test]
     fn invalid_response_is_not_quoted() {
         let answer = r#"{"data":"hunter2-hunter2"}"#;

@@ -286,6 +286,7 @@ mod tests {
     }
 
     /// Simulates an API server that renews the Lease for a while, and then hangs.
+    // guarantee: 4f
     #[tokio::test(start_paused = true)]
     async fn leader_with_hanging_api_server_stops_in_time() {
         let hangs_at = watch::Sender::new(Instant::now());

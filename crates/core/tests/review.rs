@@ -60,6 +60,7 @@ fn originals(pod: &Value) -> Value {
     }
 }
 
+// guarantee: 2a, 2b
 #[test]
 fn only_images_of_a_new_pod_are_swapped() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "annotations": {"x": "y"}}, "spec": {
@@ -120,6 +121,7 @@ fn invalid_image_stays_with_a_warning() {
     assert_eq!(out["spec"]["containers"][1]["image"], "h.io/d/library/nginx");
 }
 
+// guarantee: 2c
 #[test]
 fn update_restarts_nothing() {
     let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "a", "image": "nginx:1"}, {"name": "b", "image": "redis"}]}});
@@ -153,6 +155,7 @@ fn update_restarts_nothing() {
     assert_eq!(originals(&out), json!({"b": "redis"}));
 }
 
+// guarantee: 2c
 #[test]
 fn volumes_are_unchanged_on_update() {
     let old = json!({"metadata": {}, "spec": {"containers": [], "volumes": [{"name": "v", "image": {"reference": "nginx"}}]}});

@@ -137,6 +137,7 @@ mod tests {
         }
     }
 
+    // guarantee: 6a
     #[test]
     fn token_service_of_another_host_is_rejected() {
         let path = |realm: &str| {

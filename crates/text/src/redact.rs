@@ -83,6 +83,7 @@ pub fn is_digest(after: &str) -> bool {
 mod tests {
     use super::*;
 
+    // guarantee: 6b
     #[test]
     fn user_and_password_are_not_shown() {
         for (text, shown) in [
@@ -103,6 +104,7 @@ mod tests {
         }
     }
 
+    // guarantee: 6b
     #[test]
     fn partial_credential_is_recognised() {
         for text in [
@@ -129,6 +131,7 @@ mod tests {
         }
     }
 
+    // guarantee: 6b
     #[test]
     fn password_may_hold_any_character() {
         for (text, found) in [

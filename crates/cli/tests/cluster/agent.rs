@@ -181,6 +181,7 @@ pub(crate) fn config_with_path() -> String {
     image_swap_testkit::config_with_path("/etc/containerd/certs.d")
 }
 
+// guarantee: 3c, 5a, 6b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn declaration_reaches_the_host_and_stays_there() {
@@ -255,6 +256,7 @@ async fn declaration_reaches_the_host_and_stays_there() {
     stage.assert_no_credential();
 }
 
+// guarantee: 5d, 6b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn stopped_agent_restores_only_on_request() {
@@ -284,6 +286,7 @@ async fn stopped_agent_restores_only_on_request() {
     stage.assert_no_credential();
 }
 
+// guarantee: 6b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn host_that_needs_a_restart_is_unchanged() {

@@ -66,6 +66,7 @@ fn probing(cluster: &TestCluster, config: Config) -> Running {
     run(&cluster.client, controller.probing_by(config), "one")
 }
 
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn every_responding_api_server_must_reach_a_replica() {
@@ -98,6 +99,7 @@ async fn every_responding_api_server_must_reach_a_replica() {
 }
 
 /// A managed control plane: all API servers are behind one address.
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn mixed_results_at_one_address_lower_the_policy() {

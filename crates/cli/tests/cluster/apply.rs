@@ -51,6 +51,7 @@ async fn in_force(cluster: &TestCluster) -> impl Sized + use<> {
     (controller, replica, following)
 }
 
+// guarantee: 2c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn repeated_apply_of_a_bare_pod_changes_nothing() {

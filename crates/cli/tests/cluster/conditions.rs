@@ -101,6 +101,7 @@ async fn set() -> TestCluster {
     cluster
 }
 
+// guarantee: 4a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn each_new_pod_matches_exactly_one_entry() {
@@ -130,6 +131,7 @@ async fn each_new_pod_matches_exactly_one_entry() {
     }
 }
 
+// guarantee: 4a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn ordinary_pods_are_refused_without_replicas() {

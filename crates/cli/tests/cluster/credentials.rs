@@ -134,6 +134,7 @@ fn every_form_of_the_password_is_recognised() {
     assert!(!has("robot$of-the-company"));
 }
 
+// guarantee: 6b, 6c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: cargo xtask test"]
 async fn password_is_absent_from_all_outputs() {

@@ -4,6 +4,7 @@ use image_swap_core::{admission::Mode, control::effective::Origin, diagnostic::S
 
 use crate::test_cluster::{JET_SECRETS, SECRETS, TestCluster, eventually, keys, settings, until};
 
+// guarantee: 3a, 3b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn replicas_keep_the_last_valid_declaration() {
@@ -105,6 +106,7 @@ async fn replicas_keep_the_last_valid_declaration() {
     }
 }
 
+// guarantee: 6b, 6c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn replicas_and_status_contain_no_credential() {

@@ -131,6 +131,7 @@ async fn policy_on_namespaces_is_met_by_a_value() {
 }
 
 /// No pod of the release runs here, as with an image that cannot be pulled.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn release_without_running_pods_is_reinstalled() {
@@ -194,6 +195,7 @@ impl Serving {
 }
 
 /// The controller and the replica continue for a moment after Helm returned.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn uninstallation_refuses_no_pod_and_stays() {
@@ -290,6 +292,7 @@ fn apply(cluster: &TestCluster, manifests: &str) {
 }
 
 /// Without the Service the controller does not register again.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn registration_stays_away_without_a_service() {

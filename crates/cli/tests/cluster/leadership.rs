@@ -11,6 +11,7 @@ fn times() -> LeaseTiming {
     LeaseTiming { duration: Duration::from_secs(3), period: Duration::from_millis(300) }
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn second_candidate_leads_after_the_first() {
@@ -36,6 +37,7 @@ async fn second_candidate_leads_after_the_first() {
     waiting.abort();
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn leader_without_renewal_stops_before_expiry() {

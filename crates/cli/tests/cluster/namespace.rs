@@ -47,6 +47,7 @@ async fn pods_are_admitted(cluster: &TestCluster) {
     eventually(admitted).await;
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn the_leader_deregisters_when_its_namespace_is_deleted() {
@@ -62,6 +63,7 @@ async fn the_leader_deregisters_when_its_namespace_is_deleted() {
 }
 
 /// The namespace is deleted with the service account, whose permission deregistration needs.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn the_leader_deregisters_before_its_account_is_deleted() {
@@ -86,6 +88,7 @@ async fn the_leader_deregisters_before_its_account_is_deleted() {
     assert!(cluster.get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_some());
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn registration_is_deleted_with_the_namespace() {
@@ -103,6 +106,7 @@ async fn registration_is_deleted_with_the_namespace() {
 }
 
 /// Kubernetes signals a process to end when its pod is deleted with the namespace.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn ending_process_deregisters_only_with_its_namespace() {

@@ -252,6 +252,7 @@ async fn until_condition(
     eventually(|| condition(cluster, name, kind).filter(|it| *it == wanted)).await;
 }
 
+// guarantee: 3c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn declaration_reaches_all_nodes_after_trial_pulls() {
@@ -460,6 +461,7 @@ async fn declaration_number_never_falls() {
     until_agents(&mut controller, |it| it.applied == 1).await;
 }
 
+// guarantee: 5d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn deleted_node_declaration_stays_away_during_hooks() {
@@ -546,6 +548,7 @@ fn pull_password(cluster: &TestCluster, domain: &str) -> Option<String> {
     entry["password"].as_str().map(str::to_owned)
 }
 
+// guarantee: 4h
 #[expect(clippy::too_many_lines, reason = "the steps of one cluster's life")]
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]

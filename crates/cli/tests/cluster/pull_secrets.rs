@@ -244,6 +244,7 @@ async fn release_that_leaves_keeps_what_pods_need() {
     assert!(metadata["ownerReferences"].is_null() && metadata["annotations"].is_null());
 }
 
+// guarantee: 6a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn forged_records_get_no_credential() {
@@ -308,6 +309,7 @@ async fn forged_records_get_no_credential() {
     assert_eq!(filled()["data"], empty["data"]);
 }
 
+// guarantee: 6a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn selectors_that_others_add_limit_the_credential() {

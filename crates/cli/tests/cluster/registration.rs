@@ -18,6 +18,7 @@ use crate::test_cluster::{
 const OURS: &str =
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/image-swap-admission";
 
+// guarantee: 4c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn policy_is_fail_while_replicas_are_reached() {
@@ -63,6 +64,7 @@ async fn first_answer_of_a_replica_earns_fail() {
     until(&mut controller.report, |it| it.policy.failure_policy == Some(FailurePolicy::Fail)).await;
 }
 
+// guarantee: 4a, 4b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn new_pods_are_swapped_unless_exempt() {
@@ -82,6 +84,7 @@ async fn new_pods_are_swapped_unless_exempt() {
     assert_eq!(image(&cluster.request("POST", pods, Some(&exempt_pod))), "nginx");
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn drift_is_repaired_and_what_others_add_stays() {
@@ -106,6 +109,7 @@ async fn drift_is_repaired_and_what_others_add_stays() {
     until(&mut controller.report, |it| it.repairs == 2).await;
 }
 
+// guarantee: 4e
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn lost_certificate_is_replaced_and_trusted() {
@@ -136,6 +140,7 @@ async fn lost_certificate_is_replaced_and_trusted() {
         .await;
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn leaving_release_stays_unregistered_until_rollback() {
@@ -166,6 +171,7 @@ async fn leaving_release_stays_unregistered_until_rollback() {
 }
 
 /// Helm deletes its mark before the Service: a controller that looks late does not find it.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn deleted_mark_keeps_the_release_unregistered() {
@@ -186,6 +192,7 @@ async fn deleted_mark_keeps_the_release_unregistered() {
 
 /// A leader that begins after Helm deleted the registration knows from the report of the
 /// previous one that the mark is not an ordinary object.
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn new_leader_registers_nothing_during_uninstallation() {
@@ -214,6 +221,7 @@ async fn new_leader_registers_nothing_during_uninstallation() {
     assert!(cluster.registration().is_none());
 }
 
+// guarantee: 4d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn dead_imageswap_is_adopted_and_live_one_audited() {

@@ -270,6 +270,7 @@ impl Faulty {
     }
 }
 
+// guarantee: 6a
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a node: cargo xtask test"]
 async fn plain_http_registry_gets_no_credential() {

@@ -28,6 +28,7 @@ fn fails(report: &ControllerReport, name: &str) -> bool {
     report.failing.iter().any(|step| step.name == name)
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_step_does_not_stop_other_steps() {
@@ -104,6 +105,7 @@ async fn deleted_jet_system_is_created_again() {
     until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
 }
 
+// guarantee: 3b, 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn a_declaration_too_large_to_keep_stops_nothing() {

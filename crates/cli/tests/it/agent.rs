@@ -76,6 +76,7 @@ fn restore(host: &TempDir) -> Ran {
     Ran { code: output.status.code().unwrap(), stdout, stderr }
 }
 
+// guarantee: 5a
 #[test]
 fn restore_only_returns_original_bytes() {
     let host = host();

@@ -201,6 +201,7 @@ fn frames(number: u32, more: &[u8], body: &[u8]) -> Vec<u8> {
     frames
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unread_http2_answers_stay_within_memory() {
     let mut target = Target::start();
@@ -217,6 +218,7 @@ async fn unread_http2_answers_stay_within_memory() {
     }
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unread_pipelined_answers_stay_within_memory() {
     let mut target = Target::start();
@@ -231,6 +233,7 @@ async fn unread_pipelined_answers_stay_within_memory() {
     }
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unfinished_bodies_stay_within_memory() {
     let mut target = Target::start();
@@ -247,6 +250,7 @@ async fn unfinished_bodies_stay_within_memory() {
     target.check().await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unfinished_large_bodies_stay_within_memory() {
     let mut target = Target::start();
@@ -260,6 +264,7 @@ async fn unfinished_large_bodies_stay_within_memory() {
     }
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn http2_headers_stay_within_memory() {
     let mut target = Target::start();
@@ -281,6 +286,7 @@ async fn http2_headers_stay_within_memory() {
     target.check().await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn compressed_http2_headers_stay_within_memory() {
     let mut target = Target::start();
@@ -302,6 +308,7 @@ async fn compressed_http2_headers_stay_within_memory() {
     target.check().await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn incomplete_records_stay_within_memory() {
     let mut target = Target::start();
@@ -322,6 +329,7 @@ async fn incomplete_records_stay_within_memory() {
     target.check().await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn small_frames_of_waiting_bodies_stay_within_memory() {
     let mut target = Target::start();
@@ -347,6 +355,7 @@ async fn small_frames_of_waiting_bodies_stay_within_memory() {
     }
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn reviews_are_answered_during_floods() {
     let mut target = Target::start();
@@ -367,6 +376,7 @@ async fn reviews_are_answered_during_floods() {
     }
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn idle_connections_stay_within_memory() {
     for protocol in [&b"http/1.1"[..], b"h2"] {

@@ -93,6 +93,7 @@ fn warnings_concern_the_command() {
     assert!(warnings(&["explain", "nginx"]).is_empty());
 }
 
+// guarantee: 3a
 #[test]
 fn json_has_six_fields() {
     let ran = image_swap(&[
@@ -132,6 +133,7 @@ fn map_without_default_is_reported_in_dialect_imageswap() {
     assert_eq!((ran.json()[0]["code"].as_str(), ran.code), (Some("silent-no-op"), 1));
 }
 
+// guarantee: 1b
 #[test]
 fn check_reports_the_same_limits_as_render() {
     for (format, fallback) in [("k3s", "never"), ("docker", "upstream"), ("containerd", "never")] {

@@ -21,6 +21,7 @@ fn no_credential(text: &str) {
     }
 }
 
+// guarantee: 6b
 #[test]
 fn no_verb_prints_a_credential() {
     let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();

@@ -171,6 +171,7 @@ fn list_without_function_config_requires_a_flag() {
     }
 }
 
+// guarantee: 6b
 #[test]
 fn rejected_function_config_hides_its_password() {
     let config = declaring("apiVersion: v1\nkind: Secret", SECRET)

@@ -57,6 +57,7 @@ fn files_and_their_folders_are_created_and_listed() {
     assert!(fs::exists(directory.path().join("new/certs.d/h.io/hosts.toml")).unwrap());
 }
 
+// guarantee: 6b, 6c
 #[test]
 fn files_with_credentials_are_private() {
     let directory = tempfile::tempdir().unwrap();
@@ -78,6 +79,7 @@ fn files_with_credentials_are_private() {
     assert!(shown.stdout.contains("Basic cm9ib3Q6aHVudGVyMg=="));
 }
 
+// guarantee: 1b
 #[test]
 fn rules_that_a_format_cannot_express_fail() {
     let ran = image_swap(&[

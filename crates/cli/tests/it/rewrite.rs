@@ -212,6 +212,7 @@ fn contradictory_flags_are_rejected() {
     }
 }
 
+// guarantee: 3b
 #[test]
 fn unusable_declaration_changes_nothing() {
     let ran = image_swap_in(&root(), &["rewrite", "--mirrors", "docker.io::not_a_host/d"], POD);

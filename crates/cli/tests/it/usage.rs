@@ -20,6 +20,7 @@ fn every_verb_needs_one_declaration() {
     assert_eq!(image_swap(&[]).code, 2);
 }
 
+// guarantee: 3a, 3b
 #[test]
 fn rejected_declaration_prints_nothing_on_standard_output() {
     let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();
@@ -40,6 +41,7 @@ fn rejected_declaration_prints_nothing_on_standard_output() {
     }
 }
 
+// guarantee: 3a
 #[test]
 fn errors_name_place_and_remedy() {
     let secret = fs::read_to_string(example("registry-secret.yaml")).unwrap();

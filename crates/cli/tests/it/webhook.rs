@@ -154,6 +154,7 @@ fn refusals_reach_curl_over_both_protocols() {
     assert_eq!(webhook.stop().0, Some(0));
 }
 
+// guarantee: 3b
 #[test]
 fn changed_declaration_is_logged_and_reloaded() {
     let state = tempfile::tempdir().unwrap();
@@ -176,6 +177,7 @@ fn changed_declaration_is_logged_and_reloaded() {
     assert!(rest.contains("shutting down"), "{rest}");
 }
 
+// guarantee: 3b, 6b
 #[test]
 fn no_credential_is_logged() {
     let state = tempfile::tempdir().unwrap();
@@ -222,6 +224,7 @@ fn api_server(body: &'static str) -> SocketAddr {
     address
 }
 
+// guarantee: 6b
 #[test]
 fn invalid_response_of_api_server_is_not_logged() {
     let state = tempfile::tempdir().unwrap();

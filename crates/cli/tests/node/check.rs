@@ -4,6 +4,7 @@ use image_swap_lab::{Access, HostOptions, MIRROR, Trust};
 
 use crate::{Outcome, containerd_host::ContainerdHost, files::WITH_PATH, robot};
 
+// guarantee: 4h
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn registry_that_cannot_serve_the_node_changes_nothing() -> Outcome {

@@ -123,6 +123,7 @@ fn json(ran: &Ran) -> serde_json::Value {
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
+// guarantee: 5a
 #[test]
 fn hosts_of_earlier_versions_are_recognised_and_restored() -> Outcome {
     let hosts = EarlierHost::all(&["containerd", "crio", "docker", "k3s", "podman", "rke2"]);
@@ -180,6 +181,7 @@ fn json_fields_of_node_verbs_stay() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 fn change_of_an_earlier_version_is_rolled_back() -> Outcome {
     for host in EarlierHost::all(&["killed-k3s", "rolled-back-k3s"]) {
@@ -200,6 +202,7 @@ fn change_of_an_earlier_version_is_rolled_back() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn restart_of_an_earlier_version_is_rolled_back() -> Outcome {

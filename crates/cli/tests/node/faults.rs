@@ -14,6 +14,7 @@ fn apply_after(stage: &ContainerdHost, script: &str) -> Ran {
     again(stage, &stage.command("apply", &["--mirrors", mirrors]), script)
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn failed_writes_leave_the_host_unchanged() -> Outcome {

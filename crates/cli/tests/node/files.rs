@@ -30,6 +30,7 @@ version = 2
     sandbox_image = "registry.k8s.io/pause:3.9" # kept
 "#;
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn host_with_config_path_is_configured_and_restored() -> Outcome {
@@ -104,6 +105,7 @@ fn foreign_changes_are_reported_and_kept() -> Outcome {
     Ok(())
 }
 
+// guarantee: 6b, 6c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn credential_is_only_in_private_files() -> Outcome {

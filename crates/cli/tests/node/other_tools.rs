@@ -124,6 +124,7 @@ fn file_that_the_runtime_reads_is_edited() -> Outcome {
     Ok(())
 }
 
+// guarantee: 1b
 #[test]
 fn inexpressible_rules_are_an_error() -> Outcome {
     let daemon = ("etc/docker/daemon.json", "{}");

@@ -18,6 +18,7 @@ use crate::{
 
 const CONFIG: &str = "/etc/containerd/config.toml";
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn fresh_host_is_configured_restarted_and_restored() -> Outcome {
@@ -49,6 +50,7 @@ fn fresh_host_is_configured_restarted_and_restored() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn configuration_that_stops_cri_is_refused_before_changes() -> Outcome {
@@ -75,6 +77,7 @@ fn configuration_that_stops_cri_is_refused_before_changes() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn failed_restart_is_rolled_back() -> Outcome {
@@ -177,6 +180,7 @@ fn restarting(stage: &ContainerdHost) -> std::io::Result<Child> {
     Ok(apply)
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn kill_during_restart_is_rolled_back() -> Outcome {
@@ -189,6 +193,7 @@ fn kill_during_restart_is_rolled_back() -> Outcome {
     stage.applies_and_restores(&before)
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn stop_by_service_manager_is_rolled_back() -> Outcome {
@@ -214,6 +219,7 @@ fn stop_by_service_manager_is_rolled_back() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn apply_without_its_watchdog_rolls_back() -> Outcome {
@@ -255,6 +261,7 @@ fn killed_half_way(stage: &ContainerdHost) -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
@@ -282,6 +289,7 @@ fn interrupted_change_is_reported_and_rolled_back_first() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5b, 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn foreign_files_survive_an_interrupted_change() -> Outcome {

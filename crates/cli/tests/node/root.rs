@@ -20,6 +20,7 @@ fn from_outside(stage: &ContainerdHost, verb: &str) -> Ran {
     again(stage, &stage.command(verb, &options), &script)
 }
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn mounted_host_is_restarted_with_its_own_programs() -> Outcome {

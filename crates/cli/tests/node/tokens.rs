@@ -9,6 +9,7 @@ use crate::{
     robot,
 };
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn credential_for_token_registry_goes_to_config_toml() -> Outcome {

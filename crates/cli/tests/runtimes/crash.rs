@@ -251,6 +251,7 @@ fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(9) || status.code() == Some(137)
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn apply_without_restart_survives_kills_anywhere() -> Outcome {
@@ -266,6 +267,7 @@ fn apply_without_restart_survives_kills_anywhere() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn apply_with_restart_survives_kills_anywhere() -> Outcome {
@@ -282,6 +284,7 @@ fn apply_with_restart_survives_kills_anywhere() -> Outcome {
     Ok(())
 }
 
+// guarantee: 5c
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn rollback_is_resumed_after_kills_anywhere() -> Outcome {

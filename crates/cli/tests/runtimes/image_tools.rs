@@ -39,6 +39,7 @@ const POLICY: &str = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
 const DROP_IN: &str = "[[registry]]\nprefix = \"other.example.com\"\nlocation = \"other.example.com\"\n\
     [[registry.mirror]]\nlocation = \"mirror.example.net/other\"\n";
 
+// guarantee: 1a, 6a, 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn podman_and_skopeo_pull_palette_registries_from_mirror() -> Outcome {

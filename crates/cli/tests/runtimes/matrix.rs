@@ -67,24 +67,28 @@ fn every_case(minor: &str) -> Outcome {
     Ok(())
 }
 
+// guarantee: 1a, 5a, 6a, 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_1_6_pulls_as_declared() -> Outcome {
     every_case("1.6")
 }
 
+// guarantee: 1a, 5a, 6a, 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_1_7_pulls_as_declared() -> Outcome {
     every_case("1.7")
 }
 
+// guarantee: 1a, 5a, 6a, 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_2_1_pulls_as_declared() -> Outcome {
     every_case("2.1")
 }
 
+// guarantee: 1a, 5a, 6a, 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_2_4_pulls_as_declared() -> Outcome {

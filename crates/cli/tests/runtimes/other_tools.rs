@@ -25,6 +25,7 @@ fn certificates(host: &LabHost, directory: &str, client: &image_swap_testbed::Id
     }
 }
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_keeps_client_certificates_and_authorities() -> Outcome {

@@ -21,6 +21,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_start).collect()
 }
 
+// guarantee: 5a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn config_toml_equals_palette_documentation_and_loads() -> Outcome {

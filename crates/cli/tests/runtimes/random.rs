@@ -49,6 +49,7 @@ fn rules() -> impl Strategy<Value = String> {
     lists(source, &TARGETS, ",")
 }
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_requests_predicted_urls_for_random_declarations() -> Outcome {

@@ -60,6 +60,7 @@ fn host() -> LabHost {
     LabHost::start(lab().unwrap().1).unwrap()
 }
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn containerd_pulls_palette_registries_from_mirror() -> Outcome {
@@ -89,6 +90,7 @@ fn containerd_pulls_palette_registries_from_mirror() -> Outcome {
     })
 }
 
+// guarantee: 7
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn fallback_of_containerd_follows_the_declaration() -> Outcome {
@@ -137,6 +139,7 @@ fn fallback_of_containerd_follows_the_declaration() -> Outcome {
     })
 }
 
+// guarantee: 6a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn credentials_reach_only_the_declared_host() -> Outcome {
@@ -177,6 +180,7 @@ fn credentials_reach_only_the_declared_host() -> Outcome {
     })
 }
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs container runtimes: cargo xtask test"]
 fn mirrors_table_works_in_supported_versions() -> Outcome {

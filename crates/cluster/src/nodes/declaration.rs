@@ -218,6 +218,7 @@ mod tests {
         assert!(stored.is_retired);
     }
 
+    // guarantee: 5d
     #[test]
     fn later_marker_ends_all_writes() {
         let mut stored = StoredNodes::default();
@@ -233,6 +234,7 @@ mod tests {
         assert!(stored.is_retired);
     }
 
+    // guarantee: 5d
     #[test]
     fn hooks_and_a_deleted_secret_hold_writes() {
         const LINGER: Duration = Duration::from_mins(1);
@@ -275,6 +277,7 @@ mod tests {
         assert_eq!(stored.hold(&release, &mark, Duration::ZERO).unwrap().1, None);
     }
 
+    // guarantee: 3c
     #[test]
     fn emptied_secret_keeps_the_last_declaration() {
         let mut stored = StoredNodes::default();

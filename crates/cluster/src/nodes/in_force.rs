@@ -169,6 +169,7 @@ mod tests {
         assert!(ready.covers(&wanted) && !ready.covers(&chart));
     }
 
+    // guarantee: 3c
     #[test]
     fn unverified_declaration_is_not_in_force() {
         let wanted = effective(Origin::RegistryInfo);

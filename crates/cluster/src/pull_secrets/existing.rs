@@ -209,6 +209,7 @@ mod tests {
         FoundSecret::of(&read(secret)).state("image-swap", Some(&wanted()))
     }
 
+    // guarantee: 6c
     #[test]
     fn secret_is_held_without_its_credential() {
         let secret = read(mk_secret());

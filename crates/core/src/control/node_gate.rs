@@ -74,6 +74,7 @@ mod tests {
         ServedDeclaration { effective, mode: Some(mode), pull_secret: true }
     }
 
+    // guarantee: 4h
     #[test]
     fn pods_wait_only_for_trust_that_changes() {
         let public = ("false", "", RULE);

@@ -101,6 +101,7 @@ fn json_is_read() {
     assert_eq!(secret(text).unwrap().rules().rules().len(), 1);
 }
 
+// guarantee: 3a
 #[test]
 fn other_objects_are_rejected() {
     refused(secret(""), 1, 1, "found an empty document");
@@ -137,6 +138,7 @@ fn other_objects_are_rejected() {
     assert!(secret(&[namespace, SECRET].concat()).is_ok());
 }
 
+// guarantee: 6b
 #[test]
 fn yaml_error_has_position_but_no_text() {
     let broken = with("PASSWORD: \"\"", "PASSWORD: \"hunter2");
@@ -157,6 +159,7 @@ fn yaml_error_has_position_but_no_text() {
     }
 }
 
+// guarantee: 3a
 #[test]
 fn required_keys_must_be_present() {
     for (line, key) in [
@@ -293,6 +296,7 @@ fn line_break_after_password_is_removed() {
     assert_eq!(declaration.registry.unwrap().basic().as_deref(), Some("cm9ib3Q6cHc="));
 }
 
+// guarantee: 6a, 6b
 #[test]
 fn hosts_of_one_account_are_declared() {
     let hosts = |text: &str| {
@@ -388,6 +392,7 @@ fn several_certificates_are_read() {
     assert_eq!(registry.ca.pem().trim(), text.trim());
 }
 
+// guarantee: 6b
 #[test]
 fn invalid_pem_is_rejected_without_its_text() {
     let key = CA_ONE.replace("CERTIFICATE", "PRIVATE KEY");
@@ -435,6 +440,7 @@ fn unknown_keys_are_warnings() {
     assert_eq!(unknown[0].severity, Severity::Warning);
 }
 
+// guarantee: 6b
 #[test]
 fn key_without_space_hides_its_value() {
     let head =
@@ -465,6 +471,7 @@ fn insecure_with_ca_is_a_warning() {
     assert!(codes(&secret(&text).unwrap()).contains(&"insecure-with-ca"));
 }
 
+// guarantee: 3a
 #[test]
 fn rule_errors_reject_only_in_canonical_dialect() {
     let target = "docker.io::harbor.example.org/airgap-images/docker.io";
@@ -477,6 +484,7 @@ fn rule_errors_reject_only_in_canonical_dialect() {
     assert_eq!(error.place, Position { line: 1, column: 12 });
 }
 
+// guarantee: 6b
 #[test]
 fn unreadable_line_with_password_is_rejected() {
     let target = "docker.io::harbor.example.org/airgap-images/docker.io";
@@ -522,6 +530,7 @@ fn objects_of_all_declaring_kinds_are_read() {
     assert!(read("kind: ConfigMap\ndata: {}\n").is_err());
 }
 
+// guarantee: 6b
 #[test]
 fn debug_shows_no_credential() {
     let text = with("USERNAME: \"\"", "USERNAME: robot-user")

@@ -50,6 +50,7 @@ fn invalid_target_is_an_error() {
     );
 }
 
+// guarantee: 6b
 #[test]
 fn password_in_target_is_not_repeated() {
     for target in ["https://u:hunter2@h.io/d", "u:12,hunter2@h.io", "https://u:hunter2, ,a@h.io/x"]
@@ -65,6 +66,7 @@ fn password_in_target_is_not_repeated() {
     }
 }
 
+// guarantee: 6b
 #[test]
 fn cut_password_is_in_no_finding() {
     for (text, code) in [
@@ -216,6 +218,7 @@ fn target_outside_domain_is_reported_once() {
     assert_eq!(found, [("outside-domain", "warning", 1, 27), ("outside-domain", "warning", 1, 56)]);
 }
 
+// guarantee: 1b
 #[test]
 fn inexpressible_rules_are_listed_one_by_one() {
     let map = "docker.io::h.io/d\nquay.io/team::h.io/t\n[EXACT]a::h.io/e\n[REPLACE]b*::h.io/r\n\

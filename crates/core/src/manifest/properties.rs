@@ -1,4 +1,4 @@
-//! Laws over random manifests: in every style, with anchors, aliases and merge keys, in YAML
+//! Properties of random manifests: in every style, with anchors, aliases and merge keys, in YAML
 //! and in JSON.
 
 use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
@@ -449,11 +449,13 @@ fn check_laws(source: &str) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    // guarantee: 2a, 2b
     #[test]
     fn laws_hold_for_yaml(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         check_laws(&manifest(&bytes));
     }
 
+    // guarantee: 2a, 2b
     #[test]
     fn laws_hold_for_json(bytes in prop::collection::vec(any::<u8>(), 0..300), pretty: bool) {
         let mut out = String::new();

@@ -477,6 +477,7 @@ fn any_number_of_comments_is_accepted() {
     assert_eq!(rewritten(&text).changes.len(), 1);
 }
 
+// guarantee: 2b
 #[test]
 fn only_image_bytes_of_kubectl_output_change() {
     for text in [

@@ -95,6 +95,7 @@ fn plain_http_is_for_declared_hosts_and_localhost() {
     );
 }
 
+// guarantee: 1a
 #[test]
 fn first_rule_decides_for_nodes_and_pods() {
     let url = "https://gcr.io/v2/a/manifests/latest";
@@ -136,7 +137,8 @@ fn list() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
-    /// Tests the first law: all renderings of a rule set agree.
+    /// Tests guarantee 1a: all renderings of a rule set agree.
+    // guarantee: 1a, 7
     #[test]
     fn nodes_request_the_swapped_url_first(
         list in list(),

@@ -31,6 +31,7 @@ fn keys_for(hosts: &str, base_path: &str, mirrors: &str) -> Vec<String> {
     content["auths"].as_object().unwrap().keys().cloned().collect()
 }
 
+// guarantee: 6a
 #[test]
 fn credential_covers_base_path_or_host() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";
@@ -49,6 +50,7 @@ fn credential_covers_base_path_or_host() {
     assert_eq!(keys_of("airgap", "docker.io::other.example.org/x"), ["h.example.org:8443/airgap"]);
 }
 
+// guarantee: 6a
 #[test]
 fn declared_hosts_with_rules_get_the_credential() {
     let mirrors = "docker.io::h.example.org:5001/d,quay.io::a.j.example.org,gcr.io::k.io/g,\
@@ -69,6 +71,7 @@ fn base_path_cut_by_kubelet_covers_host() {
     assert_eq!(keys_of("v1beta", mirrors), ["h.example.org:8443/v1beta"]);
 }
 
+// guarantee: 6a
 #[test]
 fn forged_record_proves_no_swap() {
     let mirrors = "docker.io::h.example.org:8443/airgap/docker.io";
@@ -91,6 +94,7 @@ fn forged_record_proves_no_swap() {
     assert!(!pulls(&format!(r#"{{"main":"{swapped}"}}"#), "main", swapped));
 }
 
+// guarantee: 6a
 #[test]
 fn covered_images_are_those_of_the_nodes() {
     let below = "docker.io::h.example.org:8443/airgap/docker.io";

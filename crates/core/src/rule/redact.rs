@@ -34,6 +34,7 @@ pub fn line_may_hold_secret(line: &str) -> bool {
 mod tests {
     use super::*;
 
+    // guarantee: 6b
     #[test]
     fn lines_with_credentials_are_not_shown() {
         for line in [

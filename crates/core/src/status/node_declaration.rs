@@ -240,6 +240,7 @@ mod tests {
         assert!(NodeDeclaration::default().data().is_empty());
     }
 
+    // guarantee: 3c
     #[test]
     fn node_on_trial_has_another_declaration() {
         let whole = whole();
@@ -266,6 +267,7 @@ mod tests {
         assert!(declaration.restores("c"));
     }
 
+    // guarantee: 6c
     #[test]
     fn allowed_keys_reach_nodes() {
         let NodeRevision { effective, .. } = revision(1, "h.example.org");

@@ -101,6 +101,7 @@ mod tests {
         }
     }
 
+    // guarantee: 6c
     #[test]
     fn served_declaration_holds_no_credential() {
         let served = ServedDeclaration { effective: effective(), mode: None, pull_secret: false };

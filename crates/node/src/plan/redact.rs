@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(Redacted::new(line, &["s3cr3t".to_owned()]).unwrap().line(0), expected);
     }
 
+    // guarantee: 6b
     #[test]
     fn values_of_credentials_are_not_shown() {
         shows("  Authorization = \"Basic cm9i\\\"b3Q=\" # c", "  Authorization = <redacted> # c");
@@ -173,6 +174,7 @@ mod tests {
         shows("comment s3cr3t", "comment <redacted>");
     }
 
+    // guarantee: 6b
     #[test]
     fn values_of_headers_are_redacted() {
         shows("header = { x-team = \"abc\" }", "header = <redacted>");
@@ -196,6 +198,7 @@ mod tests {
         }
     }
 
+    // guarantee: 6b
     #[test]
     fn multi_line_values_hide_the_whole_text() {
         for text in [

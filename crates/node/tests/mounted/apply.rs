@@ -64,6 +64,7 @@ fn plan_with_a_restart_is_not_applied() {
     }
 }
 
+// guarantee: 6b
 #[test]
 fn command_for_administrator_has_flags_without_credential() {
     let declaration = declare("docker.io::h.io/d", "robot");

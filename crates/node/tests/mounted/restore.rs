@@ -19,6 +19,7 @@ fn restored(host: &Mounted) -> ApplyOutcome {
     host.apply(&plan, &host.observe(None)).unwrap()
 }
 
+// guarantee: 5b
 #[test]
 fn mounted_host_is_restored_and_mount_points_stay() {
     let declaration = declare("docker.io::h.io/d", "robot");
@@ -35,6 +36,7 @@ fn mounted_host_is_restored_and_mount_points_stay() {
     assert_eq!(restored(&host), ApplyOutcome::Nothing);
 }
 
+// guarantee: 5a
 #[test]
 fn main_file_edit_stays_until_a_restart() {
     let declaration = declare("docker.io::h.io/d", "");

@@ -289,6 +289,7 @@ fn others() -> Vec<Fixture> {
     ]
 }
 
+// guarantee: 5a
 #[test]
 fn rows_of_the_table_are_planned_as_documented() {
     let mut met = BTreeSet::new();

@@ -8,6 +8,7 @@ use crate::host::{CONFIG, Host, IMAGE_BUILDER, declare, declared, desired};
 
 const RULES: &str = "docker.io::h.io/d/docker.io,quay.io::h.io/q";
 
+// guarantee: 5a
 #[test]
 fn fresh_host_gets_files_and_one_edit() {
     let declaration = declared(RULES);
@@ -44,6 +45,7 @@ fn plan_without_permitted_restart_is_empty() {
     assert_eq!(host.plan(&desired).unwrap().outcome(), PlanOutcome::Change);
 }
 
+// guarantee: 5b
 #[test]
 fn foreign_edits_survive_restore() {
     let declaration = declared(RULES);
@@ -71,6 +73,7 @@ fn linked_configuration_is_not_replaced() {
     assert_eq!(host.plan(&desired(&declaration)).unwrap_err().case, "link");
 }
 
+// guarantee: 6b, 6c
 #[test]
 fn credentials_for_token_registries_go_to_config_toml() {
     let declaration = declared("docker.io::h.io/d");
@@ -93,6 +96,7 @@ fn credentials_for_token_registries_go_to_config_toml() {
     assert!(hosts.contains("Authorization"), "{hosts}");
 }
 
+// guarantee: 6a
 #[test]
 fn credentials_in_config_toml_cover_declared_hosts() {
     let more = "INSECURE: \"false\"\n  CREDENTIAL_HOSTS: 'h.io:5001,*.h.io,h.io:5002'";

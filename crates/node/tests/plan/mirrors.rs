@@ -25,6 +25,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_start).collect()
 }
 
+// guarantee: 5a
 #[test]
 fn palette_form_writes_the_documented_lines() {
     let declaration = declared(&page_rules());
@@ -38,6 +39,7 @@ fn palette_form_writes_the_documented_lines() {
     assert_eq!(host.existing(), before.existing());
 }
 
+// guarantee: 5a
 #[test]
 fn palette_tables_become_files_of_certs_d() {
     let declaration = declared("docker.io::h.io/d");
@@ -52,6 +54,7 @@ fn palette_tables_become_files_of_certs_d() {
     assert_eq!(host.existing(), before.existing());
 }
 
+// guarantee: 5a, 6c
 #[test]
 fn table_with_credentials_is_private() {
     let declaration = declare("docker.io::h.io/d,quay.io::h.io/q", "INSECURE: \"true\"");

@@ -20,6 +20,7 @@ fn there_and_back(before: &Host, desired: &DesiredConfig<'_>) -> String {
     plan.diff(&before.observe(Some(desired)))
 }
 
+// guarantee: 5a
 #[test]
 fn runtimes_are_configured_in_their_own_files() {
     let declaration = declare(RULES, "INSECURE: \"true\"");
@@ -49,6 +50,7 @@ fn cri_o_reloads_mirrors_and_restarts_for_credentials() {
     assert!(plan.steps.contains(&PlannedStep::Reload { runtime: ContainerRuntime::Crio }));
 }
 
+// guarantee: 7
 #[test]
 fn flag_in_k3s_configuration_permits_fallback_never() {
     let declaration = declare(RULES, "");
@@ -61,6 +63,7 @@ fn flag_in_k3s_configuration_permits_fallback_never() {
     assert!(plan.rows.iter().all(|row| row.urls.len() == 1), "{:?}", plan.rows);
 }
 
+// guarantee: 1b
 #[test]
 fn docker_gets_expressible_rules_and_lists_others() {
     let declaration = declare(RULES, "");
@@ -69,6 +72,7 @@ fn docker_gets_expressible_rules_and_lists_others() {
     assert_eq!(plan.rows.len(), 1);
 }
 
+// guarantee: 5a, 5b, 6b
 #[test]
 fn entries_in_existing_daemon_json_are_removed_again() {
     const DAEMON: &str = "/etc/docker/daemon.json";
@@ -126,6 +130,7 @@ fn registries_yaml_of_other_tools_is_refused() {
     }
 }
 
+// guarantee: 6a
 #[test]
 fn credential_left_out_over_http_is_noted() {
     let declaration = declare("docker.io::http://h.io/d,quay.io::h.io/q", "");

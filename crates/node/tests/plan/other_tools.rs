@@ -53,6 +53,7 @@ fn has(host: &Host, path: &str, lines: &[&str]) {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn hosts_toml_keeps_verification_and_headers() {
     let written = "server = \"https://docker.io\"\n[host.\"https://h.io/v2/m\"]\n  skip_verify = true\n  \
@@ -74,6 +75,7 @@ fn hosts_toml_keeps_verification_and_headers() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn certificates_of_targets_are_used_for_mirrors() {
     let declaration = declared("docker.io::h.io/d");
@@ -100,6 +102,7 @@ fn certificates_of_targets_are_used_for_mirrors() {
     has(&host, HUB, &[&client]);
 }
 
+// guarantee: 5a
 #[test]
 fn tls_tables_of_config_toml_reach_mirrors() {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\".registry.configs";
@@ -116,6 +119,7 @@ fn tls_tables_of_config_toml_reach_mirrors() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn settings_of_the_registry_itself_are_kept() {
     let declaration = declared("docker.io::h.io/d,quay.io::h.io/q");
@@ -160,6 +164,7 @@ fn list_of_directories_stays_where_containerd_pulls_locally() {
     assert_eq!(before.plan(&desired(&declaration)).unwrap_err().case, "colon-list-in-use");
 }
 
+// guarantee: 5a
 #[test]
 fn registries_conf_keeps_policies_of_other_files() {
     let main = "/etc/containers/registries.conf";
@@ -181,6 +186,7 @@ fn registries_conf_keeps_policies_of_other_files() {
     assert_eq!(hub.matches("insecure = true").count(), 2, "{text}");
 }
 
+// guarantee: 5a
 #[test]
 fn certificates_of_podman_stay_in_place() {
     let declaration = declare("docker.io::h.io/d", &authority());
@@ -201,6 +207,7 @@ fn certificates_of_podman_stay_in_place() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn daemon_json_of_the_command_line_is_edited() {
     let declaration = declared("docker.io::h.io");
@@ -220,6 +227,7 @@ fn daemon_json_of_the_command_line_is_edited() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn daemon_json_in_supported_encodings_is_edited() {
     let declaration = declared("docker.io::h.io");
@@ -239,6 +247,7 @@ fn daemon_json_in_supported_encodings_is_edited() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn registries_yaml_of_k3s_configuration_is_edited() {
     let declaration = declared("docker.io::h.io/d");
@@ -255,6 +264,7 @@ fn registries_yaml_of_k3s_configuration_is_edited() {
     }
 }
 
+// guarantee: 5a
 #[test]
 fn registries_yaml_keeps_names_of_embedded_registry() {
     let declaration = declared("docker.io::h.io/d");
@@ -266,6 +276,7 @@ fn registries_yaml_keeps_names_of_embedded_registry() {
     assert_eq!(host.text(path).unwrap().matches("docker.io\":").count(), 1);
 }
 
+// guarantee: 5a
 #[test]
 fn k0s_and_microk8s_get_files_below_their_directory() {
     let declaration = declared("docker.io::h.io/d");
@@ -302,6 +313,7 @@ fn image_of_a_host_needs_no_restart() {
     }
 }
 
+// guarantee: 5a, 6c
 #[test]
 fn restore_returns_a_credential_file_to_its_owner() {
     let declaration = declared("docker.io::h.io/d");

@@ -189,6 +189,7 @@ mod tests {
         lists(r#"{"registry-mirrors": ["https://h.io"], "insecure-registries": ["h.io"]}"#)
     }
 
+    // guarantee: 5b
     #[test]
     fn added_entries_are_removed_again() {
         for before in [

@@ -109,6 +109,7 @@ fn removal_changes_only_its_lines() {
     assert_eq!(without("a = 1", &["b", "c"]), "a = 1");
 }
 
+// guarantee: 5b
 #[test]
 fn revert_keeps_edits_of_other_programs() {
     let before = "# head\nversion = 2\n[p.registry]\nconfig_path = \"/a:/b\"\n";
@@ -125,6 +126,7 @@ fn revert_keeps_edits_of_other_programs() {
 }
 
 /// Appends lines like another program. All of their bytes must be kept.
+// guarantee: 5b
 #[test]
 fn lines_added_at_the_end_stay() {
     for (before, edited) in [

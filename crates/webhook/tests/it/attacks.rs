@@ -38,6 +38,7 @@ async fn assert_memory_is_bounded(site: &WebhookServer) {
     assert!(used < MOST, "{used}");
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn requests_without_bodies_delay_no_review() {
     let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
@@ -63,6 +64,7 @@ async fn requests_without_bodies_delay_no_review() {
     site.in_flight(1200).await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn announced_bodies_without_bytes_delay_no_large_review() {
     let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
@@ -80,6 +82,7 @@ async fn announced_bodies_without_bytes_delay_no_large_review() {
     site.in_flight(40).await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unfinished_large_bodies_give_way_to_reviews() {
     let site = WebhookServer::start_with(|limits| limits.body = Duration::from_hours(1)).await;
@@ -115,6 +118,7 @@ async fn without_window(site: &WebhookServer) -> http2::SendRequest<ClientBody> 
     sender
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn http2_answers_without_window_give_way() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_hours(1)).await;
@@ -141,6 +145,7 @@ async fn http2_answers_without_window_give_way() {
     assert!(site.swapped("nginx").await.is_some());
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn http2_client_that_reads_nothing_is_disconnected() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
@@ -154,6 +159,7 @@ async fn http2_client_that_reads_nothing_is_disconnected() {
     assert!(site.swapped("nginx").await.is_some());
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn http1_client_that_reads_nothing_is_disconnected() {
     let site = WebhookServer::start_with(|limits| limits.answer = Duration::from_millis(50)).await;
@@ -176,6 +182,7 @@ async fn http1_client_that_reads_nothing_is_disconnected() {
     attack.await.unwrap();
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn concurrent_reviews_of_one_address_are_all_answered() {
     const COUNT: usize = 1800;
@@ -195,6 +202,7 @@ async fn concurrent_reviews_of_one_address_are_all_answered() {
     assert_memory_is_bounded(&site).await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn bursts_of_reviews_are_answered_while_others_connect() {
     let site = Arc::new(
@@ -214,6 +222,7 @@ async fn bursts_of_reviews_are_answered_while_others_connect() {
     assert_memory_is_bounded(&site).await;
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn excess_connections_block_no_review() {
     let site = WebhookServer::start_with(|limits| limits.connections = 100).await;
@@ -226,6 +235,7 @@ async fn excess_connections_block_no_review() {
     assert!(site.metric("image_swap_connections").await.unwrap() <= 100.0);
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn unfinished_handshakes_give_way_to_reviews() {
     let site = WebhookServer::start_with(|limits| {
@@ -253,6 +263,7 @@ async fn connect_from(site: &WebhookServer, address: &str) -> TcpStream {
     socket.connect(site.address).await.unwrap()
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn address_with_most_unfinished_work_gives_way_first() {
     let site = WebhookServer::start_with(|limits| {
@@ -282,6 +293,7 @@ async fn address_with_most_unfinished_work_gives_way_first() {
 }
 
 /// API servers may share an address with an attacker, by masquerading or a tunnel.
+// guarantee: 4g
 #[tokio::test]
 async fn review_is_answered_despite_attackers_at_its_address() {
     let site = WebhookServer::start_with(|limits| {
@@ -314,6 +326,7 @@ async fn review_is_answered_despite_attackers_at_its_address() {
 }
 
 /// Kubelet probes a port whose connections are held open by other clients.
+// guarantee: 4g
 #[tokio::test]
 async fn keep_alive_connections_block_no_probe() {
     let site = WebhookServer::start().await;

@@ -167,6 +167,7 @@ async fn mounted_secret_is_never_read_half_replaced() {
     }
 }
 
+// guarantee: 4e
 #[tokio::test]
 async fn broken_pair_is_counted_and_not_used() {
     let site = WebhookServer::start().await;
@@ -322,6 +323,7 @@ fn non_ascii_certificate_name_is_rejected() {
 }
 
 /// The runtime's clock is paused: it advances when every task waits. The test sets the wall clock.
+// guarantee: 4e
 #[tokio::test(start_paused = true)]
 async fn certificate_is_renewed_after_two_thirds_of_life() {
     let directory = tempfile::tempdir().unwrap();

@@ -55,6 +55,7 @@ async fn wait_until_closed(site: &WebhookServer) {
     }
 }
 
+// guarantee: 4f
 #[tokio::test]
 async fn request_finished_while_draining_is_answered() {
     for http2 in [false, true] {
@@ -98,6 +99,7 @@ async fn http2_client_gets_goaway_at_once() {
 }
 
 /// API servers move to another replica before a replica with a short grace period ends.
+// guarantee: 4f
 #[tokio::test]
 async fn leaving_server_sends_goaway_and_still_accepts() {
     let mut site = WebhookServer::start_with(|limits| limits.goaway = LONG).await;
@@ -162,6 +164,7 @@ async fn idle_connections_do_not_delay_shutdown() {
     }
 }
 
+// guarantee: 4f
 #[tokio::test]
 async fn client_in_accept_queue_is_served() {
     let mut site = WebhookServer::start_with(|limits| limits.linger = LONG).await;

@@ -124,6 +124,7 @@ async fn abandoned_requests_release_their_places() {
     assert!(site.swapped("nginx").await.is_some());
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn silent_clients_block_no_review() {
     let site = WebhookServer::start_with(|limits| limits.connections = 8).await;
@@ -134,6 +135,7 @@ async fn silent_clients_block_no_review() {
     assert!(site.swapped("nginx").await.is_some());
 }
 
+// guarantee: 4g
 #[tokio::test]
 async fn silent_clients_block_no_probe() {
     let site = WebhookServer::start().await;

@@ -135,6 +135,7 @@ async fn file_renamed_over_is_followed() {
     followed.assert_in_force("two.example").await;
 }
 
+// guarantee: 3b
 #[tokio::test]
 async fn bad_declaration_is_counted_and_not_used() {
     let mut followed = Followed::start_plain().await;
@@ -152,6 +153,7 @@ async fn bad_declaration_is_counted_and_not_used() {
     followed.assert_in_force("two.example").await;
 }
 
+// guarantee: 3b
 #[tokio::test]
 async fn removed_file_keeps_the_last_rules() {
     let mut followed = Followed::start_plain().await;

@@ -150,6 +150,7 @@ fn agent_selects_nodes_labelled_by_the_controller() {
     }
 }
 
+// guarantee: 4a
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn agent_pods_are_exempt_and_have_their_runtime() {

@@ -89,6 +89,7 @@ fn line_break_behind_the_password_reaches_no_secret() {
     assert_eq!(*auth, STANDARD.encode("robot:s3cret"));
 }
 
+// guarantee: 6c
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn only_secrets_contain_credentials() {

@@ -92,6 +92,7 @@ fn notes_name_image_and_remedy_of_pull_failures() {
     }
 }
 
+// guarantee: 6a
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn credentials_are_only_for_the_declared_registry() {

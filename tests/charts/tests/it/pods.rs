@@ -14,6 +14,7 @@ fn templates(rendered: &Rendered) -> Vec<&Value> {
     templates
 }
 
+// guarantee: 4a
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn pods_are_exempt_by_label_with_any_values() {
@@ -183,6 +184,7 @@ fn rollout_on_host_network_frees_a_port() {
 }
 
 /// Forbids hooks with pods: an image that cannot be pulled would block uninstallation.
+// guarantee: 4d
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn uninstallation_begins_without_the_registration() {

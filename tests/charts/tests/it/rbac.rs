@@ -68,6 +68,7 @@ fn nothing_is_granted_by_wildcard() {
     }
 }
 
+// guarantee: 6c
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn secrets_are_accessed_only_by_name() {
@@ -147,6 +148,7 @@ fn reads_without_a_name_are_listed() {
     assert_eq!(without, [rest[0], rest[1], rest[2], namespaces, pods, services]);
 }
 
+// guarantee: 6c
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn admission_replicas_read_only_two_secrets() {
@@ -180,6 +182,7 @@ fn admission_replicas_read_only_two_secrets() {
     }
 }
 
+// guarantee: 6c
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn only_the_controller_reads_key_and_declaration() {

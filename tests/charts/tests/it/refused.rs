@@ -86,6 +86,7 @@ fn empty_required_value_is_named() {
     }
 }
 
+// guarantee: 6b
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn endpoint_with_path_is_rejected_without_repeating_it() {
@@ -106,6 +107,7 @@ fn invalid_ca_is_rejected_without_repeating_it() {
     assert!(!message.contains("LS0tLS1CRUdJTi"), "{message}");
 }
 
+// guarantee: 6b
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn numeric_password_is_rejected_without_repeating_it() {

@@ -18,6 +18,7 @@ const ALL: &str = "/api/v1/pods";
 const OF_THE_RELEASE: &str =
     "/api/v1/namespaces/default/pods?labelSelector=app.kubernetes.io/name=image-swap";
 
+// guarantee: 4a, 4f
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn cluster_starts_cold_with_swapped_pods() -> Result<()> {

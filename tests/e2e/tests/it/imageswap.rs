@@ -47,6 +47,7 @@ spec:
           readinessProbe: {tcpSocket: {port: https}, periodSeconds: 1}
 ";
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
@@ -91,6 +92,7 @@ fn living_imageswap_is_respected_and_dead_one_adopted() -> Result<()> {
 
 /// A release of imageswap has Palette's name. Helm replaces its objects, and its
 /// registration outlives it.
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn palette_command_replaces_a_release_of_imageswap() -> Result<()> {

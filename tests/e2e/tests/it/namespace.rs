@@ -6,6 +6,7 @@ use image_swap_testbed::{Wait, until};
 
 use crate::NGINX;
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn pods_start_after_the_release_namespace_is_deleted() -> Result<()> {

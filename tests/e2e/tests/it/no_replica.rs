@@ -27,6 +27,7 @@ for process in /proc/[0-9]*; do
 done 2> /dev/null
 :";
 
+// guarantee: 4a, 4f
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn ordinary_pods_wait_while_no_replica_runs() -> Result<()> {

@@ -11,6 +11,7 @@ const KINDS: &str = "deployments,services,serviceaccounts,roles,rolebindings,clu
     clusterrolebindings,secrets,networkpolicies,poddisruptionbudgets,priorityclasses,\
     validatingadmissionpolicies,validatingadmissionpolicybindings";
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn registration_is_deleted_without_the_hook() -> Result<()> {

@@ -383,6 +383,7 @@ async fn namespaces_settled(cluster: &TestCluster) {
 
 /// Helm replaces the controller's Secret by one that requests a restore of nodes. The running
 /// controller must not overwrite it.
+// guarantee: 5d
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn helm_requests_restore_before_removing_agents() {

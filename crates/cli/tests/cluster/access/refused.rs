@@ -188,6 +188,7 @@ fn the_controller_s() -> Vec<Attempt> {
     ]
 }
 
+// guarantee: 6c
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn accounts_cannot_escalate_or_change_foreign_objects() {

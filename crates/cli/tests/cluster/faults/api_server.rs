@@ -7,6 +7,7 @@ use crate::{
 };
 use image_swap_core::control::policy::FailurePolicy;
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn restarted_api_server_admits_no_unreviewed_pod() {
@@ -24,6 +25,7 @@ async fn restarted_api_server_admits_no_unreviewed_pod() {
     follows_changes(&mut scene).await;
 }
 
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn etcd_outage_loses_nothing() {

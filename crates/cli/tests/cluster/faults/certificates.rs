@@ -95,6 +95,7 @@ pub(super) fn publish(cluster: &TestCluster, authorities: &[&str]) {
 }
 
 /// A cluster that was switched off for a year has only expired certificates.
+// guarantee: 4e
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn expired_certificates_are_replaced_without_unreviewed_pods() {

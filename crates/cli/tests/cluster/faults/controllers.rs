@@ -12,6 +12,7 @@ use crate::{
 
 /// A leader that has not noticed the loss of its Lease works on for a while. Here both controllers
 /// lead all the time.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn two_controllers_that_both_lead_agree() {

@@ -10,6 +10,7 @@ use crate::{
     test_cluster::{JET_SECRETS, SECRETS, keys, until},
 };
 
+// guarantee: 3b
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn broken_declarations_never_change_admitted_images() {
@@ -32,6 +33,7 @@ async fn broken_declarations_never_change_admitted_images() {
     stream.end().await.assert_flawless();
 }
 
+// guarantee: 4e, 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn deleted_secrets_are_recreated_without_failed_pods() {

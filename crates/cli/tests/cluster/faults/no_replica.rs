@@ -49,6 +49,7 @@ fn image(pod: &Value) -> &str {
     pod["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
+// guarantee: 4a, 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn pods_wait_while_no_replica_is_left() {

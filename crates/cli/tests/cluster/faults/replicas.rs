@@ -10,6 +10,7 @@ use crate::{replica::Replica, stream::Stream};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A drained node, a rollout and `kubectl delete pod` end a replica by SIGTERM.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn stopping_replica_under_load_costs_no_admission() {
@@ -43,6 +44,7 @@ async fn retire(scene: &ServedCluster, old: &Replica, stream: &mut Stream) {
 }
 
 /// SIGKILL and a node without power end connections at once.
+// guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn killed_replica_costs_only_its_open_requests() {

@@ -59,6 +59,7 @@ impl Clock {
     }
 }
 
+// guarantee: 4e
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn killed_rotation_costs_no_admission() {

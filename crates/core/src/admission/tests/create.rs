@@ -41,6 +41,7 @@ fn image_without_matching_rule_is_unchanged() {
     assert_eq!(answer.changed, 0);
 }
 
+// guarantee: 2a
 #[test]
 fn image_below_a_target_is_unchanged() {
     assert_eq!(leaves(&mk_pod(&[("app", "h.example/d/x:1")])).reason("app"), "already-mirrored");
@@ -78,6 +79,7 @@ fn images_of_all_lists_are_swapped() {
     leaves(&answer.object);
 }
 
+// guarantee: 2a
 #[test]
 fn tags_and_digests_survive() {
     let digest = format!("sha256:{}", "0a".repeat(32));

@@ -60,6 +60,7 @@ fn other_versions_are_rejected() {
     );
 }
 
+// guarantee: 6b
 #[test]
 fn errors_quote_no_possible_secret() {
     for secret in ["pass word", &"x".repeat(100), "a\nb", "\"quoted\""] {

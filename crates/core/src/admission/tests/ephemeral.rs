@@ -17,6 +17,7 @@ fn mk_debugged(images: &[(&str, &str)]) -> Value {
     pod
 }
 
+// guarantee: 2b, 2c
 #[test]
 fn only_new_ephemeral_containers_are_patched() {
     let old = mk_debugged(&[("first", "busybox")]);
@@ -39,6 +40,7 @@ fn first_ephemeral_container_is_new() {
     assert_eq!(answer.record(), Value::Null);
 }
 
+// guarantee: 2a
 #[test]
 fn second_review_changes_nothing() {
     let old = mk_debugged(&[]);

@@ -117,6 +117,7 @@ fn rows_are_added_and_built_in_rows_disabled() {
 }
 
 /// Extends the list of exemptions after the pod was swapped.
+// guarantee: 2c
 #[test]
 fn repeated_apply_of_newly_exempt_pod_keeps_images() {
     let mut old =

@@ -1,4 +1,4 @@
-//! The laws of admission, over random pods.
+//! Properties of admission, over random pods.
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
@@ -188,16 +188,19 @@ fn arb_list_of_rules() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // guarantee: 2b
     #[test]
     fn patch_changes_only_images_and_record(pod in arb_pod()) {
         prop_assert_eq!(without_patched(&create(&pod).object), without_patched(&pod));
     }
 
+    // guarantee: 2a
     #[test]
     fn second_review_of_new_pod_patches_nothing(pod in arb_pod()) {
         prop_assert_eq!(create(&create(&pod).object).patch, [] as [Value; 0]);
     }
 
+    // guarantee: 2b
     #[test]
     fn update_changes_only_images_and_record(new in arb_pod(), old in arb_pod()) {
         let answer = update(&new, &old);
@@ -209,11 +212,13 @@ proptest! {
         }
     }
 
+    // guarantee: 2a
     #[test]
     fn second_review_of_update_patches_nothing(new in arb_pod(), old in arb_pod()) {
         prop_assert_eq!(update(&update(&new, &old).object, &old).patch, [] as [Value; 0]);
     }
 
+    // guarantee: 2c
     #[test]
     fn update_without_changes_gets_no_patch(pod in arb_pod(), metadata in arb_value()) {
         let mut new = pod.clone();
@@ -221,6 +226,7 @@ proptest! {
         prop_assert_eq!(update(&new, &pod).patch, [] as [Value; 0]);
     }
 
+    // guarantee: 2c
     #[test]
     fn rule_change_and_repeated_apply_restart_nothing(
         images in vec(arb_image(), 1..5),

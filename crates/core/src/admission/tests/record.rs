@@ -8,6 +8,7 @@ use super::{create, leaves, mk_pod, mk_recorded_pod};
 /// The record of `nginx` in the container `app`.
 const RECORD: &str = r#"{"app":"nginx","swapped:app":"e4eff381"}"#;
 
+// guarantee: 2a
 #[test]
 fn second_review_changes_nothing() {
     let once = create(&mk_pod(&[("app", "nginx"), ("side", "quay.io/a/b"), ("cache", "redis")]));
@@ -15,6 +16,7 @@ fn second_review_changes_nothing() {
     leaves(&once.object);
 }
 
+// guarantee: 2b
 #[test]
 fn only_one_key_of_annotations_is_set() {
     for annotations in [json!({}), json!({"a/b": "c"}), json!({labels::ORIGINAL_IMAGES: null})] {
@@ -42,6 +44,7 @@ fn null_annotations_are_replaced_by_a_map() {
     );
 }
 
+// guarantee: 2b
 #[test]
 fn malformed_annotations_are_not_overwritten() {
     for (path, odd) in [("metadata", json!("odd")), ("annotations", json!(["odd"]))] {

@@ -16,6 +16,7 @@ fn mk_labelled(value: &str) -> Value {
     pod
 }
 
+// guarantee: 2b
 #[test]
 fn disabled_pod_is_unchanged() {
     let answer = leaves(&mk_labelled("disabled"));
@@ -48,6 +49,7 @@ fn record_of_disabled_pod_is_unchanged() {
     assert_eq!(update(&pod, &old).patch, [] as [Value; 0]);
 }
 
+// guarantee: 2b
 #[test]
 fn mirror_pod_is_unchanged() {
     let mut pod = mk_pod(&[("app", "nginx")]);

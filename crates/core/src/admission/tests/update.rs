@@ -12,6 +12,7 @@ fn mk_old_pod() -> Value {
     mk_recorded_pod(&[("app", "old.example/d/library/nginx:1")], &json!({"app": "nginx:1"}))
 }
 
+// guarantee: 2c
 #[test]
 fn update_of_other_fields_gets_no_patch() {
     let old = mk_pod(&[("app", "nginx:1")]);
@@ -36,6 +37,7 @@ fn changed_image_is_swapped_and_recorded() {
     assert_eq!(update(&answer.object, &old).patch, [] as [Value; 0]);
 }
 
+// guarantee: 2c
 #[test]
 fn rule_change_and_repeated_apply_restart_nothing() {
     let old = mk_old_pod();
@@ -54,6 +56,7 @@ fn rule_change_and_repeated_apply_restart_nothing() {
     assert_eq!(answer.changed, 1);
 }
 
+// guarantee: 2c
 #[test]
 fn replaced_manifest_gets_the_record_back() {
     let answer = update(&mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
@@ -112,6 +115,7 @@ fn containers_are_matched_by_name() {
     );
 }
 
+// guarantee: 2c
 #[test]
 fn init_containers_are_compared_with_init_containers() {
     let mut old = mk_pod(&[("app", "nginx:1")]);
@@ -133,6 +137,7 @@ fn mk_pod_with_volume(image: &str) -> Value {
     pod
 }
 
+// guarantee: 2c
 #[test]
 fn repeated_apply_keeps_the_image_of_a_volume() {
     let manifest = mk_pod_with_volume("gcr.io/a/model:1");
@@ -209,6 +214,7 @@ fn image_set_without_a_review_is_not_kept() {
 }
 
 /// Records a checksum, which identifies the swapped image exactly.
+// guarantee: 2c
 #[test]
 fn only_the_recorded_swapped_image_is_kept() {
     let stored = create(&mk_pod(&[("app", "gcr.io/team-a/app:1")])).object;
@@ -235,6 +241,7 @@ fn only_the_recorded_swapped_image_is_kept() {
     }
 }
 
+// guarantee: 2c
 #[test]
 fn image_of_former_rules_is_kept() {
     for former in [
@@ -248,6 +255,7 @@ fn image_of_former_rules_is_kept() {
     }
 }
 
+// guarantee: 2c
 #[test]
 fn old_image_is_kept_without_rules() {
     let request = mk_review("UPDATE", &mk_pod(&[("app", "nginx:1")]), &mk_old_pod());
@@ -261,6 +269,7 @@ fn update_without_old_object_is_a_creation() {
     assert_eq!(answer.image("app"), "h.example/d/library/nginx:1");
 }
 
+// guarantee: 2c
 #[test]
 fn earlier_swap_result_is_not_an_original() {
     // The old image equals the present result of the rules for the new one.

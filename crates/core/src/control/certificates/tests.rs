@@ -92,6 +92,7 @@ fn first_leaf_is_made_before_registration() {
     assert_eq!(world.step(), None);
 }
 
+// guarantee: 4e
 #[test]
 fn rotation_publishes_both_then_switches_then_drops() {
     let mut world = ModelCluster::new();
@@ -128,6 +129,7 @@ fn rotation_begins_with_a_fresh_leaf() {
     assert_eq!(world.step(), Some(RotationStep::NewAuthority));
 }
 
+// guarantee: 4e
 #[test]
 fn leaf_is_renewed_after_two_thirds_of_life() {
     let mut world = ModelCluster::new();
@@ -138,6 +140,7 @@ fn leaf_is_renewed_after_two_thirds_of_life() {
     assert_eq!(world.step(), Some(RotationStep::NewLeaf));
 }
 
+// guarantee: 4e
 #[test]
 fn expired_or_unfit_certificates_are_replaced_at_once() {
     let mut world = ModelCluster::new();
@@ -150,6 +153,7 @@ fn expired_or_unfit_certificates_are_replaced_at_once() {
     assert_eq!(world.step(), Some(RotationStep::NewLeaf));
 }
 
+// guarantee: 4e
 #[test]
 fn deleted_authority_stays_trusted_for_its_leaf() {
     let mut world = ModelCluster::new();
@@ -173,6 +177,7 @@ proptest! {
     /// Simulates more than a year. The controller runs at random times, but often enough, and
     /// crashes between any two writes. It returns within two minutes, without its memory of the
     /// time of publication.
+    // guarantee: 4e
     #[test]
     fn handshakes_never_fail(
         turns in prop::collection::vec((1_u64..4 * DAY, any::<bool>(), any::<bool>(), any::<bool>()), 200..400)

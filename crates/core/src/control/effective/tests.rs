@@ -54,6 +54,7 @@ fn missing_registry_info_makes_the_charts_effective() {
     assert_eq!(decide(None, None, Some(&last), NOW).effective, Effective::none());
 }
 
+// guarantee: 3b
 #[test]
 fn emptied_registry_info_changes_nothing() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
@@ -66,6 +67,7 @@ fn emptied_registry_info_changes_nothing() {
     assert!(about.findings[0].message.contains("DOMAIN"), "{}", about.findings[0]);
 }
 
+// guarantee: 3a, 3b
 #[test]
 fn malformed_rule_is_reported_with_line_and_column() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
@@ -78,6 +80,7 @@ fn malformed_rule_is_reported_with_line_and_column() {
     assert_eq!(errors[0].key, Some("MIRROR_REGISTRIES"));
 }
 
+// guarantee: 3b
 #[test]
 fn invalid_registry_info_keeps_the_charts_effective() {
     let bad = secret("a.example.org", "");
@@ -88,6 +91,7 @@ fn invalid_registry_info_keeps_the_charts_effective() {
     }
 }
 
+// guarantee: 3b
 #[test]
 fn invalid_chart_changes_nothing_without_registry_info() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
@@ -95,6 +99,7 @@ fn invalid_chart_changes_nothing_without_registry_info() {
     assert_eq!(decide(None, Some(&bad), Some(&last), NOW).effective, last);
 }
 
+// guarantee: 3b
 #[test]
 fn invalid_utf8_is_rejected_and_kept() {
     let mut bad = good("a.example.org");
@@ -115,6 +120,7 @@ fn effective_declaration_is_read_back() {
     assert!(Effective::none().declaration().is_none());
 }
 
+// guarantee: 6c
 #[test]
 fn replicas_get_rules_without_credential() {
     let effective = effective(Origin::RegistryInfo, &good("a.example.org"));
@@ -125,6 +131,7 @@ fn replicas_get_rules_without_credential() {
     assert_eq!(Effective::none().without_credentials().text(), "");
 }
 
+// guarantee: 6b
 #[test]
 fn findings_show_no_credential() {
     let mut bad = secret("robot:s3cret@a.example.org", "docker.io::robot:s3cret@h/x");
@@ -133,6 +140,7 @@ fn findings_show_no_credential() {
     assert!(!shown.contains("s3cret"), "{shown}");
 }
 
+// guarantee: 6c
 #[test]
 fn replicas_receive_only_the_known_keys() {
     let mut declared = good("a.example.org");
@@ -278,6 +286,7 @@ fn any_secret() -> impl Strategy<Value = Option<SecretData>> {
 proptest! {
     /// Asserts over any history that the effective declaration is empty or usable, and that a
     /// second decision changes nothing.
+    // guarantee: 3b
     #[test]
     fn effective_declaration_is_always_usable(
         history in prop::collection::vec((any_secret(), any_secret()), 1..12)
@@ -293,6 +302,7 @@ proptest! {
     }
 }
 
+// guarantee: 3b
 #[test]
 fn oversized_declaration_is_rejected() {
     let last = effective(Origin::RegistryInfo, &good("a.example.org"));
@@ -319,6 +329,7 @@ fn oversized_declaration_is_rejected() {
     assert_eq!(decision.effective, effective(Origin::Chart, &charts));
 }
 
+// guarantee: 6a
 #[test]
 fn credential_is_lent_to_the_same_hosts_only() {
     let with = |domain: &str, hosts: &str, password: &str| {

@@ -56,6 +56,7 @@ fn addresses(numbers: &[u8]) -> Vec<SocketAddr> {
     numbers.iter().map(|number| ([10, 0, 0, *number], 6443).into()).collect()
 }
 
+// guarantee: 4c
 #[test]
 fn one_successful_probe_earns_fail() {
     for (probes, expected) in [
@@ -72,6 +73,7 @@ fn one_successful_probe_earns_fail() {
     }
 }
 
+// guarantee: 4c
 #[test]
 fn dropped_packets_lower_fail_in_two_minutes() {
     for timeout in 0..=30 {
@@ -94,6 +96,7 @@ fn lowered_policy_returns_after_successes_in_a_row() {
     assert_eq!(observe_all(&mut gate, 102, &[Probe::Reached]), Some(FailurePolicy::Fail));
 }
 
+// guarantee: 4c
 #[test]
 fn failures_among_successes_lower_fail() {
     // One of two, three or five API servers behind one address fails, in turn.
@@ -150,6 +153,7 @@ fn rare_failures_lower_nothing() {
     assert_eq!(drive(&mut gate, SHARED, PROMISED * 20, rarely), None);
 }
 
+// guarantee: 4c
 #[test]
 fn one_api_server_of_several_lowers_fail() {
     let all = addresses(&[1, 2, 3]);
@@ -211,6 +215,7 @@ fn pods_wait_while_no_replica_runs() {
     assert_eq!(observe_all(&mut gate, 1071, &[Probe::Unreached; 70]), None);
 }
 
+// guarantee: 4c
 #[test]
 fn ignore_and_audit_never_fail() {
     let mut gate = gate(FailurePolicy::Fail);
@@ -251,6 +256,7 @@ fn any_probe() -> impl Strategy<Value = Probe> {
 proptest! {
     /// Lowers `Fail` only by a failure, after enough time and failures. Sets it only while the
     /// last probe of every API server succeeded.
+    // guarantee: 4c
     #[test]
     fn policy_follows_the_evidence(
         probes in prop::collection::vec((0_u8..3, any_probe(), 0_u64..40), 0..200),

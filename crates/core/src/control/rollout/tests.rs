@@ -203,6 +203,7 @@ fn pull_on_every_class_verifies() {
     assert_eq!((decision.pulls.len(), &*decision.summary), (0, ""));
 }
 
+// guarantee: 3c
 #[test]
 fn failed_pull_ends_the_trial() {
     for (pull, reason) in [
@@ -239,6 +240,7 @@ fn late_pull_on_dead_node_does_not_fail() {
     assert_eq!(rollout.on_trial(), ["a", "b"]);
 }
 
+// guarantee: 3c
 #[test]
 fn nodes_remove_the_first_declaration_if_it_failed() {
     let mut rollout = Rollout::new(&[mk_node("a", "x"), mk_node("b", "x")]);
@@ -568,6 +570,7 @@ proptest! {
 
     /// Whatever happens, an unproven declaration stays on few nodes, numbers are unique, and
     /// decisions come to an end.
+    // guarantee: 3c
     #[test]
     fn rollout_is_safe(events in prop::collection::vec((event(), any::<bool>()), 0..80)) {
         let mut world = RolloutWorld::new();

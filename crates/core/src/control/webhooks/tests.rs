@@ -39,6 +39,7 @@ fn registered_configuration_needs_no_repair() {
     assert_eq!(plan(&desired(&settings), Some(&object)), None);
 }
 
+// guarantee: 4a
 #[test]
 fn only_ordinary_pods_get_the_policy() {
     for (policy, expected) in [(FailurePolicy::Fail, "Fail"), (FailurePolicy::Ignore, "Ignore")] {
@@ -52,6 +53,7 @@ fn only_ordinary_pods_get_the_policy() {
     }
 }
 
+// guarantee: 4a
 #[test]
 fn ordinary_pods_are_those_outside_the_system() {
     let mut object = registered(&settings());
@@ -73,6 +75,7 @@ fn system_namespaces_of_chart_and_program_are_equal() {
     assert_eq!(names, SYSTEM_NAMESPACES);
 }
 
+// guarantee: 4a
 #[test]
 fn pods_of_image_swap_match_no_entry() {
     let mut object = registered(&settings());

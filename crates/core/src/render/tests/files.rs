@@ -37,6 +37,7 @@ fn all_formats() {
     }
 }
 
+// guarantee: 6b
 #[test]
 fn credentials_are_redacted_by_default() {
     let encoded = "cm9ib3Q6cGFzc1wid29yZA";
@@ -56,6 +57,7 @@ fn credentials_are_redacted_by_default() {
     }
 }
 
+// guarantee: 6a
 #[test]
 fn credentials_and_trust_are_for_declared_host() {
     let rules = "docker.io::k.io/d,gcr.io::h.io/g";
@@ -73,6 +75,7 @@ fn credentials_and_trust_are_for_declared_host() {
     assert!(!rendered.files.iter().any(|file| file.path == "k.io/ca.crt"));
 }
 
+// guarantee: 6a
 #[test]
 fn declared_hosts_share_credential_and_trust() {
     let rules =
@@ -97,6 +100,7 @@ fn declared_hosts_share_credential_and_trust() {
     }
 }
 
+// guarantee: 6a
 #[test]
 fn header_over_http_needs_permission() {
     let text = |header_over_http| {
@@ -122,6 +126,7 @@ fn palette_form_has_exactly_the_documented_lines() {
     assert!(rendered.notes[0].contains("standard registries do not answer"));
 }
 
+// guarantee: 1b, 7
 #[test]
 fn inexpressible_rules_of_formats_are_listed() {
     let rules = "docker.io::h.io/d,quay.io/team::h.io/t,[EXACT]a::h.io/e,default::h.io/x";

@@ -1,4 +1,4 @@
-//! The first law, on rendered files: parsed like the runtimes do, they result in the URLs of
+//! Guarantee 1a on rendered files: parsed like the runtimes do, they result in the URLs of
 //! the swapped references.
 
 use image_swap_testkit::{lists, sources};
@@ -108,6 +108,7 @@ fn rules() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
+    // guarantee: 1a, 7
     #[test]
     fn runtimes_request_the_swapped_url_first(
         list in rules(),
@@ -119,7 +120,7 @@ proptest! {
         let image = [host, &path].concat();
         let reference = Reference::parse(&image).unwrap();
         let decision = declaration.rules().swap(&image).unwrap();
-        // Declarations with chains are rejected, and would violate the law.
+        // Declarations with chains are rejected, and would violate the guarantee.
         prop_assume!(declaration.clone().serving().is_ok());
         for fallback in [Fallback::Upstream, Fallback::Never] {
             let options = Options { fallback, ..Options::default() };

@@ -12,6 +12,7 @@ fn references_are_normalised_before_rules_match() {
     swaps("docker.io::h.io/d", "bitnami/redis:7", "h.io/d/bitnami/redis:7", Rule);
 }
 
+// guarantee: 2a
 #[test]
 fn tag_and_digest_survive() {
     for end in [":1.25", DIGEST, &[":1.25", DIGEST].concat(), ""] {
@@ -79,6 +80,7 @@ fn star_is_literal_in_prefix() {
     leaves("*.gcr.io::h.io/d", "eu.gcr.io/x", NoRule);
 }
 
+// guarantee: 2a
 #[test]
 fn images_below_a_target_are_already_mirrored() {
     let map = "docker.io::h.io/d,h.io::k.io/h";

@@ -1,4 +1,4 @@
-//! The laws of rules, over random maps and references.
+//! Properties of rules, over random maps and references.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -110,6 +110,7 @@ fn compile(text: &str) -> RuleSet {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
+    // guarantee: 2a
     #[test]
     fn second_swap_changes_nothing(map in lines(), image in image()) {
         let rules = compile(&map);
@@ -122,6 +123,7 @@ proptest! {
         }
     }
 
+    // guarantee: 2a
     #[test]
     fn result_parses_and_keeps_tag_and_digest(map in lines(), image in image()) {
         let rules = compile(&map);

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{FIRST, OLD, SECOND, declare, install, install_with, pull, rules, start};
 use crate::{assert_air_gap, current::robot};
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn changed_secret_reaches_the_next_pull() -> Result<()> {
@@ -25,6 +26,7 @@ fn changed_secret_reaches_the_next_pull() -> Result<()> {
     Ok(())
 }
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn rotated_password_reaches_the_next_pull() -> Result<()> {

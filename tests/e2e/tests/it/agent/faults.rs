@@ -15,6 +15,7 @@ use crate::assert_air_gap;
 /// The number of changes during which the agents are killed.
 const KILLS: usize = 6;
 
+// guarantee: 4h, 7
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn killed_agent_leaves_a_node_that_pulls() -> Result<()> {
@@ -50,6 +51,7 @@ fn await_write(node: &Node, before: &NodeFiles) -> Result<()> {
     Ok(())
 }
 
+// guarantee: 4h
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn agent_without_api_server_changes_nothing() -> Result<()> {

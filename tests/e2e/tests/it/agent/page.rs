@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{DOCKER, EXEMPT, FIRST, OLD, UPSTREAM, assert_pulled, pull, secret, start};
 use crate::{assert_air_gap, publish_nginx};
 
+// guarantee: 1a
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn palette_commands_configure_every_node() -> Result<()> {

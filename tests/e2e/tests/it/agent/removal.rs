@@ -9,6 +9,7 @@ use image_swap_testbed::{Node, Wait, until};
 use super::{AGENTS, FIRST, OLD, VALUES, files, install, pull, pull_on, start};
 use crate::assert_air_gap;
 
+// guarantee: 5b, 5d
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn uninstall_restores_every_node() -> Result<()> {
@@ -57,6 +58,7 @@ fn uninstall_restores_every_node() -> Result<()> {
     Ok(())
 }
 
+// guarantee: 5d
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn stopped_kubelet_holds_up_no_other_node() -> Result<()> {

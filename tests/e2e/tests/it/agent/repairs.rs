@@ -11,6 +11,7 @@ use super::{
 };
 use crate::assert_air_gap;
 
+// guarantee: 3c
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn changed_files_are_repaired() -> Result<()> {

@@ -10,6 +10,7 @@ use super::{
 use crate::{assert_air_gap, current::robot};
 
 /// Two nodes have the same containerd, so one of them is on trial for both.
+// guarantee: 3c, 7
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn wrong_declarations_reach_only_the_nodes_on_trial() -> Result<()> {

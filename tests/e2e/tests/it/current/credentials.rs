@@ -66,6 +66,7 @@ fn changed_password_reaches_new_and_old_pods() -> Result<()> {
     Ok(())
 }
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn swapped_container_restarts_after_the_uninstall() -> Result<()> {

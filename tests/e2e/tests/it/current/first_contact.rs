@@ -204,6 +204,7 @@ fn applied_templates_stay_registered() -> Result<()> {
 }
 
 /// The first installation of a user whose registry does not have the image yet.
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn missing_image_is_reported_and_uninstalled() -> Result<()> {

@@ -62,6 +62,7 @@ spec:
       resources: {requests: {cpu: 10m}, limits: {cpu: 100m}}
 ";
 
+// guarantee: 2c
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn resize_in_place_restarts_no_container() -> Result<()> {

@@ -9,6 +9,7 @@ use crate::{
     stream::{self, Stream, assert_swapped_until_registration_is_gone},
 };
 
+// guarantee: 4d
 #[test]
 #[ignore = "needs a cluster: cargo xtask test"]
 fn palette_commands_work_from_installation_to_removal() -> Result<()> {
