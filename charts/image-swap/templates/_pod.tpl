@@ -1,12 +1,12 @@
 {{/* Labels of the pods of one component: (list $ "admission"). The chart's labels take precedence. */}}
 {{- define "image-swap.podLabels" -}}
 {{- $root := index . 0 -}}
-{{- $ours := include "image-swap.selector" . | fromYaml -}}
+{{- $own := include "image-swap.selector" . | fromYaml -}}
 {{/* Exempt from image-swap's webhook, so that the pods start while no replica runs. */}}
-{{- $_ := set $ours "image-swap.io/exempt" "true" -}}
+{{- $_ := set $own "image-swap.io/exempt" "true" -}}
 {{/* Exempt from imageswap, which may still run. */}}
-{{- $_ := set $ours "k8s.twr.io/imageswap" "disabled" -}}
-{{- toYaml (merge $ours $root.Values.podLabels) -}}
+{{- $_ := set $own "k8s.twr.io/imageswap" "disabled" -}}
+{{- toYaml (merge $own $root.Values.podLabels) -}}
 {{- end }}
 
 {{/* The part of the pod spec that both components share. */}}

@@ -132,6 +132,42 @@ pub fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
 /// # Errors
 /// If another tool owns the host, or its configuration is one that cannot be
 /// edited without breaking something: see the table in docs/nodes.md.
+///
+/// # Examples
+/// ```
+/// use image_swap_core::{
+///     declaration::{Declaration, DeclarationSource},
+///     mirror::Fallback,
+/// };
+/// use image_swap_node::{
+///     ConfigForm, ContainerRuntime, DesiredConfig, HostEntry, HostFile, HostPath, ObservedHost,
+///     PlanOutcome, RestartPolicy, Version, plan,
+/// };
+///
+/// let text = "docker.io::h.io/hub";
+/// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0)?;
+/// let desired = DesiredConfig {
+///     declaration: &declaration,
+///     form: ConfigForm::CertsD,
+///     fallback: Fallback::Upstream,
+///     restart: RestartPolicy::Never,
+///     header_over_http: false,
+/// };
+/// let config = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n\
+///               config_path = \"/etc/containerd/certs.d\"\n";
+/// let mut observed = ObservedHost::new(ContainerRuntime::Containerd, Version::parse("1.7.24"));
+/// observed.look(Some(&desired), |path| match path.as_str() {
+///     "/etc/containerd/config.toml" => HostEntry::File(HostFile::public(config)),
+///     _ => HostEntry::Absent,
+/// });
+///
+/// let plan = plan(&desired, &observed)?;
+/// assert_eq!(plan.outcome(), PlanOutcome::Change);
+/// let hosts = HostPath::new("/etc/containerd/certs.d/docker.io/hosts.toml");
+/// let written = plan.written(&hosts).unwrap();
+/// assert!(String::from_utf8_lossy(&written.bytes).contains("https://h.io/v2/hub"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn plan(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<HostPlan, PlanRefusal> {
     owner::check(observed)?;
     let mut plan = (module(observed.runtime).plan)(desired, observed)?;

@@ -37,6 +37,22 @@ pub enum PullSecretAction {
 /// swapped pod, and `named` those with a living pod that refers to the Secret. Since Kubernetes
 /// 1.35 the kubelet reads the credential again at a restart of such a pod's container.
 /// `existing` are the Secrets with this name.
+///
+/// # Examples
+/// ```
+/// use std::collections::{BTreeMap, BTreeSet};
+///
+/// use image_swap_core::control::pull_secrets::{PullSecretAction, PullSecretState, plan};
+///
+/// let apps = BTreeSet::from(["apps".to_owned()]);
+/// let actions = plan(true, &apps, &apps, &BTreeMap::new());
+/// assert_eq!(actions["apps"], PullSecretAction::Create);
+///
+/// let unused = PullSecretState { managed: true, current: true, anchored: false };
+/// let existing = BTreeMap::from([("apps".to_owned(), unused)]);
+/// let actions = plan(true, &BTreeSet::new(), &BTreeSet::new(), &existing);
+/// assert_eq!(actions["apps"], PullSecretAction::Delete);
+/// ```
 pub fn plan(
     wanted: bool,
     swapped: &BTreeSet<String>,
