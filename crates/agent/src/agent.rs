@@ -29,6 +29,7 @@ use crate::{
     error::reason,
     mirror::{NodeMirrorContent, NodeMirrorObject},
     node::HostOrder,
+    restart::{self, PendingRestart},
     settings::NodeAgentSettings,
     status::{HostOutcome, HostReport, StatusFacts, is_stored},
 };
@@ -56,6 +57,8 @@ struct LastLook {
     order: HostOrder,
     is_in_place: bool,
     content: NodeMirrorContent,
+    /// The order of a restart on the host; `None` without one.
+    pending: Option<PendingRestart>,
 }
 
 impl NodeAgent {
@@ -120,9 +123,12 @@ impl NodeAgent {
                     }
                 }
             };
+            let pending = self.last.as_ref().and_then(|it| it.pending.clone());
+            let root = self.settings.root.clone();
             let wake = async {
                 tokio::select! {
                     changed = declared.changed() => drop(changed),
+                    () = restart::changed(root, pending) => {}
                     () = sleep(wait) => {}
                 }
             };
@@ -173,9 +179,14 @@ impl NodeAgent {
         // Once the files are in place, the last answer of the registry is used again.
         let probe = if known { RegistryProbe::Skip } else { RegistryProbe::Probe };
         let (settings, host_order) = (Arc::clone(&self.settings), order.clone());
-        let work = task::spawn_blocking(move || host_order.execute(&settings, version, probe));
-        let report = work.await.unwrap_or_else(|error| {
-            HostReport::of(HostOutcome::Failed(format!("the change was cut off: {error}")))
+        let work = task::spawn_blocking(move || {
+            restart::follow(&settings, &host_order, || {
+                host_order.execute(&settings, version, probe)
+            })
+        });
+        let (report, pending) = work.await.unwrap_or_else(|error| {
+            let outcome = HostOutcome::Failed(format!("the change was cut off: {error}"));
+            (HostReport::of(outcome), None)
         });
         let now = now();
         if let Some(path) = &report.repaired {
@@ -194,7 +205,7 @@ impl NodeAgent {
         let status = facts.status();
         let status = (!is_stored(&status, &content.status)).then_some(status);
         let is_in_place = report.outcome == HostOutcome::InPlace;
-        self.last = Some(LastLook { order, is_in_place, content });
+        self.last = Some(LastLook { order, is_in_place, content, pending });
         status
     }
 

@@ -4,7 +4,8 @@
 //! The agent follows one Secret by one watch, and reads the `NodeMirror` of its node before each
 //! look at the host. It writes only files that the runtime reads at each pull. It runs no program,
 //! opens no socket of the host and restarts nothing: a plan that needs a restart is reported with
-//! the command to run.
+//! the command to run. With [`AgentRestart::Rolling`] the agent also writes an order for it, which
+//! a pod of the controller applies.
 //!
 //! Only two events change a host: a declaration that was read, and a Secret that requests the
 //! restoration. An absent or malformed Secret, an API server that does not respond, and SIGTERM
@@ -23,6 +24,7 @@ mod drift;
 mod error;
 mod mirror;
 mod node;
+mod restart;
 mod restored;
 mod settings;
 mod status;
@@ -30,5 +32,5 @@ mod status;
 pub use self::{
     agent::NodeAgent,
     restored::{RestoreRefusal, RestoredHost},
-    settings::NodeAgentSettings,
+    settings::{AgentRestart, NodeAgentSettings},
 };

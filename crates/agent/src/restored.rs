@@ -6,6 +6,7 @@ use image_swap_node::{ContainerRuntime, HostEntry, HostFiles, Ledger};
 
 use crate::{
     node::{host, restore_host},
+    restart,
     status::{HostOutcome, HostReport},
 };
 
@@ -48,6 +49,8 @@ impl RestoredHost {
     /// The reason why the host stays as it is.
     pub fn restore(root: &Path) -> Result<Self, RestoreRefusal> {
         let refused = |reason| RestoreRefusal { reason, command: None };
+        // Its order would be applied again.
+        host(root).and_then(|host| restart::forget(&host)).map_err(refused)?;
         let Some(runtime) = configured(root).map_err(refused)? else {
             return Ok(Self { runtime: None, command: None, notes: Vec::new() });
         };

@@ -19,4 +19,17 @@ pub struct NodeAgentSettings {
     pub root: PathBuf,
     /// Longest time between two looks at the host.
     pub resync: Duration,
+    /// Restarts of the runtime for a declaration that needs one.
+    pub restart: AgentRestart,
+}
+
+/// Restarts of the runtime for a declaration that needs one. The agent itself restarts nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AgentRestart {
+    /// An administrator restarts the runtime.
+    #[default]
+    Never,
+    /// The agent writes an order on the host, which the controller has applied on one node after
+    /// the other.
+    Rolling,
 }

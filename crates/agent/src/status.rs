@@ -42,6 +42,16 @@ pub(crate) enum HostOutcome {
     ReloadRequired,
     /// The runtime has to be restarted for this reason; nothing was written.
     RestartRequired(String),
+    /// The runtime has to be restarted for this reason, and the restart is ordered; nothing was
+    /// written.
+    RestartOrdered(String),
+    /// The ordered restart has failed.
+    RestartFailed {
+        /// The reason for the restart.
+        reason: String,
+        /// The reason why it failed, and the state of the host.
+        found: String,
+    },
     /// The plan was refused: case, finding and remedy.
     Refused {
         /// Row of docs/nodes.md.
@@ -135,6 +145,14 @@ impl StatusFacts<'_> {
                 reason::RESTART_REQUIRED,
                 format!("{reason}; agents restart nothing, so the host stays as it is"),
             ),
+            HostOutcome::RestartOrdered(reason) => (
+                FALSE,
+                reason::RESTART_REQUIRED,
+                format!("{reason}; the host stays as it is until the controller restarts it"),
+            ),
+            HostOutcome::RestartFailed { found, .. } => {
+                (FALSE, reason::RESTART_FAILED, found.clone())
+            }
             HostOutcome::Refused { case, found } => {
                 (FALSE, reason::REFUSED, format!("{case}: {found}"))
             }
@@ -152,9 +170,12 @@ impl StatusFacts<'_> {
             None => reason.to_owned(),
         };
         match (&report.outcome, report.start) {
-            (HostOutcome::RestartRequired(reason), _) => {
-                (TRUE, reason::RESTART_REQUIRED, run(reason))
-            }
+            (
+                HostOutcome::RestartRequired(reason)
+                | HostOutcome::RestartOrdered(reason)
+                | HostOutcome::RestartFailed { reason, .. },
+                _,
+            ) => (TRUE, reason::RESTART_REQUIRED, run(reason)),
             (HostOutcome::ReloadRequired, _) => {
                 let reason = "the runtime reads the files when it is reloaded or started";
                 (TRUE, reason::RELOAD_REQUIRED, run(reason))
@@ -270,7 +291,7 @@ mod tests {
     fn each_outcome_has_its_conditions() {
         use HostOutcome::{
             Failed, InPlace, InvalidDeclaration, NoDeclaration, Refused, ReloadRequired,
-            RestartRequired, Restored,
+            RestartFailed, RestartOrdered, RestartRequired, Restored,
         };
         let refused = || Refused { case: "link".into(), found: "a link; change it there".into() };
         let nothing = ("False", "Nothing");
@@ -283,6 +304,18 @@ mod tests {
                 RestartRequired("why".into()),
                 Some(6),
                 ("False", "RestartRequired"),
+                ("True", "RestartRequired"),
+            ),
+            (
+                RestartOrdered("why".into()),
+                Some(6),
+                ("False", "RestartRequired"),
+                ("True", "RestartRequired"),
+            ),
+            (
+                RestartFailed { reason: "why".into(), found: "found".into() },
+                Some(6),
+                ("False", "RestartFailed"),
                 ("True", "RestartRequired"),
             ),
             (refused(), Some(6), ("False", "Refused"), nothing),

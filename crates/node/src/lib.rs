@@ -8,6 +8,8 @@
 //!
 //! The shell is the feature `shell`. [`observe()`] reads a host, a [`HostSession`] is the right to
 //! change it, and [`HostSession::apply`] applies a plan completely or not at all.
+//! [`restart_in_pod`] starts a change with a restart outside of a pod, which an agent ordered in
+//! the [`RestartDirectory`].
 
 mod condition;
 #[cfg(feature = "shell")]
@@ -24,6 +26,8 @@ mod owner;
 mod plan;
 #[cfg(feature = "shell")]
 mod registry;
+#[cfg(feature = "shell")]
+mod restart;
 mod runtime;
 #[cfg(feature = "shell")]
 mod transaction;
@@ -54,6 +58,12 @@ pub use self::{
         mounted::{UnmountedDirectory, check_mounts, observe_mounted},
         observe,
         tokens::RegistryProbe,
+    },
+    restart::{
+        apply::restart_host,
+        detach::detach,
+        directory::{RestartDirectory, RestartDirectoryError},
+        pod::{PodRestartError, restart_in_pod},
     },
     transaction::{
         Progress, RestartSettings,

@@ -2,7 +2,7 @@
 
 use std::{env, future::Future, path::PathBuf, process::ExitCode, time::Duration};
 
-use image_swap_agent::{NodeAgent, NodeAgentSettings, RestoredHost};
+use image_swap_agent::{AgentRestart, NodeAgent, NodeAgentSettings, RestoredHost};
 use image_swap_cluster::{Release, client};
 use image_swap_node::ContainerRuntime;
 use tokio::{
@@ -36,6 +36,12 @@ const RUNTIMES: &[Choice<ContainerRuntime>] = &[
     ("k3s", "The containerd of k3s or RKE2", ContainerRuntime::K3s),
 ];
 
+/// Values of `--restart`.
+const RESTARTS: &[Choice<AgentRestart>] = &[
+    ("never", "An administrator restarts the runtime", AgentRestart::Never),
+    ("rolling", "The controller restarts it, one node after the other", AgentRestart::Rolling),
+];
+
 const EXAMPLES: &str = "\
 Examples:
   image-swap agent --namespace image-swap --node worker-1 --runtime containerd
@@ -66,11 +72,15 @@ pub(crate) struct Args {
     /// The longest time between two checks of the host's files: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = HOST)]
     resync: Duration,
+    /// The restart of the runtime for a declaration that needs one. The agent itself restarts
+    /// nothing.
+    #[arg(long, value_parser = one_of(RESTARTS), default_value = "never", help_heading = HOST)]
+    restart: AgentRestart,
     /// Restore the host without the API server, and then wait for SIGTERM. The record of image-swap
     /// on the host names the runtime.
     #[arg(
         long,
-        conflicts_with_all = ["namespace", "name", "kubeconfig", "node", "runtime", "resync"],
+        conflicts_with_all = ["namespace", "name", "kubeconfig", "node", "runtime", "resync", "restart"],
         help_heading = HOST
     )]
     restore_only: bool,
@@ -103,6 +113,7 @@ impl Args {
             runtime,
             root: self.root,
             resync: self.resync,
+            restart: self.restart,
         };
         block_on(follow(settings, self.kubeconfig))
     }

@@ -13,6 +13,7 @@ mod helm;
 mod krm;
 mod kubectl;
 mod render;
+mod restart;
 mod rewrite;
 mod run;
 mod usage;

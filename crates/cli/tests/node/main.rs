@@ -10,6 +10,7 @@ mod files;
 #[path = "../runtimes/images.rs"]
 #[expect(dead_code, reason = "what is here for the tests of runtimes too")]
 mod images;
+mod ordered;
 mod other_tools;
 mod restart;
 mod root;

@@ -1,16 +1,17 @@
 //! Data that one process writes and another one reads. These are a replica's `/status`, the
 //! controller's report in the `ConfigMap` `N-status`, the Secrets that replicas and agents follow,
-//! and the custom resource `NodeMirror`.
+//! the custom resource `NodeMirror`, and the order of a restart on a host.
 //!
 //! The processes may be of different releases. A test for each contract spells all of its
 //! names out, so that a renamed field cannot change one. No type holds a credential, apart from
-//! [`StoredDeclaration`] and [`NodeDeclaration`].
+//! [`StoredDeclaration`], [`NodeDeclaration`] and [`RestartOrder`].
 
 mod agents;
 mod node_declaration;
 pub mod node_mirror;
 mod replica;
 mod report;
+pub mod restart_order;
 mod stored;
 
 pub use self::{
@@ -24,5 +25,6 @@ pub use self::{
         PullSecretFailure, PullSecretStatus, RecreatedPods, RegistryOutcome, RegistryStatus,
         listed,
     },
+    restart_order::{RestartFileError, RestartOrder, RestartOutcome, RestartResult},
     stored::{DECLARATION, ServedDeclaration, StoredDeclaration},
 };

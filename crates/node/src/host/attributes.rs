@@ -40,6 +40,19 @@ pub(super) fn copy(from: &Path, to: &File, private: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies the `SELinux` label of the file `from`, if it has one, to `to`.
+///
+/// # Errors
+/// The kernel refuses to read or to set the label, other than for lack of support or of
+/// permission.
+pub(super) fn copy_label(from: &Path, to: &File) -> io::Result<()> {
+    let name = OsStr::from_bytes(LABEL);
+    if let Some(value) = value(from, name)? {
+        usable(fsetxattr(to, name, &value, XattrFlags::empty()))?;
+    }
+    Ok(())
+}
+
 /// Returns the names of the attributes of `path`; empty if there is no file, or if its
 /// file system has no attributes.
 fn names(path: &Path) -> io::Result<Vec<OsString>> {

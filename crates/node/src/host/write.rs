@@ -54,6 +54,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], access: Access) -> io::Result<(
     stage(path, bytes, access)?.commit()
 }
 
+/// Copies the program `from` to `path` atomically, for root alone, with the `SELinux` label of the
+/// file `like`: a service manager may not run a file with the label of a data directory.
+pub(crate) fn install(path: &Path, from: &Path, like: &Path) -> io::Result<()> {
+    let staged = Staged { unfinished: unfinished(path)?, path: path.to_owned() };
+    found(fs::remove_file(&staged.unfinished))?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o700).open(&staged.unfinished)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    attributes::copy_label(like, &file)?;
+    file.sync_all()?;
+    // The kernel runs no file that is open for writing.
+    drop(file);
+    staged.commit()
+}
+
 /// A file under another name, on disk, ready to take its place.
 #[derive(Debug)]
 #[must_use]

@@ -52,16 +52,13 @@ pub fn observe_mounted(
     desired: Option<&DesiredConfig<'_>>,
     probe: RegistryProbe,
 ) -> HostObservation {
-    let runtime = match runtime {
-        ContainerRuntime::K3s | ContainerRuntime::Rke2 => of_rancher(host).unwrap_or(runtime),
-        other => other,
-    };
+    let runtime = corrected(host, runtime);
     let daemon = Daemon::unseen(runtime, version);
     let mut observed = ObservedHost::new(runtime, version);
     let mut notes = Vec::new();
     observed.is_mounted = true;
     observed.look(desired, |path| host.stat(path));
-    observed.start = start(host, &observed, &paths_at_start(&observed));
+    observed.start = start_of_runtime(host, &observed);
     let reload = start(host, &observed, &paths_on_reload(&observed));
     if let Some(desired) = desired {
         let (bearer_only, note) = tokens::bearer_only(desired, &observed, probe);
@@ -69,6 +66,19 @@ pub fn observe_mounted(
         notes.extend(note);
     }
     HostObservation { observed, daemon, reload, notes }
+}
+
+/// Returns the runtime of `host`: `runtime`, unless k3s and RKE2 are confused.
+pub(crate) fn corrected(host: &Host, runtime: ContainerRuntime) -> ContainerRuntime {
+    match runtime {
+        ContainerRuntime::K3s | ContainerRuntime::Rke2 => of_rancher(host).unwrap_or(runtime),
+        other => other,
+    }
+}
+
+/// Compares the start of the runtime with the last change of the files that it reads then.
+pub(crate) fn start_of_runtime(host: &Host, observed: &ObservedHost) -> RuntimeStart {
+    start(host, observed, &paths_at_start(observed))
 }
 
 /// Returns the files of image-swap that the runtime reads on reload.

@@ -5,6 +5,7 @@ mod internal;
 mod options;
 mod plan;
 mod report;
+mod restart;
 mod restore;
 mod status;
 mod verify;
@@ -47,6 +48,16 @@ enum NodeVerb {
     /// Run a program in another root (started by apply).
     #[command(hide = true)]
     Inside(internal::Inside),
+    /// Start the restart that the agent ordered outside of this pod, and wait for its result
+    /// (started by the controller).
+    #[command(hide = true)]
+    RestartPod(restart::RestartPod),
+    /// Apply the order of the agent with a restart of the runtime (started by restart-pod).
+    #[command(hide = true)]
+    RestartHost(restart::RestartHost),
+    /// Run a program outside of this pod (started by restart-pod).
+    #[command(hide = true)]
+    Detach(restart::Detach),
 }
 
 impl Args {
@@ -59,6 +70,9 @@ impl Args {
             NodeVerb::Restore(args) => args.run(),
             NodeVerb::Guard(args) => args.run(),
             NodeVerb::Inside(args) => args.run(),
+            NodeVerb::RestartPod(args) => args.run(),
+            NodeVerb::RestartHost(args) => args.run(),
+            NodeVerb::Detach(args) => args.run(),
         }
     }
 }

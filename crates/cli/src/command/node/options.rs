@@ -1,6 +1,9 @@
 //! Flags of several `node` commands.
 
-use std::{iter, path::PathBuf};
+use std::{
+    iter,
+    path::{Path, PathBuf},
+};
 
 use clap::{
     ValueEnum as _,
@@ -89,10 +92,7 @@ pub(super) struct RestartArgs {
 
 impl HostArgs {
     pub(super) fn host(&self) -> Result<Host, Failure> {
-        let root = Root::new(&self.root).map_err(|error| {
-            Failure::Unusable(Failure::file("use the root directory", &self.root, &error))
-        })?;
-        Ok(Host::new(root))
+        host(&self.root)
     }
 
     /// Observes `host`, and requests the declared registry if `probe` is `Probe`.
@@ -104,6 +104,14 @@ impl HostArgs {
     ) -> Result<HostObservation, ObserveError> {
         observe(host, self.runtime.0, desired, probe, self.runtime_version)
     }
+}
+
+/// Returns the host whose `/` is `root`.
+pub(super) fn host(root: &Path) -> Result<Host, Failure> {
+    let found = Root::new(root).map_err(|error| {
+        Failure::Unusable(Failure::file("use the root directory", root, &error))
+    })?;
+    Ok(Host::new(found))
 }
 
 /// Reads a version such as `2.1.9` or `2.1`.

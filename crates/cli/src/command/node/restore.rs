@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use image_swap_node::{HostSession, ObserveError, RegistryProbe, restore};
+use image_swap_node::{HostSession, ObserveError, RegistryProbe, RestartDirectory, restore};
 
 use super::{
     apply::finish,
@@ -33,6 +33,8 @@ impl Args {
         let host = args.host()?;
         let restarting = restart.restarting();
         let turn = HostSession::take(&host, &restarting, &output::note).map_err(Failure::broken)?;
+        // An order of an agent would be applied again.
+        RestartDirectory::new(&host).remove().map_err(Failure::broken)?;
         let seen = match args.observe(&host, None, RegistryProbe::Skip) {
             Ok(seen) => seen,
             // The ledger would name the runtime.
