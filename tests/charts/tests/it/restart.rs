@@ -154,7 +154,7 @@ fn restart_policy_matches_every_user() {
     assert!(spec["validations"].to_string().contains(controller));
 }
 
-/// The policy compares a restart pod with the values of the controller's flags.
+/// Compares the policy with the flags by which the controller creates restart pods.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn restart_policy_has_the_controller_s_values() {

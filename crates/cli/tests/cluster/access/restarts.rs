@@ -25,7 +25,7 @@ fn rolling() -> String {
     format!("{VALUES}agent: {agent}\n")
 }
 
-/// A restart pod, as the controller creates it.
+/// Returns a restart pod, as the controller creates it.
 fn restart_pod() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -214,6 +214,7 @@ async fn installed() -> Installed {
     installed
 }
 
+/// Waits until the API server enforces the policy.
 async fn enforced(cluster: &TestCluster) {
     let dry = format!("{}?dryRun=All", pods(RESTART));
     let pod = image_swap_testkit::pod("p", &[("c", "nginx")]);
@@ -356,8 +357,8 @@ async fn restart_pod_stays_as_it_was_created() {
     assert_eq!(send(administrator, "DELETE", &now, JSON, &json!({})).await.0, 200);
 }
 
-/// A release without a declared user name names no pull Secret. Kubernetes then adds those of the
-/// service account.
+/// Covers a release without a pull Secret, to whose pods Kubernetes adds those of the service
+/// account.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn pull_secrets_of_the_service_account_are_admitted() {
@@ -382,7 +383,7 @@ async fn pull_secrets_of_the_service_account_are_admitted() {
     assert_eq!(stored["spec"]["imagePullSecrets"], json!([{ "name": "company" }]));
 }
 
-/// Kubernetes checks the types of the expressions, and writes its findings into the status.
+/// Requires that Kubernetes finds no expression with wrong types. It writes them into the status.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn policies_have_no_type_warning() {
