@@ -45,6 +45,16 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- .Values.agent.trialNamespace | default (printf "%s-trial" (include "image-swap.fullname" .)) -}}
 {{- end }}
 
+{{/* "true" if the controller restarts the container runtimes of nodes. */}}
+{{- define "image-swap.restarts" -}}
+{{- if and .Values.agent.enabled (eq (.Values.agent.restart | default "never") "rolling") -}}true{{- end -}}
+{{- end }}
+
+{{/* The namespace of restart pods and of their Leases. */}}
+{{- define "image-swap.restartNamespace" -}}
+{{- .Values.agent.restartNamespace | default (printf "%s-restart" (include "image-swap.fullname" .)) -}}
+{{- end }}
+
 {{/* "true" if the release may contain this cluster-scoped object: (list $ "v1" "Namespace" NAME).
 Helm refuses to install an object that exists and belongs to another release. */}}
 {{- define "image-swap.mayOwn" -}}

@@ -31,13 +31,18 @@ affinity:
 {{- include "image-swap.imagePullSecrets" . }}
 {{- end }}
 
-{{/* The Secrets by which pods pull image-swap's own image, with a line break before them. */}}
-{{- define "image-swap.imagePullSecrets" }}
-{{- $secrets := .Values.image.pullSecrets }}
-{{- if include "image-swap.imageNeedsSecret" . }}
-{{- $secrets = prepend $secrets (printf "%s-image" (include "image-swap.fullname" .)) }}
+{{/* The names of the Secrets by which pods pull image-swap's own image, as JSON. */}}
+{{- define "image-swap.pullSecretNames" -}}
+{{- $secrets := .Values.image.pullSecrets | default list -}}
+{{- if include "image-swap.imageNeedsSecret" . -}}
+{{- $secrets = prepend $secrets (printf "%s-image" (include "image-swap.fullname" .)) -}}
+{{- end -}}
+{{- toJson $secrets -}}
 {{- end }}
-{{- with $secrets }}
+
+{{/* These Secrets as part of a pod spec, with a line break before them. */}}
+{{- define "image-swap.imagePullSecrets" }}
+{{- with include "image-swap.pullSecretNames" . | fromJsonArray }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}

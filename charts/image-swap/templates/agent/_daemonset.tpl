@@ -119,6 +119,9 @@ spec:
             - --runtime={{ $runtime }}
             - --root=/host
             - --resync={{ $agent.resync }}
+            {{- if include "image-swap.restarts" $root }}
+            - --restart=rolling
+            {{- end }}
             - --log-level={{ $root.Values.log.level }}
             - --log-format={{ $root.Values.log.format }}
           env:

@@ -38,6 +38,8 @@ pub(crate) enum Account {
 pub(crate) const AGENTS: &str = "image-swap-agent";
 /// The namespace of trial pods.
 pub(crate) const TRIAL: &str = "image-swap-trial";
+/// The namespace of restart pods.
+pub(crate) const RESTART: &str = "image-swap-restart";
 
 /// A permission that a request used, as the audit log records it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,23 +107,25 @@ impl Installed {
         self.cluster.get(&format!("{deployments}/image-swap-controller")).unwrap()
     }
 
-    /// Returns the roles of `account`. That of trial pods is absent without agents.
+    /// Returns the roles of `account`. That of trial pods is absent without agents, that of
+    /// restart pods with `agent.restart: never`.
     pub(crate) fn roles(&self, account: Account) -> Vec<Value> {
         let roles =
             |namespace| format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles");
         let own = roles(NAMESPACE);
-        let (paths, trial) = match account {
+        let (paths, others) = match account {
             Account::Controller => (
                 vec![format!("{ANCHORS}/image-swap"), format!("{own}/image-swap-controller")],
-                self.cluster.get(&format!("{}/image-swap-trial", roles(TRIAL))),
+                [TRIAL, RESTART].map(|it| format!("{}/{it}", roles(it))).to_vec(),
             ),
-            Account::Admission => (vec![format!("{own}/image-swap-admission")], None),
+            Account::Admission => (vec![format!("{own}/image-swap-admission")], Vec::new()),
             Account::Agent => (
                 vec![format!("{ANCHORS}/image-swap-agent"), format!("{own}/image-swap-agent")],
-                None,
+                Vec::new(),
             ),
         };
-        paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(trial).collect()
+        let others = others.iter().filter_map(|path| self.cluster.get(path));
+        paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(others).collect()
     }
 
     /// Returns a client with the permissions of `account`.

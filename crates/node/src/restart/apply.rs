@@ -164,7 +164,7 @@ fn checked(
     check(desired, plan, seen).map_err(|error| refused(error.to_string()))
 }
 
-/// Returns the reason reason a restart of the runtime would stop its containers; `None` if they run
+/// Returns the reason why a restart of the runtime would stop its containers; `None` if they run
 /// on.
 fn stops_containers(observed: &ObservedHost) -> Option<String> {
     const FLAG: &str = "--live-restore";

@@ -214,25 +214,30 @@ fn level(namespace: &Value) -> [&str; 3] {
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn namespaces_have_their_pod_security_level() {
-    let values = "{label: example.org/swap, agent: {namespaceLabels: {team: platform, \
-                  pod-security.kubernetes.io/enforce: baseline}}}";
+    let values = "{label: example.org/swap, agent: {restart: rolling, namespaceLabels: {team: \
+                  platform, pod-security.kubernetes.io/enforce: baseline}}}";
     let rendered = chart().with(values);
-    let [agents, trial] =
-        ["agent", "trial"].map(|it| &rendered.objects[&format!("{it}/namespace.yaml")]);
+    let [agents, trial, restart] =
+        ["agent", "trial", "restart"].map(|it| &rendered.objects[&format!("{it}/namespace.yaml")]);
     assert_eq!(level(agents), ["privileged"; 3]);
     assert_eq!(level(trial), ["restricted"; 3]);
-    for namespace in [agents, trial] {
+    assert_eq!(level(restart), ["privileged"; 3]);
+    for namespace in [agents, trial, restart] {
         assert_eq!(namespace["metadata"]["labels"]["team"], "platform");
     }
-    // No image swapper changes the image of a trial pod.
-    for label in ["example.org/swap", "k8s.twr.io/imageswap"] {
-        assert_eq!(trial["metadata"]["labels"][label], "disabled");
+    // No image swapper changes the image of a trial pod or of a restart pod.
+    for namespace in [trial, restart] {
+        for label in ["example.org/swap", "k8s.twr.io/imageswap"] {
+            assert_eq!(namespace["metadata"]["labels"][label], "disabled");
+        }
     }
 }
 
 /// Returns the paths of all templates that a release without agents does not have.
 fn of_agents(rendered: &Rendered) -> Vec<&String> {
-    let is_of_agents = |path: &&String| path.starts_with("agent/") || path.starts_with("trial/");
+    let is_of_agents = |path: &&String| {
+        ["agent/", "trial/", "restart/"].iter().any(|folder| path.starts_with(folder))
+    };
     rendered.objects.keys().filter(is_of_agents).collect()
 }
 
@@ -240,10 +245,13 @@ fn of_agents(rendered: &Rendered) -> Vec<&String> {
 #[ignore = "needs Helm: cargo xtask test"]
 fn disabled_agents_leave_nothing() {
     let chart = chart();
-    assert_eq!(of_agents(&chart.with(EVERYTHING)).len(), 21);
-    let disabled = chart.named("image-swap", &[EVERYTHING, "agent: {enabled: false}"]);
+    assert_eq!(of_agents(&chart.with(EVERYTHING)).len(), 29);
+    let disabled = "agent: {enabled: false, restart: never}";
+    let disabled = chart.named("image-swap", &[EVERYTHING, disabled]);
     assert_eq!(of_agents(&disabled), [""; 0]);
-    for flag in ["agent-namespace", "trial-namespace", "agent-fallback", "trial-image"] {
+    for flag in
+        ["agent-namespace", "trial-namespace", "agent-fallback", "trial-image", "restart-namespace"]
+    {
         assert_eq!(argument(deployment(&disabled, "controller"), flag), None, "--{flag}");
     }
 }
@@ -292,7 +300,11 @@ fn policies_name_the_accounts_of_the_release() {
 
 #[test]
 fn every_template_of_agents_can_be_disabled() {
-    for folder in ["agent", "trial"] {
+    for (folder, condition) in [
+        ("agent", ".Values.agent.enabled"),
+        ("trial", ".Values.agent.enabled"),
+        ("restart", "include \"image-swap.restarts\" ."),
+    ] {
         let templates = crate::chart::directory().join("templates").join(folder);
         for entry in std::fs::read_dir(templates).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -300,7 +312,7 @@ fn every_template_of_agents_can_be_disabled() {
                 continue;
             }
             let text = file(&format!("templates/{folder}/{name}"));
-            assert!(text.contains(".Values.agent.enabled"), "{folder}/{name}");
+            assert!(text.contains(condition), "{folder}/{name}");
         }
     }
 }

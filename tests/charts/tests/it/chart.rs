@@ -51,6 +51,9 @@ agent:
   trialImage: docker.io/library/busybox:1.36
   apiServer: {host: 10.0.0.1, port: 6443}
   openshift: {scc: true}
+  restart: rolling
+  restartCommand: sh -c 'rc-service "containerd" restart'
+  priorityQuota: true
 "#;
 
 /// Returns the directory of the chart.

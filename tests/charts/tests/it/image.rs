@@ -113,9 +113,11 @@ fn credentials_are_only_for_the_declared_registry() {
     let declared = chart.with(EVERYTHING);
     assert_eq!(secrets(&declared), json!([{"name": "image-swap-image"}, {"name": "other"}]));
     // Each namespace with pods has a copy of the Secret.
-    assert_eq!(docker(&declared), 2);
-    let [own, agents] = ["image.yaml", "agent/image.yaml"].map(|path| &declared.objects[path]);
-    assert_eq!(own["data"], agents["data"]);
+    assert_eq!(docker(&declared), 3);
+    let own = &declared.objects["image.yaml"];
+    for path in ["agent/image.yaml", "restart/image.yaml"] {
+        assert_eq!(declared.objects[path]["data"], own["data"], "{path}");
+    }
     let elsewhere = chart.named("image-swap", &[EVERYTHING, "image: {registry: r.io}"]);
     assert_eq!(secrets(&elsewhere), json!([{"name": "other"}]));
     assert_eq!(docker(&elsewhere), 0);

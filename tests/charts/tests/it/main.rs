@@ -20,6 +20,7 @@ mod rbac;
 mod readme;
 mod reasons;
 mod refused;
+mod restart;
 mod server;
 mod values;
 mod versions;

@@ -210,6 +210,7 @@ fn objects_have_labels_and_namespace_of_the_release() {
             "agent/role.yaml" | "agent/rolebinding.yaml" => "somewhere",
             path if path.starts_with("agent/") => "image-swap-agent",
             path if path.starts_with("trial/") => "image-swap-trial",
+            path if path.starts_with("restart/") => "image-swap-restart",
             _ => "somewhere",
         };
         assert_eq!(namespace, (!cluster_scoped).then_some(expected), "{path}");

@@ -15,20 +15,30 @@ struct Rule<'r> {
 
 fn rules(rendered: &Rendered) -> Vec<Rule<'_>> {
     let roles = [of_kind(rendered, "ClusterRole"), of_kind(rendered, "Role")].concat();
-    let has_agents = rendered.objects.contains_key("agent/role.yaml");
-    assert_eq!(roles.len(), if has_agents { 6 } else { 3 });
+    let [agents, restart] = ["agent/role.yaml", "restart/role.yaml"]
+        .map(|path| usize::from(rendered.objects.contains_key(path)));
+    assert_eq!(roles.len(), 3 + 3 * agents + restart);
     roles
         .into_iter()
         .flat_map(|role| role["rules"].as_array().unwrap().iter().map(move |rule| (role, rule)))
-        .map(|(role, rule)| {
-            assert!(rule.get("nonResourceURLs").is_none());
-            Rule {
-                role: role["metadata"]["name"].as_str().unwrap(),
-                groups: strings(&rule["apiGroups"]),
-                resources: strings(&rule["resources"]),
-                names: strings(&rule["resourceNames"]),
-                verbs: strings(&rule["verbs"]),
-            }
+        .filter(|(role, rule)| {
+            let urls = rule.get("nonResourceURLs");
+            // Before the restart of a control-plane node.
+            assert!(urls.is_none() || (role["kind"] == "ClusterRole" && restart == 1));
+            urls.is_none_or(|urls| {
+                assert_eq!(
+                    (strings(urls), strings(&rule["verbs"])),
+                    (vec!["/readyz"], vec!["get"])
+                );
+                false
+            })
+        })
+        .map(|(role, rule)| Rule {
+            role: role["metadata"]["name"].as_str().unwrap(),
+            groups: strings(&rule["apiGroups"]),
+            resources: strings(&rule["resources"]),
+            names: strings(&rule["resourceNames"]),
+            verbs: strings(&rule["verbs"]),
         })
         .collect()
 }
@@ -94,6 +104,8 @@ fn writes_are_limited_to_named_objects() {
         ("image-swap", "nodemirrors/status"),
         ("image-swap-agent", "nodemirrors/status"),
         ("image-swap-trial", "pods"),
+        ("image-swap-restart", "pods"),
+        ("image-swap-restart", "leases"),
     ];
     for values in VALUES {
         for rule in rules(&chart.with(values)) {
@@ -299,12 +311,14 @@ fn rules_have_a_comment_above() {
         "agent/clusterrole.yaml",
         "agent/role.yaml",
         "trial/role.yaml",
+        "restart/role.yaml",
     ] {
         let template = file(&format!("templates/{path}"));
         let lines: Vec<&str> = template.lines().collect();
         let mut found = 0;
         for (at, line) in lines.iter().enumerate() {
-            if line.trim_start().starts_with("- apiGroups:") {
+            let line = line.trim_start();
+            if line.starts_with("- apiGroups:") || line.starts_with("- nonResourceURLs:") {
                 found += 1;
                 assert!(
                     lines[at - 1].starts_with("  # "),

@@ -49,14 +49,16 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
         ("clusterrole.yaml", CONTROLLER),
         ("controller/role.yaml", CONTROLLER),
         ("trial/role.yaml", CONTROLLER),
+        ("restart/role.yaml", CONTROLLER),
         ("admission/role.yaml", REPLICAS),
         ("agent/clusterrole.yaml", AGENTS),
         ("agent/role.yaml", AGENTS),
     ] {
-        let role = &rendered.objects[path];
+        let Some(role) = rendered.objects.get(path) else { continue };
         let place = match (role["kind"].as_str(), heading, path) {
             (Some("ClusterRole"), ..) => "everywhere",
             (_, _, "trial/role.yaml") => "the trial namespace",
+            (_, _, "restart/role.yaml") => "the restart namespace",
             (_, AGENTS, _) => "the release's namespace",
             _ => "its own namespace",
         };
@@ -82,6 +84,11 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
         which.insert("any".to_owned());
     }
     let mut found = Vec::new();
+    for url in strings(&rule["nonResourceURLs"]) {
+        for verb in strings(&rule["verbs"]) {
+            found.push([url, "any", verb].map(str::to_owned));
+        }
+    }
     for group in strings(&rule["apiGroups"]) {
         for resource in strings(&rule["resources"]) {
             let what =
@@ -100,7 +107,8 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 #[ignore = "needs Helm: cargo xtask test"]
 fn documentation_names_a_reason_for_every_verb() {
     let chart = chart();
-    let most = format!("{}adopt: true\nmanagePullSecrets: true\n", top_level_block());
+    let more = "adopt: true\nmanagePullSecrets: true\nagent: {restart: rolling}\n";
+    let most = format!("{}{more}", top_level_block());
     let words = BTreeMap::from([
         ("imageswap-webhook", "adoptWebhooks"),
         ("serving", "tls.existingSecret"),

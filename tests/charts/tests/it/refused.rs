@@ -169,6 +169,13 @@ fn value_of_wrong_type_is_named() {
         ("systemNamespaces: [A_b]", "at '/systemNamespaces/0': 'A_b' does not match pattern"),
         ("image:", "at '': missing property 'image'"),
         ("agent: {fallback: always}", "at '/agent/fallback': value must be one of 'upstream'"),
+        (
+            "agent: {restart: always}",
+            "at '/agent/restart': value must be one of 'never', 'rolling'",
+        ),
+        ("agent: {maxUnavailable: 0}", "at '/agent/maxUnavailable': minimum: got 0, want 1"),
+        ("agent: {maxUnavailable: 50%}", "at '/agent/maxUnavailable': got string, want integer"),
+        ("agent: {restartCommand: 'kill $$'}", "at '/agent/restartCommand': 'kill $$' does not"),
         ("agent: {hostPaths: {state: /}}", "at '/agent/hostPaths/state': '/' does not match"),
         ("agent: {hostPaths: {state: /etc/..}}", "at '/agent/hostPaths/state': '/etc/..' does"),
         ("optIn: 'yes'", "at '/optIn': got string, want boolean"),
@@ -201,9 +208,26 @@ fn namespace_of_other_objects_is_refused() {
         "{namespace: kube-system}",
         "{trialNamespace: jet-system}",
         "{trialNamespace: image-swap-agent}",
+        "{restart: rolling, restartNamespace: default}",
+        "{restart: rolling, restartNamespace: image-swap-trial}",
     ] {
         let message = chart.refuses(&format!("agent: {values}"));
-        let expected = "agent.namespace, agent.trialNamespace: expected two names of their own";
+        let expected = "agent.namespace, agent.trialNamespace, agent.restartNamespace: expected \
+                        names of their own";
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn restarts_need_agents_and_their_state_directory() {
+    let chart = chart();
+    let message = chart.refuses("agent: {enabled: false, restart: rolling}");
+    let expected = "agent.restart: expected never while agent.enabled is false, found rolling";
+    assert!(message.contains(expected), "{message}");
+    let state = "hostPaths: {state: /opt/state}";
+    let message = chart.refuses(&format!("agent: {{restart: rolling, {state}}}"));
+    let expected = "agent.hostPaths.state: expected /var/lib/image-swap with agent.restart rolling";
+    assert!(message.contains(expected), "{message}");
+    chart.with(&format!("agent: {{{state}}}"));
 }

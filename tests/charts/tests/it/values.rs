@@ -120,6 +120,9 @@ fn notes_list_unknown_registry_keys() {
 fn notes_warn_of_untrusting_nodes_and_audit() {
     let chart = chart();
     let warns = |values: &str, text: &str| chart.notes(&[PAGE, values]).contains(text);
+    let restarts = "The controller restarts container runtimes";
+    assert!(!warns("", restarts));
+    assert!(warns("agent: {restart: rolling}", restarts));
     assert!(warns("", "Agents in image-swap-agent configure the nodes"));
     assert!(warns("agent: {enabled: false}", "Nodes are not configured"));
     let trust = "and must trust the registry";

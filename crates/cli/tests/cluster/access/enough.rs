@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     agent::{agent_of, config_with_path, mk_host},
-    install::{AGENTS, Account, Installed},
+    install::{AGENTS, Account, Installed, TRIAL},
     nodes::{INDEX, add_node, ended, mirror, pulled, until_stored, until_verified},
     registry::declared,
     replica::Replica,
@@ -136,7 +136,7 @@ async fn works(
 /// status in place of the kubelet. The Node is deleted at the end.
 async fn a_declaration_reaches_a_node(installed: &Installed) {
     let cluster = &installed.cluster;
-    add_default_account(cluster);
+    add_default_account(cluster, TRIAL);
     let mut workload = pod();
     workload["spec"]["containers"][0]["image"] = "busybox:1.36".into();
     let workload = cluster.request("POST", PODS, Some(&workload));

@@ -4,6 +4,7 @@ mod enough;
 mod nodes;
 mod policy;
 mod refused;
+mod restarts;
 mod rules;
 
 /// Values with which the chart grants all of its permissions, and each is used. The controller

@@ -41,7 +41,7 @@ async fn dry_apply(client: &Client, path: &str, object: &Value) -> (u16, String)
 }
 
 /// Sends requests until the API server enforces the policy that refuses them.
-async fn wait_refused(request: impl AsyncFn() -> (u16, String)) {
+pub(super) async fn wait_refused(request: impl AsyncFn() -> (u16, String)) {
     let began = std::time::Instant::now();
     while request().await.0 != 422 {
         assert!(began.elapsed().as_secs() < 120, "the policy should be enforced by now");
@@ -279,12 +279,12 @@ fn other_shapes() -> Vec<(&'static str, Value)> {
         .collect()
 }
 
-/// Creates the service account of trial pods, as Kubernetes does in each namespace.
-pub(super) fn add_default_account(cluster: &TestCluster) {
+/// Creates the service account of pods in `namespace`, as Kubernetes does in each namespace.
+pub(super) fn add_default_account(cluster: &TestCluster, namespace: &str) {
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" },
     });
-    let path = format!("/api/v1/namespaces/{TRIAL}/serviceaccounts");
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
     cluster.request("POST", &path, Some(&account));
 }
 
@@ -293,7 +293,7 @@ pub(super) fn add_default_account(cluster: &TestCluster) {
 async fn controller_creates_only_trial_pods() {
     let installed = Installed::with(VALUES).await;
     let cluster = &installed.cluster;
-    add_default_account(cluster);
+    add_default_account(cluster, TRIAL);
     let namespace = format!("/api/v1/namespaces/{TRIAL}");
     let client = installed.client_as(Account::Controller).await;
     let pods = format!("{namespace}/pods");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::VALUES;
 use crate::{
-    install::{AGENTS, Account, Installed, TRIAL},
+    install::{AGENTS, Account, Installed, RESTART, TRIAL},
     test_cluster::{ANCHORS, JET_SECRETS, NAMESPACE, NODE_MIRRORS, REGISTRATIONS, SECRETS},
 };
 
@@ -88,6 +88,9 @@ fn escalations() -> Vec<Attempt> {
         ("PATCH", "/api/v1/nodes/n/status".into(), MERGE, json!({ "status": {} })),
         ("POST", format!("/api/v1/namespaces/{AGENTS}/pods"), JSON, pod()),
         ("POST", format!("/api/v1/namespaces/{TRIAL}/pods/p/exec?command=id"), JSON, Value::Null),
+        // The values of this test do not let the controller restart nodes.
+        ("POST", format!("/api/v1/namespaces/{RESTART}/pods"), JSON, pod()),
+        read(format!("/apis/coordination.k8s.io/v1/namespaces/{RESTART}/leases")),
         // The controller may not change its own Deployment.
         (
             "PATCH",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::VALUES;
 use crate::{
-    install::{AGENTS, Account, Installed, TRIAL, Used},
+    install::{AGENTS, Account, Installed, RESTART, TRIAL, Used},
     test_cluster::NAMESPACE,
 };
 
@@ -92,12 +92,12 @@ fn rights(rules: &Value, namespace: &str) -> BTreeSet<Right> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn api_server_grants_exactly_the_chart_permissions() {
-    let installed = Installed::with(VALUES).await;
+    let installed = Installed::with(&format!("{VALUES}agent: {{restart: rolling}}\n")).await;
     for account in [Account::Controller, Account::Admission, Account::Agent] {
         let client = installed.client_as(account).await;
         let all = granted(&installed, account);
-        for namespace in [NAMESPACE, AGENTS, TRIAL, "apps", "kube-system", "jet-system", "default"]
-        {
+        let own = [NAMESPACE, AGENTS, TRIAL, RESTART];
+        for namespace in own.into_iter().chain(["apps", "kube-system", "jet-system", "default"]) {
             let review = json!({
                 "apiVersion": "authorization.k8s.io/v1",
                 "kind": "SelfSubjectRulesReview",
