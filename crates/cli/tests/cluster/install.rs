@@ -32,6 +32,8 @@ pub(crate) enum Account {
     Controller,
     Admission,
     Agent,
+    /// That of the hooks of an uninstallation.
+    Restore,
 }
 
 /// The namespace of the agents.
@@ -57,6 +59,7 @@ impl Account {
             Self::Controller => (NAMESPACE, "image-swap-controller"),
             Self::Admission => (NAMESPACE, "image-swap-admission"),
             Self::Agent => (AGENTS, "image-swap-agent"),
+            Self::Restore => (AGENTS, "image-swap-restore"),
         };
         format!("system:serviceaccount:{namespace}:{name}")
     }
@@ -123,6 +126,11 @@ impl Installed {
                 vec![format!("{ANCHORS}/image-swap-agent"), format!("{own}/image-swap-agent")],
                 Vec::new(),
             ),
+            Account::Restore => {
+                let own = roles(AGENTS);
+                let name = "image-swap-restore";
+                (vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")], None)
+            }
         };
         let others = others.iter().filter_map(|path| self.cluster.get(path));
         paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(others).collect()

@@ -312,6 +312,8 @@ fn rules_have_a_comment_above() {
         "agent/role.yaml",
         "trial/role.yaml",
         "restart/role.yaml",
+        "uninstall/clusterrole.yaml",
+        "uninstall/role.yaml",
     ] {
         let template = file(&format!("templates/{path}"));
         let lines: Vec<&str> = template.lines().collect();

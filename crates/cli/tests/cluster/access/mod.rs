@@ -4,6 +4,7 @@ mod enough;
 mod nodes;
 mod policy;
 mod refused;
+mod removal;
 mod restarts;
 mod rules;
 
