@@ -48,6 +48,11 @@ pub const REVISION: &str = "image-swap.io/revision";
 pub const NODE_RUNTIME: &str = "image-swap.io/runtime";
 /// Annotation of a trial pod with the number of the declaration on trial.
 pub const TRIAL: &str = "image-swap.io/trial";
+/// Annotation of a restart pod, and of the Lease of its node, with the number of the
+/// declaration that the restart brings into force. [`RESUME`] on a Lease ends it.
+pub const RESTART: &str = "image-swap.io/restart";
+/// Value of [`RESTART`] by which an administrator ends a Lease: the node is tried again.
+pub const RESUME: &str = "resume";
 /// Label with the name of the release that an object belongs to.
 pub const RELEASE: &str = "image-swap.io/release";
 /// Reporting controller of Events.
@@ -76,6 +81,8 @@ pub const IMAGE_SWAP: &str = "image-swap";
 pub const ADMISSION: &str = "admission";
 /// Value of [`APP_COMPONENT`] for the agents of nodes.
 pub const AGENT: &str = "agent";
+/// Value of [`APP_COMPONENT`] for the pods that restart the runtime of a node.
+pub const RESTART_COMPONENT: &str = "restart";
 /// Label of an `EndpointSlice` with the name of its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotation of a mirror pod: the API server's copy of a static pod, which the kubelet
@@ -133,6 +140,8 @@ mod tests {
             (REVISION, "image-swap.io/revision"),
             (NODE_RUNTIME, "image-swap.io/runtime"),
             (TRIAL, "image-swap.io/trial"),
+            (RESTART, "image-swap.io/restart"),
+            (RESUME, "resume"),
             (RELEASE, "image-swap.io/release"),
             (CONTROLLER, "image-swap.io/controller"),
             (WEBHOOK_SUFFIX, ".image-swap.io"),
@@ -146,6 +155,7 @@ mod tests {
             (IMAGE_SWAP, "image-swap"),
             (ADMISSION, "admission"),
             (AGENT, "agent"),
+            (RESTART_COMPONENT, "restart"),
             (SERVICE_NAME, "kubernetes.io/service-name"),
             (MIRROR_POD, "kubernetes.io/config.mirror"),
             (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),

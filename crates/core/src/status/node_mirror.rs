@@ -104,6 +104,8 @@ pub mod reason {
     pub const INVALID_DECLARATION: &str = "InvalidDeclaration";
     /// Applied: a file could not be written; the host is as before.
     pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// Applied: the restart of the runtime was rolled back; the host is as before.
+    pub const RESTART_FAILED: &str = "RestartFailed";
     /// Applied: only the API of its operating system may change the host.
     pub const MANAGED: &str = "Managed";
     /// Applied: agents do not support the runtime.
