@@ -110,6 +110,9 @@ pub struct ObservedAnnotations {
     /// [`TRIAL`]; `None` unless the pod is a trial pull.
     #[serde(rename = "image-swap.io/trial")]
     pub trial: Option<String>,
+    /// [`RESTART`]; `None` unless the object is a restart pod or its Lease.
+    #[serde(rename = "image-swap.io/restart")]
+    pub restart: Option<String>,
 }
 
 #[cfg(test)]
@@ -175,5 +178,8 @@ mod tests {
         assert_eq!(pod.trial.as_deref(), Some("3"));
         let secret: ObservedAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
         assert!(secret.kept.is_some());
+        let lease: ObservedAnnotations =
+            serde_json::from_value(json!({ RESTART: RESUME })).unwrap();
+        assert_eq!(lease.restart.as_deref(), Some("resume"));
     }
 }

@@ -14,6 +14,7 @@ use image_swap_core::{
     mirror::Fallback,
     status::{AgentsStatus, FailingStep, NodeDeclaration, ProbeStatus},
 };
+use image_swap_testbed::Options;
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
@@ -28,7 +29,7 @@ use crate::{
     },
 };
 
-const NODES: &str = "/api/v1/nodes";
+pub(crate) const NODES: &str = "/api/v1/nodes";
 const AGENTS: &str = "/api/v1/namespaces/image-swap-agent/pods";
 const TRIALS: &str = "/api/v1/namespaces/image-swap-trial/pods";
 const APPS: &str = "/api/v1/namespaces/apps/pods";
@@ -41,7 +42,7 @@ const PLATFORM: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 /// Digest of an image that the mirror does not serve.
 const OTHER: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 
-fn with_agents() -> Settings {
+pub(crate) fn with_agents() -> Settings {
     let agents = AgentSettings {
         namespace: "image-swap-agent".into(),
         trial_namespace: "image-swap-trial".into(),
@@ -49,20 +50,26 @@ fn with_agents() -> Settings {
         credentials: true,
         trial_image: None,
         deadline: Duration::from_secs(1),
+        restart: None,
     };
     Settings { agents: Some(agents), ..settings() }
 }
 
 /// Starts a cluster with the objects of the chart's agents.
-async fn set() -> TestCluster {
-    let cluster = set_undefined().await;
+pub(crate) async fn set() -> TestCluster {
+    set_with(&Options::default()).await
+}
+
+/// Starts a cluster with the objects of the chart's agents, and the servers of `options`.
+pub(crate) async fn set_with(options: &Options) -> TestCluster {
+    let cluster = set_undefined(options).await;
     cluster.define_node_mirrors().await;
     cluster
 }
 
 /// Starts a cluster with the namespaces of the chart's agents alone.
-async fn set_undefined() -> TestCluster {
-    let cluster = TestCluster::set().await;
+async fn set_undefined(options: &Options) -> TestCluster {
+    let cluster = TestCluster::set_with(options).await;
     for namespace in ["image-swap-agent", "image-swap-trial", "jet-system"] {
         cluster.control_plane.create_namespace(namespace).unwrap();
     }
@@ -111,7 +118,7 @@ pub(crate) fn add_node(cluster: &TestCluster, name: &str, runtime: &str, more: &
 }
 
 /// Runs the pod of an agent on the node `name`.
-fn add_agent(cluster: &TestCluster, name: &str) {
+pub(crate) fn add_agent(cluster: &TestCluster, name: &str) {
     let mut agent = pod();
     agent["metadata"] = json!({
         "name": format!("agent-{name}"), "labels": { "app.kubernetes.io/component": "agent" },
@@ -144,7 +151,7 @@ pub(crate) async fn until_stored(
 }
 
 /// Waits until the declaration `number` is on trial on just `nodes`.
-async fn until_tried(cluster: &TestCluster, number: u64, nodes: &[&str]) {
+pub(crate) async fn until_tried(cluster: &TestCluster, number: u64, nodes: &[&str]) {
     let nodes: BTreeSet<String> = nodes.iter().map(|&it| it.to_owned()).collect();
     let is_tried = |it: &NodeDeclaration| {
         it.trial.as_ref().is_some_and(|it| it.revision.number == number && it.nodes == nodes)
@@ -160,13 +167,19 @@ pub(crate) async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDe
 }
 
 /// Reports as the agent of `name` does after it applied the declaration of the node.
-async fn apply(cluster: &TestCluster, name: &str) {
+pub(crate) async fn apply(cluster: &TestCluster, name: &str) {
     let number = stored(cluster).unwrap().for_node(name).unwrap().number;
     report(cluster, name, number, "True", "InPlace").await;
 }
 
 /// Reports as the agent of `name` does.
-async fn report(cluster: &TestCluster, name: &str, number: u64, status: &str, reason: &str) {
+pub(crate) async fn report(
+    cluster: &TestCluster,
+    name: &str,
+    number: u64,
+    status: &str,
+    reason: &str,
+) {
     let mirror = eventually(|| cluster.get(&format!("{NODE_MIRRORS}/{name}"))).await;
     report_as(cluster, name, &mirror["spec"]["nodeUid"], number, (status, reason)).await;
 }
@@ -507,7 +520,7 @@ async fn declaration_of_nodes_stays_away_while_hooks_of_helm_run() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn missing_custom_resource_is_a_problem_of_the_release() {
-    let cluster = set_undefined().await;
+    let cluster = set_undefined(&Options::default()).await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     let mut controller = cluster.controller(with_agents(), "one");
     let of_nodes = |it: &FailingStep| it.name == "nodes";
