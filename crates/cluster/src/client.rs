@@ -1,6 +1,6 @@
 //! Clients of the API server.
 
-use std::{env, error::Error as _, path::Path, time::Duration};
+use std::{env, error::Error as _, net::SocketAddr, path::Path, time::Duration};
 
 use kube::{
     Client, Config,
@@ -9,6 +9,8 @@ use kube::{
 
 use crate::error::Error;
 
+/// Name in the certificate of every API server.
+const API_SERVER_NAME: &str = "kubernetes.default.svc";
 /// The deadline for a connection to the API server.
 const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(30);
@@ -82,4 +84,27 @@ pub fn connect(mut config: Config) -> Result<Client, Error> {
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(WRITE);
     Client::try_from(config).map_err(|error| Error::Config(error.to_string()))
+}
+
+/// Returns a client with connections of its own, to the API server at `address`, or without one
+/// to the address of `config`. A response may take the time `patience`.
+///
+/// # Errors
+/// [`Error::Config`].
+pub(crate) fn connect_apart(
+    config: &Config,
+    address: Option<SocketAddr>,
+    patience: Duration,
+) -> Result<Client, Error> {
+    let mut config = config.clone();
+    if let Some(address) = address {
+        let url = format!("https://{address}");
+        config.cluster_url =
+            url.parse().map_err(|error| Error::Config(format!("{url}: {error}")))?;
+        config.tls_server_name = Some(API_SERVER_NAME.to_owned());
+        config.proxy_url = None;
+    }
+    config.read_timeout = Some(patience);
+    config.default_retry = false;
+    connect(config)
 }

@@ -218,7 +218,9 @@ fn encode_agents(agents: &AgentsStatus, encoder: &mut DescriptorEncoder<'_>) -> 
     let help = "Number of the declaration that a trial has verified";
     gauge(encoder, "nodes_verified_revision", help, agents.verified_revision)?;
     let help = "1 if the trial of the last declaration failed, and nodes keep the one before";
-    gauge(encoder, "trial_failed", help, agents.failed)
+    gauge(encoder, "trial_failed", help, agents.failed)?;
+    let help = "1 if no node is restarted until an administrator acts";
+    gauge(encoder, "node_restarts_stopped", help, agents.restarts_stopped)
 }
 
 fn labelled(

@@ -52,6 +52,11 @@ pub const NOT_CONFIGURED: &str = "image-swap.io/not-configured";
 pub const NO_SCHEDULE: &str = "NoSchedule";
 /// Annotation of a trial pod with the number of the declaration on trial.
 pub const TRIAL: &str = "image-swap.io/trial";
+/// Annotation of a restart pod, and of the Lease of its node, with the number of the
+/// declaration that the restart brings into force. [`RESUME`] on a Lease ends it.
+pub const RESTART: &str = "image-swap.io/restart";
+/// Value of [`RESTART`] by which an administrator ends a Lease: the node is tried again.
+pub const RESUME: &str = "resume";
 /// Label with the name of the release that an object belongs to.
 pub const RELEASE: &str = "image-swap.io/release";
 /// Reporting controller of Events.
@@ -82,6 +87,8 @@ pub const ADMISSION: &str = "admission";
 pub const AGENT: &str = "agent";
 /// Value of [`APP_COMPONENT`] for the pods that wait until agents have restored their nodes.
 pub const AWAIT_RESTORE: &str = "await-restore";
+/// Value of [`APP_COMPONENT`] for the pods that restart the runtime of a node.
+pub const RESTART_COMPONENT: &str = "restart";
 /// Label of an `EndpointSlice` with the name of its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotation of a mirror pod: the API server's copy of a static pod, which the kubelet
@@ -109,6 +116,9 @@ pub struct ObservedAnnotations {
     /// [`TRIAL`]; `None` unless the pod is a trial pull.
     #[serde(rename = "image-swap.io/trial")]
     pub trial: Option<String>,
+    /// [`RESTART`]; `None` unless the object is a restart pod or its Lease.
+    #[serde(rename = "image-swap.io/restart")]
+    pub restart: Option<String>,
 }
 
 #[cfg(test)]
@@ -141,6 +151,8 @@ mod tests {
             (NOT_CONFIGURED, "image-swap.io/not-configured"),
             (NO_SCHEDULE, "NoSchedule"),
             (TRIAL, "image-swap.io/trial"),
+            (RESTART, "image-swap.io/restart"),
+            (RESUME, "resume"),
             (RELEASE, "image-swap.io/release"),
             (CONTROLLER, "image-swap.io/controller"),
             (WEBHOOK_SUFFIX, ".image-swap.io"),
@@ -155,6 +167,7 @@ mod tests {
             (ADMISSION, "admission"),
             (AGENT, "agent"),
             (AWAIT_RESTORE, "await-restore"),
+            (RESTART_COMPONENT, "restart"),
             (SERVICE_NAME, "kubernetes.io/service-name"),
             (MIRROR_POD, "kubernetes.io/config.mirror"),
             (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),
@@ -174,5 +187,8 @@ mod tests {
         assert_eq!(pod.trial.as_deref(), Some("3"));
         let secret: ObservedAnnotations = serde_json::from_value(json!({ KEPT: "true" })).unwrap();
         assert!(secret.kept.is_some());
+        let lease: ObservedAnnotations =
+            serde_json::from_value(json!({ RESTART: RESUME })).unwrap();
+        assert_eq!(lease.restart.as_deref(), Some("resume"));
     }
 }

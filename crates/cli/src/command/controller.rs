@@ -11,7 +11,7 @@ use std::{
 use clap::ArgAction;
 use image_swap_cluster::{
     AgentSettings, Controller, ControllerMetrics, Intervals, LeaderElection, LeaseTiming,
-    ReadinessLimits, Release, Settings, config, connect,
+    NodeRestartSettings, ReadinessLimits, Release, Settings, config, connect,
 };
 use image_swap_core::{
     control::{policy::RequestedPolicy, webhooks::SYSTEM_NAMESPACES},
@@ -36,6 +36,7 @@ use crate::{
 const RELEASE: &str = "Release";
 const ADMISSION: &str = "Admission";
 const AGENTS: &str = "Agents of nodes";
+const RESTARTS: &str = "Restarts of container runtimes";
 const SERVER: &str = "Server";
 const LOG: &str = "Log";
 
@@ -141,6 +142,22 @@ pub(crate) struct Args {
     /// nodes that refuse the declaration.
     #[arg(long, help_heading = AGENTS)]
     startup_taint: bool,
+    /// The namespace of pods that restart container runtimes; without it administrators restart
+    /// them.
+    #[arg(long, value_name = "NAMESPACE", requires = "restart_image", help_heading = RESTARTS)]
+    restart_namespace: Option<String>,
+    /// The image of these pods: image-swap.
+    #[arg(long, value_name = "IMAGE", requires = "restart_namespace", help_heading = RESTARTS)]
+    restart_image: Option<String>,
+    /// The pull Secrets of these pods.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "restart_namespace", help_heading = RESTARTS)]
+    restart_pull_secrets: Vec<String>,
+    /// The maximum number of workers whose runtime is restarted at once.
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = at_least_one, help_heading = RESTARTS)]
+    max_unavailable: usize,
+    /// The command that restarts the runtime of a host without systemd.
+    #[arg(long, value_name = "COMMAND", requires = "restart_namespace", help_heading = RESTARTS)]
+    restart_command: Option<String>,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -160,6 +177,15 @@ impl Args {
         logging::begin(self.log_level, self.log_format)?;
         let release = Release { namespace: self.namespace, name: self.name };
         let trial_namespace = self.trial_namespace.filter(|name| !name.is_empty());
+        let filled = |text: &String| !text.is_empty();
+        let restart = self.restart_namespace.filter(filled).zip(self.restart_image.filter(filled));
+        let restart = restart.map(|(namespace, image)| NodeRestartSettings {
+            namespace,
+            image,
+            pull_secrets: self.restart_pull_secrets.into_iter().filter(filled).collect(),
+            max_unavailable: self.max_unavailable,
+            command: self.restart_command.filter(filled),
+        });
         let agents = self.agent_namespace.map(|namespace| AgentSettings {
             namespace,
             trial_namespace: trial_namespace.unwrap_or_else(|| format!("{}-trial", release.name)),
@@ -168,6 +194,7 @@ impl Args {
             trial_image: self.trial_image.filter(|image| !image.is_empty()),
             deadline: self.agent_deadline,
             startup_taint: self.startup_taint,
+            restart,
         });
         let settings = Settings {
             service: self.service.unwrap_or_else(|| release.admission()),
@@ -235,6 +262,12 @@ async fn lead(
     controller.end().await;
     election.release().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Parses a number of at least one.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected a number of at least 1, found {text}"))
 }
 
 /// Parses a label as kubectl writes it.

@@ -18,6 +18,7 @@ mod first_contact;
 mod install;
 mod leadership;
 mod namespace;
+mod node_restarts;
 mod nodes;
 mod pull_secrets;
 mod recreated;

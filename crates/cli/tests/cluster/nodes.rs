@@ -14,6 +14,7 @@ use image_swap_core::{
     mirror::Fallback,
     status::{AgentsStatus, FailingStep, NodeDeclaration, ProbeStatus},
 };
+use image_swap_testbed::Options;
 use kube::{
     Api,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
@@ -50,20 +51,26 @@ pub(crate) fn with_agents() -> Settings {
         trial_image: None,
         deadline: Duration::from_secs(1),
         startup_taint: true,
+        restart: None,
     };
     Settings { agents: Some(agents), ..settings() }
 }
 
 /// Starts a cluster with the objects of the chart's agents.
 pub(crate) async fn set() -> TestCluster {
-    let cluster = set_undefined().await;
+    set_with(&Options::default()).await
+}
+
+/// Starts a cluster with the objects of the chart's agents, and the servers of `options`.
+pub(crate) async fn set_with(options: &Options) -> TestCluster {
+    let cluster = set_undefined(options).await;
     cluster.define_node_mirrors().await;
     cluster
 }
 
 /// Starts a cluster with the namespaces of the chart's agents alone.
-async fn set_undefined() -> TestCluster {
-    let cluster = TestCluster::set().await;
+async fn set_undefined(options: &Options) -> TestCluster {
+    let cluster = TestCluster::set_with(options).await;
     for namespace in ["image-swap-agent", "image-swap-trial", "jet-system"] {
         cluster.control_plane.create_namespace(namespace).unwrap();
     }
@@ -516,7 +523,7 @@ async fn deleted_node_declaration_stays_away_during_hooks() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn missing_custom_resource_is_a_problem() {
-    let cluster = set_undefined().await;
+    let cluster = set_undefined(&Options::default()).await;
     add_node(&cluster, "a", "containerd://2.4.1", &Value::Null);
     let mut controller = cluster.controller(with_agents(), "one");
     let of_nodes = |it: &FailingStep| it.name == "nodes";

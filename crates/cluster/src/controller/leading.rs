@@ -100,6 +100,7 @@ impl Controller {
         };
         let node_controller = self.settings.agents.clone().map(|settings| NodeController {
             client: self.client.clone(),
+            config: self.config.clone(),
             release: self.settings.release.clone(),
             events: self.events.clone(),
             settings,

@@ -28,14 +28,12 @@ use tracing::{debug, warn};
 use super::{context::Controller, settings::Intervals};
 use crate::{
     api::MANAGER,
-    client::connect,
+    client::connect_apart,
     endpoints::{api_servers, has_endpoints},
     error::{Error, reason},
     release::Release,
 };
 
-/// The name in the certificate of every API server.
-const API_SERVER_NAME: &str = "kubernetes.default.svc";
 /// The time, beside the webhook's own, after which an API server is silent.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Far away: nothing is due.
@@ -198,17 +196,11 @@ impl ProbeTarget {
     /// Returns a client that opens a connection of its own to `server`.
     fn client(&self, server: ApiServer) -> Result<Client, Error> {
         let Some(config) = &self.config else { return Ok(self.client.clone()) };
-        let mut config = config.clone();
-        if let ApiServer::At(address) = server {
-            let url = format!("https://{address}");
-            config.cluster_url =
-                url.parse().map_err(|error| Error::Config(format!("{url}: {error}")))?;
-            config.tls_server_name = Some(API_SERVER_NAME.to_owned());
-            config.proxy_url = None;
-        }
-        config.read_timeout = Some(self.patience);
-        config.default_retry = false;
-        connect(config)
+        let address = match server {
+            ApiServer::At(address) => Some(address),
+            ApiServer::Shared => None,
+        };
+        connect_apart(config, address, self.patience)
     }
 
     /// Creates, as a dry run, an object that the probe's entry matches. Success proves

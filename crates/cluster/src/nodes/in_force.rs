@@ -58,6 +58,14 @@ impl NodesInForce {
         Self { content, needs_administrator: acting.is_some(), reason: reason(&found, acting) }
     }
 
+    /// Returns the same with the reason that restarts stopped, if that delays a declaration.
+    pub(super) fn stopped(mut self, remedy: &str) -> Self {
+        if !self.reason.is_empty() {
+            (self.needs_administrator, self.reason) = (true, remedy.to_owned());
+        }
+        self
+    }
+
     /// Returns true if `wanted`, as [`Effective::for_nodes`] returns it, is in force on all nodes.
     pub(crate) fn covers(&self, wanted: &Effective) -> bool {
         match &self.content {
@@ -93,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::nodes::{
-        observed::{AgentRow, Fleet, MirrorRow, NodeRow},
+        observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables},
         view::views,
     };
 
@@ -164,9 +172,14 @@ mod tests {
         let waiting = found(&fleet, &declaration, "t");
         assert!(!waiting.covers(&wanted) && waiting.needs_administrator);
         assert_eq!(waiting.reason, "the declaration is not in force on b: m");
+        fleet.restarts = Some(RestartTables::default());
+        let waiting = found(&fleet, &declaration, "");
+        assert!(!waiting.covers(&wanted) && !waiting.needs_administrator);
+        let stopped = waiting.stopped("the restart of b failed");
+        assert!(stopped.needs_administrator && stopped.reason == "the restart of b failed");
         report(&mut fleet, "b", applied, 3);
-        let ready = found(&fleet, &declaration, "");
-        assert!(ready.covers(&wanted) && !ready.covers(&chart));
+        let ready = found(&fleet, &declaration, "").stopped("the restart of b failed");
+        assert!(ready.covers(&wanted) && !ready.covers(&chart) && !ready.needs_administrator);
     }
 
     // guarantee: 3c

@@ -9,14 +9,17 @@ mod declaration;
 mod image;
 mod in_force;
 mod mirrors;
+mod names;
 mod objects;
 mod observed;
 mod orders;
 mod outcome;
 mod report;
+mod restarts;
 mod taints;
 mod trial;
 mod view;
+mod watches;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -24,10 +27,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::{StreamExt, stream};
 use image_swap_core::{
     control::{
         effective::{Effective, Origin},
@@ -36,35 +36,29 @@ use image_swap_core::{
         startup_taint::TaintRules,
         webhooks::Anchor,
     },
-    labels,
     status::{AgentsStatus, NodeDeclaration, RegistryStatus, node_mirror::reason},
 };
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{
-    Api, Client,
-    runtime::{
-        WatchStreamExt,
-        watcher::{Config, Error as WatchError, Event, watcher},
-    },
-};
+use kube::{Client, Config, runtime::watcher::Event};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use self::{
     await_restore::{PendingNode, RestoreSummary, RestoreWait},
-    orders::AgentSettings,
+    orders::{AgentSettings, NodeRestartSettings},
 };
 use self::{
     declaration::DeclarationWriter,
     mirrors::{FleetWrite, FleetWriter, FleetWritten},
     objects::FleetObject,
-    observed::{AgentRow, Fleet, MirrorRow, NodeRow, TrialRow},
+    observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables, TrialRow},
     orders::registry_state,
+    restarts::{NodeRestarts, RestartMemory},
     trial::{TrialImage, TrialPods, Trials},
     view::{NodeView, views},
+    watches::{FleetWatches, Seen},
 };
 pub(crate) use self::{
     declaration::{StoredNodes, follow},
@@ -72,13 +66,7 @@ pub(crate) use self::{
     orders::NodeOrders,
 };
 use crate::{
-    api,
-    clock::now,
-    error::{Error, is_refused, watch_reason},
-    events::Events,
-    helm_mark::HelmMark,
-    object_watch::{PAGE, WatchBackoff, all},
-    release::Release,
+    clock::now, error::Error, events::Events, helm_mark::HelmMark, release::Release,
     report::send_new,
 };
 
@@ -93,14 +81,17 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30
 /// Longest time for which the end of a trial waits for the deletion of its pods. A kubelet that
 /// does not answer deletes none.
 const DELETION: Duration = Duration::from_secs(30);
-/// The custom resource in messages.
-const MIRRORS: &str = "NodeMirrors";
 /// Key of the rollout among the writes that wait.
 const ROLLOUT: &str = "";
+/// Key of restarts among the writes that wait.
+const RESTARTS: &str = " restarts";
 
 /// The controller of nodes, while it leads.
 pub(crate) struct NodeController {
     pub(crate) client: Client,
+    /// Configuration of clients for each API server; `None` if [`Self::client`] reaches the only
+    /// one.
+    pub(crate) config: Option<Config>,
     pub(crate) release: Release,
     pub(crate) events: Events,
     pub(crate) settings: AgentSettings,
@@ -133,6 +124,7 @@ struct NodeWork {
     /// True if the last obstacle ended, and no reconciliation has begun since.
     is_unblocked: bool,
     trials: Trials,
+    restarts: RestartMemory,
     rewrites: RewriteLimit<String>,
     /// Nodes without a reporting agent, with the time since when.
     silent: HashMap<String, Instant>,
@@ -171,9 +163,10 @@ impl NodeController {
     /// Applies the orders until the task is dropped.
     pub(crate) async fn run(mut self) {
         let mut work = NodeWork::default();
+        work.fleet.restarts = self.settings.restart.as_ref().map(|_| RestartTables::default());
         let mut stored = self.stored.subscribe();
-        let (mut nodes, mut mirrors) = (self.nodes(), self.mirrors());
-        let (mut agents, mut trials) = (self.agents(), self.trials());
+        let watches = FleetWatches::new(&self.client, &self.release, &self.settings);
+        let FleetWatches { mut nodes, mut mirrors, mut agents, mut trials, mut restarts } = watches;
         let mut begun: Option<Instant> = None;
         let mut wake = None;
         let mut due = false;
@@ -195,6 +188,12 @@ impl NodeController {
                 Some(event) = trials.next() => if let Some(event) = self.seen(&mut work, event) {
                     due |= work.fleet.trials.note(event, TrialRow::read);
                 },
+                Some(event) = restarts.next() => {
+                    let kind = event.kind;
+                    if let Some(event) = self.seen(&mut work, event) {
+                        due |= work.fleet.note_restart(kind, event);
+                    }
+                }
                 Some(answer) = work.trials.answered() => {
                     work.trials.note(answer);
                     due = true;
@@ -240,27 +239,6 @@ impl NodeController {
         event
     }
 
-    fn nodes(&self) -> BoxStream<'static, Seen> {
-        rows(api::all::<Node, _>(&self.client), all(), "Nodes")
-    }
-
-    fn mirrors(&self) -> BoxStream<'static, Seen> {
-        let mirrors = Api::all_with(self.client.clone(), &mirrors::resource());
-        rows(mirrors, all(), MIRRORS)
-    }
-
-    fn agents(&self) -> BoxStream<'static, Seen> {
-        let selector = [labels::APP_COMPONENT, labels::AGENT].join("=");
-        let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.namespace);
-        rows(pods, all().labels(&selector), "agents")
-    }
-
-    fn trials(&self) -> BoxStream<'static, Seen> {
-        let selector = [labels::RELEASE, &self.release.name].join("=");
-        let pods = api::namespaced::<Pod, _>(&self.client, &self.settings.trial_namespace);
-        rows(pods, all().labels(&selector), "trial pods")
-    }
-
     /// Takes a part of the steps that are due. Returns true if more are due.
     async fn turn(&mut self, work: &mut NodeWork) -> bool {
         let wanted = match &*self.orders.borrow_and_update() {
@@ -282,7 +260,9 @@ impl NodeController {
             declaration: stored.declaration().clone(),
             ..RolloutProgress::default()
         };
-        if let Some((reason, until)) = stored.hold(&self.release, &mark, self.linger) {
+        let hold = stored.hold(&self.release, &mark, self.linger);
+        let is_held = hold.is_some();
+        if let Some((reason, until)) = hold {
             if let Some(until) = until {
                 work.wait(ROLLOUT, until, String::new());
             }
@@ -300,7 +280,16 @@ impl NodeController {
             restores: stored.requests_restore(),
             declaration: &progress.declaration,
         };
-        let is_more = self.write_fleet(work, &rules).await;
+        let mut is_more = self.write_fleet(work, &rules).await;
+        if !is_held && work.ending.is_none() && work.is_due(RESTARTS, Instant::now()) {
+            match self.restart(work, &progress.declaration).await {
+                Ok(is_written) => {
+                    work.waiting.remove(RESTARTS);
+                    is_more |= is_written;
+                }
+                Err(error) => work.note_failure(RESTARTS, &error),
+            }
+        }
         self.publish(work, progress);
         is_more
     }
@@ -383,6 +372,22 @@ impl NodeController {
         settled
     }
 
+    /// Takes the next step of restarts. Returns true if another one may follow at once.
+    ///
+    /// # Errors
+    /// The API server rejects a read or a write.
+    async fn restart(
+        &self,
+        work: &mut NodeWork,
+        declaration: &NodeDeclaration,
+    ) -> Result<bool, Error> {
+        let Some(settings) = &self.settings.restart else { return Ok(false) };
+        let (client, release, events) = (&self.client, &self.release, &self.events);
+        let config = self.config.as_ref();
+        let restarts = NodeRestarts { client, config, release, events, settings };
+        restarts.turn(&mut work.fleet, &mut work.restarts, declaration).await
+    }
+
     /// Writes taints, labels and `NodeMirror`s. Returns true if more writes are due.
     async fn write_fleet(&self, work: &mut NodeWork, rules: &TaintRules<'_>) -> bool {
         let deadline = self.settings.deadline;
@@ -396,7 +401,9 @@ impl NodeController {
             due
         };
         let named: HashSet<&str> = due.iter().map(|write| &*write.name).collect();
-        work.waiting.retain(|name, _| name == ROLLOUT || named.contains(name.as_str()));
+        work.waiting.retain(|name, _| {
+            [ROLLOUT, RESTARTS].contains(&&**name) || named.contains(name.as_str())
+        });
         let at = Instant::now();
         due.retain(|write| work.is_due(&write.name, at));
         let mut is_more = due.len() > IN_A_ROW;
@@ -420,16 +427,22 @@ impl NodeController {
 
     fn publish(&self, work: &NodeWork, progress: RolloutProgress) {
         let RolloutProgress { declaration, mut summary, failed } = progress;
-        if let Some(failed) = work.waiting.values().find(|it| !it.reason.is_empty()) {
+        let failure = |(_, it): &(&String, &FailedWrite)| !it.reason.is_empty();
+        let waiting = || work.waiting.iter().filter(failure);
+        if let Some((_, failed)) = waiting().find(|(name, _)| *name != RESTARTS) {
             summary.clone_from(&failed.reason);
         }
+        let restarts_fail = waiting().find(|(name, _)| *name == RESTARTS);
         let deadline = self.settings.deadline;
         let is_late = |name: &str| work.is_late(name, deadline);
         let views = views(&work.fleet);
-        let status = report::status(&views, &declaration, &summary, failed, is_late);
+        let mut status = report::status(&views, &declaration, &summary, failed, is_late);
+        work.restarts.report(restarts_fail.map(|(_, it)| &*it.reason), &mut status);
         let has_nodes = work.fleet.nodes.iter().next().is_some();
         let in_force =
             NodesInForce::of(views, has_nodes, &declaration, (&summary, failed), is_late);
+        let in_force =
+            if status.restarts_stopped { in_force.stopped(&status.restarts) } else { in_force };
         let is_news = send_new(&self.in_force, in_force);
         if send_new(&self.report, Some(status)) || is_news {
             self.changed.notify_one();
@@ -497,7 +510,8 @@ impl NodeWork {
         let waiting = self.waiting.values().map(|it| it.until);
         let silent = self.silent.values().map(|since| *since + deadline);
         let ending = self.ending.iter().map(|(_, decided)| *decided + DELETION);
-        let steps = waiting.chain(silent).chain(ending).filter(|at| *at > now);
+        let restarts = self.restarts.wake;
+        let steps = waiting.chain(silent).chain(ending).chain(restarts).filter(|at| *at > now);
         steps.chain(self.trials.wake()).min()
     }
 
@@ -551,35 +565,4 @@ fn ends_trial(before: &NodeDeclaration, decision: &RolloutDecision) -> bool {
         let is_kept = |node: &String| after.for_node(node).is_some_and(|it| it.number == number);
         !is_verified && !trial.nodes.iter().all(is_kept)
     })
-}
-
-/// An event of the watch of one kind of object, or the reason why the API server refuses it.
-struct Seen {
-    kind: &'static str,
-    event: Result<Event<FleetObject>, String>,
-}
-
-/// Watches objects, and lists them page by page. A watch that fails is restarted.
-fn rows(api: Api<FleetObject>, config: Config, kind: &'static str) -> BoxStream<'static, Seen> {
-    let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
-    let seen = move |event: Result<_, WatchError>| {
-        let error = match event {
-            Ok(event) => return Some(Seen { kind, event: Ok(event) }),
-            Err(error) => error,
-        };
-        let reason = watch_reason(&error);
-        debug!(error = reason, "restarting the watch of {kind}");
-        is_refused(&error).then(|| Seen { kind, event: Err(obstacle(kind, &reason)) })
-    };
-    events.filter_map(move |event| std::future::ready(seen(event))).boxed()
-}
-
-/// Returns the obstacle that the API server refuses the watch of `kind`, with the remedy.
-fn obstacle(kind: &str, reason: &str) -> String {
-    let remedy = if kind == MIRRORS {
-        "apply the CustomResourceDefinition nodemirrors.image-swap.io and the roles of the chart"
-    } else {
-        "apply the roles of the chart"
-    };
-    format!("cannot watch {kind}, so nodes stay as they are: {}; {remedy}", reason.trim())
 }

@@ -1,4 +1,5 @@
-//! Partial deserialisation of Nodes, `NodeMirror`s, agent pods and trial pods.
+//! Partial deserialisation of Nodes, `NodeMirror`s, Leases, and pods of agents, trials and
+//! restarts.
 //!
 //! One type for all of them, since each type would be a watch of its own in the program. An
 //! object is read into a row of [`super::observed`] at once, and is not kept.
@@ -15,7 +16,7 @@ use serde_json::Value;
 
 use crate::partial_meta::PartialMetadata;
 
-/// A Node, a `NodeMirror` or a pod: the fields that are read. All others are skipped.
+/// A Node, a `NodeMirror`, a Lease or a pod: the fields that are read. All others are skipped.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct FleetObject {
     pub(super) metadata: PartialMetadata,
@@ -25,7 +26,7 @@ pub(super) struct FleetObject {
     pub(super) status: FleetStatus,
 }
 
-/// The spec of a Node, of a pod or of a `NodeMirror`.
+/// The spec of a Node, of a pod, of a `NodeMirror` or of a Lease.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct FleetSpec {
@@ -39,6 +40,12 @@ pub(super) struct FleetSpec {
     pub(super) node_uid: String,
     /// `containerRuntimeVersion` of a `NodeMirror`.
     pub(super) container_runtime_version: String,
+    /// Node of a Lease; `None` without a holder.
+    pub(super) holder_identity: Option<String>,
+    /// Start of a Lease, in RFC 3339; `None` without a holder.
+    pub(super) acquire_time: Option<String>,
+    /// Time after which a Lease expires, in seconds; `None` without a holder.
+    pub(super) lease_duration_seconds: Option<i64>,
 }
 
 /// The status of a Node, a pod or a `NodeMirror`.

@@ -1,18 +1,20 @@
-//! The nodes of the cluster, their `NodeMirror`s and pods, as the watches show them.
+//! The nodes of the cluster, their `NodeMirror`s, pods and Leases, as the watches show them.
 
 use std::collections::BTreeMap;
 
 use image_swap_core::{
-    control::node_runtime::NodeFacts,
+    control::{node_runtime::NodeFacts, restarts::RestartPodPhase},
+    declaration::UnixTime,
     labels,
     status::{NodeMirrorSpec, NodeMirrorStatus},
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
 use super::{
     objects::{FleetObject, NodeInfo},
-    outcome::{PodPull, pull_of},
+    outcome::{PodPull, pull_of, restart_of},
 };
 
 /// Labels of a control-plane node.
@@ -21,6 +23,9 @@ const CONTROL_PLANE: [&str; 2] =
 /// Labels of nodes without a host.
 const VIRTUAL: [(&str, &str); 3] =
     [("type", "virtual-kubelet"), ("type", "kwok"), ("eks.amazonaws.com/compute-type", "fargate")];
+
+/// Leases of restarts, in messages.
+pub(super) const LEASES: &str = "Leases of restarts";
 
 /// The rows of one kind of object, by name.
 pub(super) struct Table<R> {
@@ -38,6 +43,8 @@ pub(super) struct NodeRow {
     /// Value of [`labels::NODE_RUNTIME`].
     pub(super) label: Option<String>,
     pub(super) is_control_plane: bool,
+    /// True if the condition Ready holds.
+    pub(super) is_ready: bool,
     /// True if the scheduler may not use the node.
     pub(super) is_cordoned: bool,
     pub(super) boot_id: String,
@@ -82,6 +89,36 @@ pub(super) struct TrialRow {
     pub(super) pull: PodPull,
 }
 
+/// The Lease of a node whose runtime is being restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RestartLeaseRow {
+    /// Node: the holder; empty without one.
+    pub(super) node: String,
+    /// Number of the declaration; `None` if the annotation holds no number.
+    pub(super) number: Option<u64>,
+    /// True if an administrator ended it.
+    pub(super) is_resumed: bool,
+    /// End of its time; `None` if the Lease contains none.
+    pub(super) until: Option<UnixTime>,
+}
+
+/// A pod that restarts the runtime of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RestartPodRow {
+    pub(super) uid: String,
+    pub(super) node: String,
+    /// Number of the declaration.
+    pub(super) number: u64,
+    pub(super) phase: RestartPodPhase,
+}
+
+/// The objects of restarts.
+#[derive(Default)]
+pub(super) struct RestartTables {
+    pub(super) leases: Table<RestartLeaseRow>,
+    pub(super) pods: Table<RestartPodRow>,
+}
+
 /// Everything that the watches show.
 #[derive(Default)]
 pub(super) struct Fleet {
@@ -89,15 +126,28 @@ pub(super) struct Fleet {
     pub(super) mirrors: Table<MirrorRow>,
     pub(super) agents: Table<AgentRow>,
     pub(super) trials: Table<TrialRow>,
+    /// Objects of restarts; `None` if administrators restart runtimes.
+    pub(super) restarts: Option<RestartTables>,
 }
 
 impl Fleet {
+    /// Takes an event of the watch of Leases, if `kind` is [`LEASES`], or of restart pods. Returns
+    /// true if a row changed, or if the first list is complete.
+    pub(super) fn note_restart(&mut self, kind: &str, event: Event<FleetObject>) -> bool {
+        let Some(restarts) = &mut self.restarts else { return false };
+        match kind {
+            LEASES => restarts.leases.note(event, RestartLeaseRow::read),
+            _ => restarts.pods.note(event, RestartPodRow::read),
+        }
+    }
+
     /// Returns true once every kind of object was listed.
     pub(super) fn is_complete(&self) -> bool {
         self.nodes.is_complete
             && self.mirrors.is_complete
             && self.agents.is_complete
             && self.trials.is_complete
+            && self.restarts.as_ref().is_none_or(|it| it.leases.is_complete && it.pods.is_complete)
     }
 }
 
@@ -134,6 +184,11 @@ impl<R: PartialEq> Table<R> {
     /// Removes the row `name`. Returns true if there was one.
     pub(super) fn remove(&mut self, name: &str) -> bool {
         self.rows.remove(name).is_some()
+    }
+
+    /// Replaces all rows by those of a list.
+    pub(super) fn replace(&mut self, rows: impl IntoIterator<Item = (String, R)>) {
+        self.rows = rows.into_iter().collect();
     }
 
     /// Takes an event of the watch. Returns true if a row changed, or if the first list is
@@ -182,6 +237,7 @@ impl NodeRow {
             uid: node.uid().to_owned(),
             label: node.label(labels::NODE_RUNTIME).map(str::to_owned),
             is_control_plane: CONTROL_PLANE.iter().any(|key| node.label(key).is_some()),
+            is_ready: is_ready(node),
             is_cordoned: node.spec.unschedulable,
             boot_id,
             facts: NodeFacts {
@@ -216,9 +272,7 @@ impl MirrorRow {
 impl AgentRow {
     /// Reads the pod of an agent; `None` before it is scheduled.
     pub(super) fn read(pod: &FleetObject) -> Option<Self> {
-        let is_ready =
-            pod.status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True");
-        Some(Self { node: pod.spec.node_name.clone()?, is_ready })
+        Some(Self { node: pod.spec.node_name.clone()?, is_ready: is_ready(pod) })
     }
 }
 
@@ -232,6 +286,40 @@ impl TrialRow {
             pull: pull_of(&pod.status),
         })
     }
+}
+
+impl RestartLeaseRow {
+    #[expect(clippy::unnecessary_wraps, reason = "every kind of row is read in the same way")]
+    pub(super) fn read(lease: &FleetObject) -> Option<Self> {
+        let mark = lease.metadata.annotations.restart.as_deref();
+        let spec = &lease.spec;
+        let acquired = spec.acquire_time.as_deref().and_then(|it| it.parse::<Timestamp>().ok());
+        let until = acquired.zip(spec.lease_duration_seconds);
+        let until = until.map(|(at, seconds)| at.as_second().saturating_add(seconds));
+        Some(Self {
+            node: spec.holder_identity.clone().unwrap_or_default(),
+            number: mark.and_then(|it| it.parse().ok()),
+            is_resumed: mark == Some(labels::RESUME),
+            until: until.and_then(|it| UnixTime::try_from(it).ok()),
+        })
+    }
+}
+
+impl RestartPodRow {
+    /// Reads a restart pod; `None` for any other pod.
+    pub(super) fn read(pod: &FleetObject) -> Option<Self> {
+        Some(Self {
+            uid: pod.uid().to_owned(),
+            node: pod.spec.node_name.clone()?,
+            number: pod.metadata.annotations.restart.as_deref()?.parse().ok()?,
+            phase: restart_of(&pod.status),
+        })
+    }
+}
+
+/// Returns true if the condition Ready of a Node or a pod holds.
+fn is_ready(object: &FleetObject) -> bool {
+    object.status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True")
 }
 
 #[cfg(test)]
@@ -281,18 +369,46 @@ mod tests {
         };
         let (uid, boot_id) = ("1".into(), "b".into());
         let label = Some("crio".into());
-        let (is_control_plane, is_cordoned) = (true, true);
         let taints = vec![json!({ "key": "a", "effect": "NoSchedule" })];
         assert_eq!(row.version.0, "7");
-        let version = RowVersion::default();
-        let expected =
-            NodeRow { uid, label, is_control_plane, is_cordoned, boot_id, facts, taints, version };
+        let expected = NodeRow {
+            uid,
+            label,
+            is_control_plane: true,
+            is_ready: true,
+            is_cordoned: true,
+            boot_id,
+            facts,
+            taints,
+            version: RowVersion::default(),
+        };
         assert_eq!(row, expected);
         node["spec"] = json!({});
         node["metadata"]["labels"] = Value::Null;
         node["status"] = json!({});
         let bare = NodeRow::read(&mk_object(node)).unwrap();
         assert_eq!(bare, NodeRow { uid: "1".into(), ..NodeRow::default() });
+    }
+
+    #[test]
+    fn lease_is_read_with_its_end() {
+        let lease = |mark: &str, spec: Value| {
+            let annotations = json!({ "image-swap.io/restart": mark });
+            let metadata = json!({ "name": "restart-a", "annotations": annotations });
+            let object = mk_object(json!({ "metadata": metadata, "spec": spec }));
+            RestartLeaseRow::read(&object).unwrap()
+        };
+        let spec = json!({
+            "holderIdentity": "a", "acquireTime": "1970-01-01T00:01:00.250000Z",
+            "leaseDurationSeconds": 900,
+        });
+        let (node, number, until) = ("a".to_owned(), Some(5), Some(960));
+        let expected = RestartLeaseRow { node, number, is_resumed: false, until };
+        assert_eq!(lease("5", spec.clone()), expected);
+        let resumed = RestartLeaseRow { number: None, is_resumed: true, ..expected };
+        assert_eq!(lease("resume", spec), resumed);
+        let empty = lease("5 ", json!({}));
+        assert_eq!((empty.number, empty.is_resumed, empty.until), (None, false, None));
     }
 
     #[test]

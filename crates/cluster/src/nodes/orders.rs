@@ -25,6 +25,23 @@ pub struct AgentSettings {
     pub deadline: Duration,
     /// True if the administrator registers new nodes with the startup taint.
     pub startup_taint: bool,
+    /// Restarts of runtimes; `None` if administrators restart them.
+    pub restart: Option<NodeRestartSettings>,
+}
+
+/// Settings of the restarts of runtimes.
+#[derive(Clone, Debug)]
+pub struct NodeRestartSettings {
+    /// Namespace of restart pods and their Leases.
+    pub namespace: String,
+    /// Image of restart pods.
+    pub image: String,
+    /// Pull Secrets of restart pods, in [`Self::namespace`].
+    pub pull_secrets: Vec<String>,
+    /// Maximum number of workers that are restarted at once.
+    pub max_unavailable: usize,
+    /// Command that restarts the runtime of a host; `None` for that of systemd.
+    pub command: Option<String>,
 }
 
 /// An instruction for the controller of nodes. It holds the password: it must not be printed.

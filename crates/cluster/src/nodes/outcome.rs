@@ -1,10 +1,12 @@
-//! The outcome of a trial pull, by the status that the kubelet reports.
+//! The outcome of a trial pull and of a restart, by the status that the kubelet reports.
 //!
-//! The pod's command does not exist, so that nothing of the image runs: the kubelet pulls,
+//! The command of a trial pod does not exist, so that nothing of the image runs: the kubelet pulls,
 //! creates the container, and fails to start it.
 //!
 //! Source: kubelet, `pkg/kubelet/kuberuntime/kuberuntime_container.go` (`startContainer` pulls
 //! before anything else) and `pkg/kubelet/images/types.go`.
+
+use image_swap_core::control::restarts::RestartPodPhase;
 
 use super::objects::{FleetContainerReason, FleetStatus};
 
@@ -67,6 +69,27 @@ pub(super) fn pull_of(status: &FleetStatus) -> PodPull {
         _ if PULLED.contains(&reason) => pulled(),
         _ if FAILED.contains(&reason) => PodPull::Failed(or_default(message, reason).to_owned()),
         _ => PodPull::Waiting,
+    }
+}
+
+/// Returns the progress of a restart by the status of its pod.
+pub(super) fn restart_of(status: &FleetStatus) -> RestartPodPhase {
+    match &*status.phase {
+        "Succeeded" => RestartPodPhase::Succeeded,
+        "Running" => RestartPodPhase::Running,
+        "Failed" => {
+            let container = status.container_statuses.first();
+            let ended = container.and_then(|it| it.state.terminated.as_ref());
+            let printed = ended.and_then(|it| it.message.as_deref()).unwrap_or_default();
+            let why = ended.and_then(|it| it.reason.as_deref()).unwrap_or_default();
+            // The kubelet ends a pod whose time is over.
+            let kubelet = or_default(&status.message, &status.reason);
+            let parts = [printed, kubelet].into_iter().filter(|it| !it.trim().is_empty());
+            let parts: Vec<_> = parts.flat_map(str::split_whitespace).collect();
+            let message = parts.join(" ");
+            RestartPodPhase::Failed(or_default(&message, why).to_owned())
+        }
+        _ => RestartPodPhase::Waiting,
     }
 }
 
@@ -139,6 +162,26 @@ mod tests {
         assert_eq!(silent, PodPull::Failed("InvalidImageName".to_owned()));
         let long = pull(&waiting("ErrImagePull", &"ä".repeat(LONGEST), ""));
         assert_eq!(long, PodPull::Failed("ä".repeat(LONGEST / 2)));
+    }
+
+    #[test]
+    fn restart_ends_with_the_message_of_its_pod() {
+        let phase = |status: Value| restart_of(&serde_json::from_value(status).unwrap());
+        assert_eq!(phase(json!({ "phase": "Pending" })), RestartPodPhase::Waiting);
+        assert_eq!(phase(json!({ "phase": "Running" })), RestartPodPhase::Running);
+        assert_eq!(phase(json!({ "phase": "Succeeded" })), RestartPodPhase::Succeeded);
+        let failed = |message: &str| RestartPodPhase::Failed(message.to_owned());
+        let ended = |message: &str| {
+            let state =
+                json!({ "terminated": { "reason": "Error", "message": message, "exitCode": 1 } });
+            json!({ "phase": "Failed", "containerStatuses": [{ "name": "restart", "state": state }] })
+        };
+        assert_eq!(phase(ended("rolled back:\n no health\n")), failed("rolled back: no health"));
+        assert_eq!(phase(ended("")), failed("Error"));
+        let mut late = ended("");
+        (late["reason"], late["message"]) =
+            ("DeadlineExceeded".into(), "Pod was active on the node too long".into());
+        assert_eq!(phase(late), failed("Pod was active on the node too long"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::events::Events;
 const NAMED: usize = 10;
 /// Reason of a node whose agent has not finished.
 const UPDATING: &str = "Updating";
+/// Reason of a node whose runtime the controller restarts when its turn comes.
+const RESTART_PENDING: &str = "RestartPending";
 
 /// Returns the report. `trial` is the progress of the trial, `failed` is true if it failed.
 pub(super) fn status(
@@ -80,6 +82,7 @@ fn cause(
     match view.condition(APPLIED) {
         _ if !is_assigned && failed => bare(reason::TRIAL_FAILED, trial),
         _ if !is_assigned => bare(reason::ON_TRIAL, trial),
+        Some(applied) if view.waits_for_restart() => bare(RESTART_PENDING, &applied.message),
         Some(applied) if applied.status == FALSE => {
             (applied.reason.clone(), applied.message.clone(), command)
         }
@@ -125,7 +128,7 @@ mod tests {
 
     use super::*;
     use crate::nodes::{
-        observed::{AgentRow, Fleet, MirrorRow, NodeRow},
+        observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables},
         view::views,
     };
 
@@ -172,12 +175,12 @@ mod tests {
         fleet.agents.remove("e");
         let mut declaration =
             NodeDeclaration { verified: Some(revision(3)), ..NodeDeclaration::default() };
-        let rows = |declaration: &NodeDeclaration, failed| {
-            let found = status(&views(&fleet), declaration, "t", failed, |name| name == "e");
+        let rows = |fleet: &Fleet, declaration: &NodeDeclaration, failed| {
+            let found = status(&views(fleet), declaration, "t", failed, |name| name == "e");
             let rows = found.pending.iter().map(|it| format!("{}: {:?}", it.reason, it.nodes));
             (found.applied, found.revision, rows.collect::<Vec<_>>(), found.pending)
         };
-        let (applied, number, found, pending) = rows(&declaration, false);
+        let (applied, number, found, pending) = rows(&fleet, &declaration, false);
         assert_eq!((applied, number), (1, 3));
         let agent = r#"AgentNotRunning: ["e"]"#;
         let restart = r#"RestartRequired: ["c", "d"]"#;
@@ -186,13 +189,18 @@ mod tests {
             (&*pending[1].message, pending[1].command.as_deref()),
             ("m", Some("restart it"))
         );
+        fleet.restarts = Some(RestartTables::default());
+        let (_, _, found, pending) = rows(&fleet, &declaration, false);
+        assert_eq!(found, [agent, r#"RestartPending: ["c", "d"]"#, r#"Updating: ["b"]"#]);
+        assert!(!pending[1].needs_administrator() && pending[1].command.is_none());
+        fleet.restarts = None;
         let nodes = ["b".to_owned()].into();
         declaration.trial = Some(NodeTrial { revision: revision(4), nodes });
-        let (applied, number, found, _) = rows(&declaration, false);
+        let (applied, number, found, _) = rows(&fleet, &declaration, false);
         assert_eq!((applied, number), (0, 4));
         assert_eq!(found, [agent, r#"OnTrial: ["a"]"#, restart, r#"Updating: ["b"]"#]);
         declaration.trial = Some(NodeTrial { revision: revision(4), nodes: [].into() });
-        let (_, _, found, _) = rows(&declaration, true);
+        let (_, _, found, _) = rows(&fleet, &declaration, true);
         assert_eq!(found, [agent, restart, r#"TrialFailed: ["a", "b"]"#]);
     }
 }

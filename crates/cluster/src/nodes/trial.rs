@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use super::{
     image::{ImageSearch, compare, search},
+    names::named_for,
     observed::{Table, TrialRow},
     orders::AgentSettings,
     outcome::PodPull,
@@ -29,7 +30,7 @@ use crate::{
     api,
     error::{Error, code},
     release::Release,
-    secret::{self, hash},
+    secret,
 };
 
 /// Time after which a kubelet that neither pulled nor failed does not answer.
@@ -38,10 +39,6 @@ const LATE: Duration = Duration::from_mins(3);
 const RETRY: Duration = Duration::from_secs(5);
 /// Wait before the images that run in the cluster are looked up again.
 const SEARCH: Duration = Duration::from_mins(1);
-/// Longest name of a pod, in bytes.
-const NAME: usize = 253;
-/// Bytes of a node's name that are kept if the whole name is too long.
-const KEPT: usize = 200;
 
 /// The image of trial pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,7 +246,7 @@ impl Trials {
         }
         let (Some(number), TrialImage::Image(image)) = (number, image) else { return outcome };
         for node in nodes {
-            let name = pod_name(number, node);
+            let name = named_for(&format!("trial-{number}"), node);
             // One that is being deleted has to be gone first.
             if rows.get(&name).is_none() {
                 outcome = outcome.and(pods.create(&name, number, node, image).await);
@@ -289,16 +286,6 @@ impl<'c> TrialPods<'c> {
             _ => Ok(()),
         }
     }
-}
-
-/// Returns the name of the trial pod for the declaration `number` on `node`.
-fn pod_name(number: u64, node: &str) -> String {
-    let name = format!("trial-{number}-{node}");
-    if name.len() <= NAME {
-        return name;
-    }
-    let kept = node[..node.floor_char_boundary(KEPT)].trim_end_matches(['.', '-']);
-    format!("trial-{number}-{kept}-{}", hash(node))
 }
 
 /// Returns a pod that pulls `image` on `node` and runs nothing.
@@ -343,15 +330,6 @@ fn pod_object(release: &Release, name: &str, number: u64, node: &str, image: &st
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn name_of_a_pod_is_valid() {
-        assert_eq!(pod_name(7, "node-1.example.org"), "trial-7-node-1.example.org");
-        let long = ["a".repeat(KEPT - 1), ".".to_owned(), "b".repeat(52)].concat();
-        let name = pod_name(u64::MAX, &long);
-        assert!(name.len() <= NAME && !name.contains(".-"), "{name}");
-        assert_ne!(name, pod_name(u64::MAX, &[&long[..252], "c"].concat()));
-    }
 
     #[tokio::test]
     async fn silent_kubelet_is_late() {

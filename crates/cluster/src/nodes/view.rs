@@ -16,8 +16,13 @@ use image_swap_core::{
 use super::observed::{Fleet, MirrorRow, NodeRow};
 
 /// Reasons of nodes that cannot put a declaration in force.
-const UNABLE: [&str; 4] =
-    [reason::RESTART_REQUIRED, reason::REFUSED, reason::APPLY_FAILED, reason::INVALID_DECLARATION];
+const UNABLE: [&str; 5] = [
+    reason::RESTART_REQUIRED,
+    reason::RESTART_FAILED,
+    reason::REFUSED,
+    reason::APPLY_FAILED,
+    reason::INVALID_DECLARATION,
+];
 const NO_AGENT: &str = "no agent has reported for the present Node and boot; look at the pods of \
                         the agent's DaemonSet on this node";
 
@@ -30,6 +35,8 @@ pub(super) struct NodeView<'f> {
     pub(super) support: NodeSupport,
     /// True if the pod of its agent is ready.
     pub(super) has_agent: bool,
+    /// True if the controller restarts runtimes.
+    pub(super) is_rolling: bool,
 }
 
 /// A condition without its time.
@@ -55,6 +62,7 @@ pub(super) fn views<'f>(fleet: &'f Fleet) -> Vec<NodeView<'f>> {
             mirror,
             support,
             has_agent,
+            is_rolling: fleet.restarts.is_some(),
         })
     };
     fleet.nodes.iter().filter_map(view).collect()
@@ -96,9 +104,17 @@ impl NodeView<'_> {
             _ if applied.reason == reason::AGENT_NOT_RUNNING => NodeReport::Silent,
             TRUE if self.needs_restart().is_some() => unable(reason::RELOAD_REQUIRED),
             TRUE => status.applied_revision.map_or(NodeReport::Pending, NodeReport::Applied),
+            FALSE if self.waits_for_restart() => NodeReport::Pending,
             FALSE if UNABLE.contains(&&*applied.reason) => unable(&applied.reason),
             _ => NodeReport::Pending,
         }
+    }
+
+    /// Returns true if the controller restarts the runtime of the node when its turn comes.
+    pub(super) fn waits_for_restart(&self) -> bool {
+        let is_required =
+            |it: &NodeCondition| it.status == FALSE && it.reason == reason::RESTART_REQUIRED;
+        self.is_rolling && self.condition(APPLIED).is_some_and(is_required)
     }
 
     /// Returns the condition that a runtime has to be restarted or reloaded, if it does.
@@ -126,9 +142,19 @@ mod tests {
     use image_swap_core::control::node_runtime::NodeFacts;
 
     use super::*;
+    use crate::nodes::observed::RestartTables;
 
     /// Returns the report of a node with these conditions: type, status and reason.
     fn report(uid: &str, boot: &str, conditions: &[(&str, &str, &str)]) -> NodeReport {
+        report_of(Fleet::default(), uid, boot, conditions)
+    }
+
+    fn report_of(
+        mut fleet: Fleet,
+        uid: &str,
+        boot: &str,
+        conditions: &[(&str, &str, &str)],
+    ) -> NodeReport {
         let conditions = conditions.iter().map(|(kind, status, reason)| NodeCondition {
             kind: (*kind).into(),
             status: (*status).into(),
@@ -143,7 +169,6 @@ mod tests {
             conditions: conditions.collect(),
             ..NodeMirrorStatus::default()
         };
-        let mut fleet = Fleet::default();
         let facts = NodeFacts {
             os: "linux".into(),
             kubelet_version: "v1.34.1".into(),
@@ -179,6 +204,14 @@ mod tests {
         for reason in [reason::NO_DECLARATION, reason::RESTORED] {
             assert_eq!(report("1", "b", &[(APPLIED, FALSE, reason)]), NodeReport::Pending);
         }
+        // The controller restarts the runtime when its turn comes.
+        let rolling = |reason: &str| {
+            let restarts = Some(RestartTables::default());
+            let fleet = Fleet { restarts, ..Fleet::default() };
+            report_of(fleet, "1", "b", &[(APPLIED, FALSE, reason)])
+        };
+        assert_eq!(rolling(reason::RESTART_REQUIRED), NodeReport::Pending);
+        assert_eq!(rolling(reason::RESTART_FAILED), unable(reason::RESTART_FAILED));
         let gone = [(APPLIED, UNKNOWN, reason::AGENT_NOT_RUNNING)];
         assert_eq!(report("1", "b", &gone), NodeReport::Silent);
     }

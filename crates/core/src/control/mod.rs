@@ -13,6 +13,7 @@ pub mod policy;
 pub mod pull_secrets;
 pub mod rate_limit;
 pub mod recreated;
+pub mod restarts;
 pub mod restoration;
 pub mod rollout;
 pub mod startup_taint;

@@ -21,6 +21,11 @@ pub struct AgentsStatus {
     pub trial: String,
     /// True if the last trial failed: [`Self::trial`] has the reason.
     pub failed: bool,
+    /// Progress of restarts, or the reason why they stopped, with the remedy; empty if no node
+    /// needs one.
+    pub restarts: String,
+    /// True if no node is restarted until an administrator acts.
+    pub restarts_stopped: bool,
     /// Numbers of nodes by the reason why the declaration is not in force.
     pub pending: Vec<PendingNodes>,
 }
@@ -42,8 +47,9 @@ pub struct PendingNodes {
 }
 
 /// Reasons that no process resolves by itself.
-const OF_ADMINISTRATORS: [&str; 8] = [
+const OF_ADMINISTRATORS: [&str; 9] = [
     reason::RESTART_REQUIRED,
+    reason::RESTART_FAILED,
     reason::RELOAD_REQUIRED,
     reason::REFUSED,
     reason::INVALID_DECLARATION,
@@ -88,6 +94,8 @@ mod tests {
             verified_revision: 4,
             trial: "waiting".into(),
             failed: true,
+            restarts: "a restarts".into(),
+            restarts_stopped: true,
             pending: vec![PendingNodes {
                 reason: "Refused".into(),
                 count: 2,
@@ -98,7 +106,7 @@ mod tests {
         };
         let written = json!({
             "nodes": 3, "applied": 1, "revision": 5, "verifiedRevision": 4, "trial": "waiting",
-            "failed": true,
+            "failed": true, "restarts": "a restarts", "restartsStopped": true,
             "pending": [
                 { "reason": "Refused", "count": 2, "nodes": ["a"], "message": "m", "command": "c" },
             ],

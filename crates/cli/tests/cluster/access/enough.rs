@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use image_swap_cluster::{AgentSettings, Settings, deregister};
+use image_swap_cluster::{AgentSettings, NodeRestartSettings, Settings, deregister};
 use image_swap_core::{control::policy::FailurePolicy, mirror::Fallback, status::NodeDeclaration};
 use image_swap_testbed::Authority;
 use image_swap_testkit::webhook_configuration;
@@ -58,6 +58,13 @@ pub(super) fn controller_settings(installed: &Installed) -> Settings {
         trial_image: None,
         deadline: Duration::from_secs(1),
         startup_taint: arguments.clone().any(|it| it == "--startup-taint"),
+        restart: value("--restart-namespace=").map(|namespace| NodeRestartSettings {
+            namespace: namespace.to_owned(),
+            image: value("--restart-image=").unwrap().to_owned(),
+            pull_secrets: Vec::new(),
+            max_unavailable: 1,
+            command: None,
+        }),
     });
     Settings {
         adopt: arguments.clone().any(|it| it == "--adopt"),

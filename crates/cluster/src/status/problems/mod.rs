@@ -325,7 +325,8 @@ fn nodes(status: &ReleaseStatus, report: &ControllerReport, list: &mut ProblemLi
     list.notes.push(format!("{}; {known}", report.nodes.join("; ")));
 }
 
-/// Adds nodes that need an administrator, and a declaration that failed on trial.
+/// Adds nodes that need an administrator, a declaration that failed on trial, and a restart that
+/// stops all others.
 fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
     if agents.failed {
         let AgentsStatus { revision, verified_revision, trial, .. } = agents;
@@ -335,6 +336,9 @@ fn agents(agents: &AgentsStatus, list: &mut ProblemList) {
         };
         let message = format!("the trial of declaration {revision} failed, and {kept}: {trial}");
         list.add("node-trial-failed", message);
+    }
+    if agents.restarts_stopped {
+        list.add("node-restart-failed", agents.restarts.clone());
     }
     for row in agents.pending.iter().filter(|row| row.needs_administrator()) {
         list.add("nodes-pending", row.message());

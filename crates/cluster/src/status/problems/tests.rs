@@ -296,6 +296,8 @@ fn node_that_needs_an_administrator_is_a_problem() {
         verified_revision: 3,
         trial: "n0: not found".into(),
         failed: true,
+        restarts: "the restart of n1 failed".into(),
+        restarts_stopped: true,
         pending,
         ..AgentsStatus::default()
     };
@@ -304,6 +306,7 @@ fn node_that_needs_an_administrator_is_a_problem() {
     let failed = "the trial of declaration 4 failed, and nodes keep declaration 3: n0: not found";
     let expected = [
         ("node-trial-failed", failed),
+        ("node-restart-failed", "the restart of n1 failed"),
         (
             "nodes-pending",
             "the declaration is not in force on n0: m; run `image-swap node apply` there",

@@ -172,6 +172,10 @@ impl Page {
             let style = if agents.failed { BAD } else { ODD };
             self.more(&styled(style, &agents.trial));
         }
+        if !agents.restarts.is_empty() {
+            let style = if agents.restarts_stopped { BAD } else { ODD };
+            self.more(&styled(style, &agents.restarts));
+        }
         let width = agents.pending.iter().map(|row| row.reason.len()).max().unwrap_or_default();
         for row in &agents.pending {
             let mut names = row.nodes.join(", ");

@@ -79,7 +79,8 @@ fn problems_are_at_the_end() {
     report["trust"] = "77aa".into();
     report["agents"] = json!({
         "nodes": 14, "applied": 1, "revision": 7, "verifiedRevision": 6, "failed": true,
-        "trial": "worker-1: pull access denied",
+        "trial": "worker-1: pull access denied", "restartsStopped": true,
+        "restarts": "the restart of worker-3 failed: rolled back",
         "pending": [
             { "reason": "TrialFailed", "count": 12, "nodes": ["worker-1", "worker-2"] },
             { "reason": "RestartRequired", "count": 1, "nodes": ["worker-9"] },

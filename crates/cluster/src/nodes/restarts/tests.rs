@@ -1,0 +1,115 @@
+use image_swap_core::{
+    control::{effective::Effective, node_runtime::NodeFacts},
+    mirror::Fallback,
+    status::{
+        FailedTrial, NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial, node_mirror::TRUE,
+    },
+};
+
+use super::*;
+use crate::nodes::observed::{AgentRow, MirrorRow, NodeRow};
+
+fn revision(number: u64) -> NodeRevision {
+    NodeRevision { number, effective: Effective::none(), fallback: Fallback::Upstream }
+}
+
+/// Returns the node `a`, whose agent has reported this condition Applied about declaration 4.
+fn node_of(status: &str, reason: &str, declaration: &NodeDeclaration) -> RestartNode {
+    let facts = NodeFacts {
+        os: "linux".into(),
+        kubelet_version: "v1.34.1".into(),
+        container_runtime_version: "containerd://2.4.1".into(),
+        ..NodeFacts::default()
+    };
+    let (uid, boot_id) = ("1".to_owned(), "b".to_owned());
+    let row = NodeRow {
+        uid: uid.clone(),
+        boot_id: boot_id.clone(),
+        facts,
+        is_ready: true,
+        ..NodeRow::default()
+    };
+    let condition = NodeCondition {
+        kind: APPLIED.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: "m".into(),
+        ..NodeCondition::default()
+    };
+    let status = NodeMirrorStatus {
+        node_uid: uid.clone(),
+        boot_id,
+        wanted_revision: Some(4),
+        applied_revision: Some(4),
+        conditions: vec![condition],
+        ..NodeMirrorStatus::default()
+    };
+    let mut fleet = Fleet { restarts: Some(RestartTables::default()), ..Fleet::default() };
+    fleet.nodes.set("a", row);
+    fleet.mirrors.set("a", MirrorRow { owner: uid, status, ..MirrorRow::default() });
+    fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+    node(&views(&fleet)[0], declaration)
+}
+
+#[test]
+fn report_has_the_number_of_its_declaration() {
+    let verified = Some(revision(4));
+    let declaration = NodeDeclaration { verified, ..NodeDeclaration::default() };
+    let failed = RestartReport::Failed { number: 4, message: "m".into() };
+    let reports = [
+        (TRUE, reason::IN_PLACE, RestartReport::Applied(4)),
+        (FALSE, reason::RESTART_REQUIRED, RestartReport::Required(4)),
+        (FALSE, reason::RESTART_FAILED, failed),
+        (FALSE, reason::REFUSED, RestartReport::Other),
+        (FALSE, reason::RESTORED, RestartReport::Other),
+    ];
+    for (status, reason, report) in reports {
+        let expected = RestartNode {
+            name: "a".into(),
+            is_ready: true,
+            is_control_plane: false,
+            has_agent: true,
+            is_on_trial: false,
+            wanted: Some(4),
+            report,
+        };
+        assert_eq!(node_of(status, reason, &declaration), expected);
+    }
+}
+
+#[test]
+fn node_on_trial_wants_the_declaration_on_trial() {
+    let nodes = ["a".to_owned()].into();
+    let trial = Some(NodeTrial { revision: revision(4), nodes });
+    let mut declaration =
+        NodeDeclaration { verified: Some(revision(3)), trial, ..NodeDeclaration::default() };
+    let wanted = |declaration: &NodeDeclaration| {
+        let node = node_of(FALSE, reason::RESTART_REQUIRED, declaration);
+        (node.wanted, node.is_on_trial)
+    };
+    assert_eq!(wanted(&declaration), (Some(4), true));
+    declaration.failed = Some(FailedTrial { number: 4, reason: "r".into() });
+    assert_eq!(wanted(&declaration), (Some(3), false));
+    // The node removes everything.
+    declaration.verified = None;
+    assert_eq!(wanted(&declaration), (None, false));
+}
+
+#[tokio::test]
+async fn next_step_is_due_when_a_lease_expires() {
+    tokio::time::pause();
+    let mut tables = RestartTables::default();
+    let lease =
+        |until| RestartLeaseRow { node: "a".into(), number: Some(4), is_resumed: false, until };
+    tables.leases.set("restart-a", lease(Some(160)));
+    tables.leases.set("restart-b", lease(Some(90)));
+    tables.leases.set("restart-c", lease(None));
+    let decision = RestartDecision::default();
+    let mut memory = RestartMemory::default();
+    let due = Instant::now() + Duration::from_mins(1);
+    assert_eq!(wake(&memory, &tables, &decision, 100), Some(due));
+    let soon = Instant::now() + RETRY;
+    memory.unready = Some(("etcd failed".into(), soon));
+    assert_eq!(wake(&memory, &tables, &decision, 100), Some(soon));
+    assert_eq!(wake(&memory, &tables, &decision, 200), Some(soon));
+}
