@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::Write as _,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::LazyLock,
     time::Instant,
@@ -39,6 +40,9 @@ pub struct HelmCluster {
     /// The packed chart.
     pub chart: PathBuf,
     pub(crate) parts: Parts,
+    product: Product,
+    /// Names that every node resolves, with their addresses.
+    hosts: Vec<(String, IpAddr)>,
     helm: Live,
     folder: TempDir,
     _turn: Turn,
@@ -70,6 +74,8 @@ rules:
   - level: None
 ";
 const AUDIT_LOG: &str = "audit.log";
+/// The tag of the program's image.
+const TAG: &str = env!("CARGO_PKG_VERSION");
 
 /// Returns the folder of the checkout.
 pub fn root() -> PathBuf {
@@ -98,7 +104,7 @@ impl HelmCluster {
         let program = Program::unpack(&product, &folder.path().join("root"))?;
         let company = Company::start(&parts, options.credentials)?;
         let repository = format!("{BASE_PATH}/image-swap");
-        company.registry.push_product(&repository, env!("CARGO_PKG_VERSION"), &product)?;
+        company.registry.push_product(&repository, TAG, &product)?;
         let public = Recorder::start(&PUBLIC)?;
         print_step("starting the control plane and the node");
         let mut servers = Options::complete();
@@ -114,7 +120,7 @@ impl HelmCluster {
         let control_plane = ControlPlane::start(&parts, &servers)?;
         let mut hosts = public.hosts();
         hosts.push((HARBOR.to_owned(), company.registry.listens().ip()));
-        let first = NodeOptions { hosts, ..NodeOptions::default() };
+        let first = NodeOptions { hosts: hosts.clone(), ..NodeOptions::default() };
         let node = Node::start(&parts, &control_plane, &first)?;
         let mut others = Vec::new();
         for version in &options.others {
@@ -127,8 +133,7 @@ impl HelmCluster {
         }
         for node in [&node].into_iter().chain(&others) {
             if options.bare_nodes {
-                let tag = env!("CARGO_PKG_VERSION");
-                node.import_product(&product, &format!("{HARBOR}/{repository}:{tag}"))?;
+                node.import_product(&product, &image())?;
             } else {
                 company.set_up(&program, node)?;
             }
@@ -145,6 +150,8 @@ impl HelmCluster {
             program,
             chart,
             parts,
+            product,
+            hosts,
             helm,
             folder,
             _turn: turn,
@@ -152,6 +159,29 @@ impl HelmCluster {
         cluster.prepare_shell()?;
         print_step("the cluster is ready");
         Ok(cluster)
+    }
+
+    /// Starts one more node, with a containerd as in [`HelmClusterOptions::others`], and returns
+    /// when it is `Ready`. Its containerd does not know the registry, and has no image of the
+    /// program: see [`load_program`](Self::load_program).
+    ///
+    /// # Errors
+    /// A part is missing, or a server does not start.
+    pub fn add_node(&mut self, containerd: Option<&str>) -> Result<()> {
+        let containerd = containerd.map(str::to_owned);
+        let options = NodeOptions { hosts: self.hosts.clone(), containerd, name: None };
+        let present: Vec<&Node> = self.nodes().collect();
+        let node = Node::start_in(&self.parts, &self.control_plane, &options, &present)?;
+        self.others.push(node);
+        Ok(())
+    }
+
+    /// Loads the image of the program into the containerd of `node`.
+    ///
+    /// # Errors
+    /// A file of the image cannot be read, or containerd refuses the image.
+    pub fn load_program(&self, node: &Node) -> Result<()> {
+        Ok(node.import_product(&self.product, &image())?)
     }
 
     /// Returns all nodes, the first one first.
@@ -188,6 +218,11 @@ impl HelmCluster {
     pub fn step(&self, name: &str) {
         print_step(name);
     }
+}
+
+/// Returns the reference of the program's image in the company's registry.
+fn image() -> String {
+    format!("{HARBOR}/{BASE_PATH}/image-swap:{TAG}")
 }
 
 /// Prints a step with the seconds since the first one.

@@ -14,7 +14,7 @@
 //! | [`HelmCluster::publish`], [`HelmCluster::declare_credentials`] | an image in the registry; the Secret `registry-info` with a user |
 //! | [`HelmCluster::objects`] | every stored object, to compare before and after |
 //! | [`HelmCluster::restart_container`] | a container that ends, and is started again by the kubelet |
-//! | [`HelmCluster::nodes`], `cluster.others` | all nodes; the additional nodes of a test |
+//! | [`HelmCluster::nodes`], `cluster.others`, [`HelmCluster::add_node`] | all nodes; the additional nodes of a test; a node that joins later |
 //! | `cluster.control_plane`, `cluster.node`, `cluster.registry` | the parts: `etcd().kill()`, `api_server().stop()`, `wait_ready()`, … |
 //! | `cluster.public` | a recorder of connections to public registries |
 //! | `known_failure` | a check that fails until a known defect is fixed |
@@ -40,6 +40,7 @@ pub use self::{
     helm_cluster::{HelmCluster, HelmClusterOptions, root},
     known_failure::known_failure,
     node_files::NodeFiles,
+    node_mirror::condition,
     objects::Objects,
     program::Program,
     registry::{BASE_PATH, HARBOR, PUBLIC},

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, fmt, fs, io, os::unix::fs::MetadataExt, path::P
 use anyhow::{Context, Result};
 use image_swap_testbed::Node;
 
-/// Every file and directory below the directory of the mirrors and below that of the agent's
-/// state, by its path on the node.
+/// Files and directories of a node, by their paths there.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct NodeFiles(BTreeMap<String, NodeEntry>);
 
@@ -20,22 +19,36 @@ struct NodeEntry {
     written: (u64, i64, i64),
 }
 
+/// The directory of containerd's configuration on a node.
+const CONFIG: &str = "/etc/containerd";
 /// The directory of the mirrors on a node.
 const MIRRORS: &str = "/etc/containerd/certs.d";
 /// The directory of the agent's state on a node.
 const STATE: &str = "/var/lib/image-swap";
 
 impl NodeFiles {
-    /// Reads the files of `node`. A file that is being replaced is read again.
+    /// Reads every file below the directory of the mirrors and below that of the agent's state.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn of(node: &Node) -> Result<Self> {
+        Self::read(node, "certs.d", MIRRORS)
+    }
+
+    /// Reads the same files, and all others of containerd's configuration.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn whole(node: &Node) -> Result<Self> {
+        Self::read(node, "", CONFIG)
+    }
+
+    /// Reads the files of `node`. A file that is being replaced is read again.
+    fn read(node: &Node, folder: &str, seen: &str) -> Result<Self> {
         loop {
             let mut files = Self::default();
-            let mirrors = node.etc_containerd().join("certs.d");
-            let read = files.add(&mirrors, MIRRORS).and_then(|()| files.add(&node.state(), STATE));
-            match read {
+            let read = files.add(&node.etc_containerd().join(folder), seen);
+            match read.and_then(|()| files.add(&node.state(), STATE)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 read => return read.map(|()| files).context("read the files of a node"),
             }

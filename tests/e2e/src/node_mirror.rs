@@ -46,7 +46,8 @@ impl HelmCluster {
             let mut numbers = all.iter().map(|it| it["status"]["appliedRevision"].as_u64());
             let first = numbers.next().flatten();
             let in_force = |mirror: &Value| {
-                ["Applied", "Verified"].iter().all(|it| condition(mirror, it)["status"] == "True")
+                let status = &mirror["status"];
+                ["Applied", "Verified"].iter().all(|it| condition(status, it)["status"] == "True")
             };
             match first {
                 Some(number)
@@ -69,15 +70,32 @@ impl HelmCluster {
     /// # Errors
     /// The deadline has passed; the error has the last report.
     pub fn wait_reason(&self, node: &Node, kind: &str, reason: &str) -> Result<()> {
-        let what = format!("{kind} of {} to be {reason}", node.name());
-        Ok(until(&what, DEADLINE, || {
-            let mirror = self.node_mirror(node)?;
-            if condition(&mirror, kind)["reason"] == reason {
-                Ok(())
-            } else {
-                Err(Wait::NotYet(mirror["status"].to_string()))
-            }
+        let is_wanted = |status: &Value| condition(status, kind)["reason"] == reason;
+        self.wait_report(node, &format!("{kind} to be {reason}"), is_wanted).map(drop)
+    }
+
+    /// Waits until the status of a node's report `is_wanted`, and returns it.
+    ///
+    /// # Errors
+    /// The deadline has passed; the error has the last report.
+    pub fn wait_report(
+        &self,
+        node: &Node,
+        what: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        Ok(until(&format!("{what} on {}", node.name()), DEADLINE, || {
+            let status = self.node_report(node)?;
+            if is_wanted(&status) { Ok(status) } else { Err(Wait::NotYet(status.to_string())) }
         })?)
+    }
+
+    /// Returns the status of a node's report; null before the first.
+    ///
+    /// # Errors
+    /// There is no object of the node, or the API server does not answer.
+    pub fn node_report(&self, node: &Node) -> Result<Value, Wait> {
+        Ok(self.node_mirror(node)?["status"].clone())
     }
 
     /// Reads the object of a node.
@@ -86,8 +104,8 @@ impl HelmCluster {
     }
 }
 
-/// Returns the condition of a type; null if it is absent.
-fn condition(mirror: &Value, kind: &str) -> Value {
-    let mut all = mirror["status"]["conditions"].as_array().into_iter().flatten();
+/// Returns the condition of a type in the status of a report; null if it is absent.
+pub fn condition(status: &Value, kind: &str) -> Value {
+    let mut all = status["conditions"].as_array().into_iter().flatten();
     all.find(|it| it["type"] == kind).cloned().unwrap_or_default()
 }

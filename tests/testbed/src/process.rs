@@ -38,6 +38,8 @@ pub struct Process {
     name: String,
     /// A command that runs the program as its only child, in namespaces.
     wrapper: Vec<OsString>,
+    /// A command that runs the program as its only child, and may start it again.
+    supervisor: Vec<OsString>,
     program: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -52,6 +54,7 @@ impl Process {
         Self {
             name: name.into(),
             wrapper: Vec::new(),
+            supervisor: Vec::new(),
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -89,6 +92,14 @@ impl Process {
         self
     }
 
+    /// Runs it as the only child of a command that may start it again. That command is inside the
+    /// wrapper.
+    #[must_use]
+    pub fn supervised(mut self, supervisor: Vec<OsString>) -> Self {
+        self.supervisor = supervisor;
+        self
+    }
+
     /// Starts it, if it does not run. It need not be ready on return.
     ///
     /// # Errors
@@ -106,9 +117,9 @@ impl Process {
         };
         let die_with_parent = ["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from);
         let mut words = die_with_parent.to_vec();
-        if !self.wrapper.is_empty() {
-            words.extend(self.wrapper.iter().cloned());
-            words.extend(die_with_parent);
+        for parent in self.parents() {
+            words.extend(parent.iter().cloned());
+            words.extend(die_with_parent.clone());
         }
         let mut command = Command::new(&words[0]);
         command
@@ -198,8 +209,13 @@ impl Process {
 
     /// Returns the process id outside any namespace; `None` if the process does not run.
     pub fn pid(&self) -> Option<u32> {
-        let pid = self.child.as_ref()?.id();
-        if self.wrapper.is_empty() { Some(pid) } else { children(pid).first().copied() }
+        let first = self.child.as_ref()?.id();
+        self.parents().try_fold(first, |pid, _| children(pid).first().copied())
+    }
+
+    /// Returns the commands of which each runs the next one, or the program, as its only child.
+    fn parents(&self) -> impl Iterator<Item = &Vec<OsString>> {
+        [&self.wrapper, &self.supervisor].into_iter().filter(|words| !words.is_empty())
     }
 
     /// Returns the file with the output.

@@ -1,6 +1,6 @@
 //! containerd and its configuration.
 
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub(super) fn process(
         .replace("@RUNC@", &parts.runc.display().to_string())
         .replace("@CNI_BIN@", &parts.cni.display().to_string())
         .replace("@CNI_CONF@", &own("cni"));
-    let config = dir.write(&format!("{ETC_CONTAINERD}/config.toml"), config)?;
+    dir.write(&format!("{ETC_CONTAINERD}/config.toml"), config)?;
     dir.make(&format!("{ETC_CONTAINERD}/certs.d"))?;
     let plugins = json!({
         "cniVersion": "1.0.0",
@@ -60,10 +60,46 @@ pub(super) fn process(
     let path = |program: &Path| program.parent().unwrap_or(program).display().to_string();
     let programs = format!("{}:{}:/usr/sbin:/usr/bin:/sbin:/bin", path(program), path(&parts.runc));
     Ok(Process::new("containerd", program, dir.path().join("containerd.log"))
-        .arguments(["--config".into(), config.into_os_string()])
+        .arguments(["--config", "/etc/containerd/config.toml"])
         .variable("PATH", programs)
-        .inside(space.wrapper()))
+        .inside(space.wrapper())
+        .supervised(["sh", "-c", SUPERVISOR, "supervisor"].map(OsString::from).into()))
 }
+
+/// The script that runs containerd, and starts it again after each end that [`RESTART`] causes.
+///
+/// It makes the link by which systemd marks a start of containerd (`unit_add_invocation_link` of
+/// systemd's `unit.c`): the modification time of the link is that of the start. It ends with
+/// containerd unless `RESTART` has run before.
+const SUPERVISOR: &str = r#"
+again=
+while :; do
+    ln -sfn "$(tr -d - < /proc/sys/kernel/random/uuid)" \
+        /run/systemd/units/invocation:containerd.service
+    sh -c 'echo "$$" > /run/containerd/containerd.pid; exec "$@"' start "$@"
+    status=$?
+    until [ -e /run/containerd/restart ]; do
+        if [ -z "$again" ]; then exit "$status"; fi
+        sleep 0.1
+    done
+    rm /run/containerd/restart
+    again=yes
+done
+"#;
+
+/// The script of a restart of containerd, which runs inside the node. It returns when containerd
+/// has ended and starts again.
+pub(super) const RESTART: &str = r#"
+cd /run/containerd || exit
+touch restart
+kill "$(cat containerd.pid)"
+for _ in $(seq 300); do
+    if [ ! -e restart ]; then exit 0; fi
+    sleep 0.1
+done
+echo "containerd has not ended within 30 s" >&2
+exit 1
+"#;
 
 /// Paths are as the node sees them. Limits of the machine decide some settings: with
 /// `restrict_oom_score_adj` off, runc fails there with "can't get final child's PID

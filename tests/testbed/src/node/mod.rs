@@ -7,9 +7,7 @@ mod network;
 mod proxy;
 mod space;
 
-use std::{
-    ffi::OsStr, fs, io, net::IpAddr, os::unix::fs::symlink, path::PathBuf, process::Command,
-};
+use std::{ffi::OsStr, fs, net::IpAddr, path::PathBuf, process::Command};
 
 use self::{dns::NameServer, network::Network, space::Space};
 use crate::{
@@ -19,7 +17,7 @@ use crate::{
     kubeconfig,
     parts::{NodeParts, Parts},
     port::random,
-    process::{Process, runs},
+    process::Process,
     product::Product,
     registry::Registry,
     run,
@@ -71,6 +69,9 @@ const NODES: &str = "system:nodes";
 const PROXY: &str = "system:kube-proxy";
 
 impl Node {
+    /// A script that restarts containerd. It runs inside a node.
+    pub const RESTART: &str = containerd::RESTART;
+
     /// Starts a node of a control plane, and returns when it is `Ready`.
     ///
     /// # Errors
@@ -171,27 +172,27 @@ impl Node {
     }
 
     fn wait_containerd(&mut self) -> Result<(), Error> {
-        if self.containerd.pid().is_none_or(|pid| !runs(pid)) {
-            self.note_start()?;
-        }
         self.containerd.start()?;
         until("containerd", DEADLINE, || {
             self.containerd.check()?;
-            run::output(self.inside(&self.ctr).arg("version"))
-                .map_err(|error| Wait::NotYet(error.to_string()))
+            self.ask_containerd()
         })
-        .map(drop)
     }
 
-    /// Makes the link by which systemd marks a start of containerd (`unit_add_invocation_link`
-    /// of systemd's `unit.c`): its modification time is that of the start.
-    fn note_start(&self) -> Result<(), Error> {
-        let link = self.dir.path().join(space::UNITS).join("invocation:containerd.service");
-        let made = match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => symlink(format!("{:032x}", random()), &link),
-        };
-        made.map_err(Error::io(format!("make {}", link.display())))
+    /// Restarts containerd from inside, as an administrator does on a host, and waits until it
+    /// answers. Containers run on.
+    ///
+    /// # Errors
+    /// containerd does not end, or does not answer in time.
+    pub fn restart_containerd(&self) -> Result<(), Error> {
+        run::output(self.inside("sh").args(["-c", Self::RESTART]))?;
+        until("containerd", DEADLINE, || self.ask_containerd())
+    }
+
+    /// Checks that containerd answers.
+    fn ask_containerd(&self) -> Result<(), Wait> {
+        let answered = run::output(self.inside(&self.ctr).arg("version"));
+        answered.map(drop).map_err(|error| Wait::NotYet(error.to_string()))
     }
 
     /// Imports the pause image, which every pod needs, from a file. No registry receives a request

@@ -15,8 +15,6 @@ use crate::{
 pub(super) const ETC_CONTAINERD: &str = "etc-containerd";
 /// The directory that the node sees as `/var/lib/image-swap`.
 pub(super) const STATE: &str = "var-lib-image-swap";
-/// The directory that the node sees as `/run/systemd/units`. The node runs without systemd.
-pub(super) const UNITS: &str = "run-systemd-units";
 
 /// The node's own directories, and their paths inside the node. containerd, kubelet
 /// and the CNI library have most of these paths built in. The last four are for agents of
@@ -33,7 +31,7 @@ const OWN: [(&str, &str); 12] = [
     ("etc-containers", "/etc/containers"),
     ("etc-rancher", "/etc/rancher"),
     (STATE, "/var/lib/image-swap"),
-    (UNITS, "/run/systemd/units"),
+    ("run-systemd-units", "/run/systemd/units"),
 ];
 
 /// The script of the first process in the namespaces.

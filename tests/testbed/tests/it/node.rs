@@ -63,6 +63,9 @@ fn pod_runs_until_the_node_is_gone() -> Outcome {
     let log = control_plane.request("GET", &format!("{path}/log"), None)?;
     assert_eq!(log.body, "started\n", "the API server reaches the kubelet");
 
+    let before = node.containerd().pid();
+    node.restart_containerd()?;
+    assert_ne!(node.containerd().pid(), before, "it is another process");
     node.containerd().kill()?;
     node.kubelet().kill()?;
     node.wait_ready(&control_plane)?;

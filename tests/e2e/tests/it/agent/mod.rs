@@ -3,9 +3,12 @@
 
 mod changes;
 mod faults;
+mod gating;
+mod hosts;
 mod page;
 mod removal;
 mod repairs;
+mod rolling;
 mod trials;
 
 use anyhow::{Context, Result, ensure};
