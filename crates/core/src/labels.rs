@@ -46,6 +46,10 @@ pub const REVISION: &str = "image-swap.io/revision";
 /// Label of a Node with the runtime whose agent runs there: a value of
 /// [`crate::control::node_runtime::AgentRuntime`].
 pub const NODE_RUNTIME: &str = "image-swap.io/runtime";
+/// Taint of a Node whose runtime is not configured yet. Its effect is [`NO_SCHEDULE`].
+pub const NOT_CONFIGURED: &str = "image-swap.io/not-configured";
+/// Effect of a taint that keeps new pods off a node.
+pub const NO_SCHEDULE: &str = "NoSchedule";
 /// Annotation of a trial pod with the number of the declaration on trial.
 pub const TRIAL: &str = "image-swap.io/trial";
 /// Label with the name of the release that an object belongs to.
@@ -76,6 +80,8 @@ pub const IMAGE_SWAP: &str = "image-swap";
 pub const ADMISSION: &str = "admission";
 /// Value of [`APP_COMPONENT`] for the agents of nodes.
 pub const AGENT: &str = "agent";
+/// Value of [`APP_COMPONENT`] for the pods that wait until agents have restored their nodes.
+pub const AWAIT_RESTORE: &str = "await-restore";
 /// Label of an `EndpointSlice` with the name of its Service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Annotation of a mirror pod: the API server's copy of a static pod, which the kubelet
@@ -132,6 +138,8 @@ mod tests {
             (HASH, "image-swap.io/hash"),
             (REVISION, "image-swap.io/revision"),
             (NODE_RUNTIME, "image-swap.io/runtime"),
+            (NOT_CONFIGURED, "image-swap.io/not-configured"),
+            (NO_SCHEDULE, "NoSchedule"),
             (TRIAL, "image-swap.io/trial"),
             (RELEASE, "image-swap.io/release"),
             (CONTROLLER, "image-swap.io/controller"),
@@ -146,6 +154,7 @@ mod tests {
             (IMAGE_SWAP, "image-swap"),
             (ADMISSION, "admission"),
             (AGENT, "agent"),
+            (AWAIT_RESTORE, "await-restore"),
             (SERVICE_NAME, "kubernetes.io/service-name"),
             (MIRROR_POD, "kubernetes.io/config.mirror"),
             (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),

@@ -13,6 +13,8 @@ pub mod policy;
 pub mod pull_secrets;
 pub mod rate_limit;
 pub mod recreated;
+pub mod restoration;
 pub mod rollout;
+pub mod startup_taint;
 pub mod trust;
 pub mod webhooks;
