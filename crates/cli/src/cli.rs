@@ -69,6 +69,9 @@ enum TopVerb {
     /// Delete the registration of a release before it is uninstalled (for the chart).
     #[command(alias = "leave", hide = true)]
     Deregister(command::deregister::Args),
+    /// Wait until the agents have restored their nodes (for the chart).
+    #[command(hide = true)]
+    AwaitRestore(command::await_restore::Args),
     /// Print shell completions.
     Completions(command::completions::Args),
     /// Print the man page, or write one for each command.
@@ -102,6 +105,7 @@ impl Cli {
             TopVerb::Agent(args) => args.run(),
             TopVerb::Status(args) => args.run(),
             TopVerb::Deregister(args) => args.run(),
+            TopVerb::AwaitRestore(args) => args.run(),
             TopVerb::Completions(args) => args.run(Self::command()),
             TopVerb::Man(args) => args.run(Self::command()),
         };

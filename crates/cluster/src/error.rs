@@ -124,14 +124,18 @@ pub(crate) fn reason(error: &kube::Error) -> String {
 /// Returns true if a watch stays without objects until an administrator acts: the API server
 /// refuses it, or does not know the resource.
 pub(crate) fn is_refused(error: &watcher::Error) -> bool {
-    let code = match error {
+    watch_code(error).is_some_and(|code| [403, 404, 405].contains(&code))
+}
+
+/// Returns the HTTP status that the API server answered a watch with; `None` without an answer.
+pub(crate) fn watch_code(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => code(error),
         watcher::Error::WatchError(status) => Some(status.code),
         watcher::Error::NoResourceVersion => None,
-    };
-    code.is_some_and(|code| [403, 404, 405].contains(&code))
+    }
 }
 
 /// Returns the reason why a watch has to be restarted.

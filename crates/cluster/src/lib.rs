@@ -36,6 +36,6 @@ pub use self::deregister::deregister;
 pub use self::error::Error;
 pub use self::lease::{LeaderElection, Leadership, LeaseTiming};
 pub use self::metrics::ControllerMetrics;
-pub use self::nodes::AgentSettings;
+pub use self::nodes::{AgentSettings, PendingNode, RestoreSummary, RestoreWait};
 pub use self::release::Release;
 pub use self::replica::{ReplicaSink, ReplicaState, ReplicaTasks, follow};

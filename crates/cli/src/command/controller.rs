@@ -137,6 +137,10 @@ pub(crate) struct Args {
     /// The time without a report after which a node counts as one without an agent: `30s`, `2m`.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval, help_heading = AGENTS)]
     agent_deadline: Duration,
+    /// Remove the startup taint image-swap.io/not-configured from configured nodes, and add it to
+    /// nodes that refuse the declaration.
+    #[arg(long, help_heading = AGENTS)]
+    startup_taint: bool,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -163,6 +167,7 @@ impl Args {
             credentials: self.agent_credentials,
             trial_image: self.trial_image.filter(|image| !image.is_empty()),
             deadline: self.agent_deadline,
+            startup_taint: self.startup_taint,
         });
         let settings = Settings {
             service: self.service.unwrap_or_else(|| release.admission()),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod agent;
+pub(crate) mod await_restore;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod controller;

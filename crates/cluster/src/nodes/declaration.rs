@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use image_swap_core::{
     control::{rate_limit::RewriteLimit, webhooks::Anchor},
     declaration::UnixTime,
-    status::NodeDeclaration,
+    status::{NodeDeclaration, RESTORE},
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
@@ -104,6 +104,12 @@ impl StoredNodes {
 
     fn uid(&self) -> Option<&str> {
         self.secret.as_ref()?.metadata.uid.as_deref()
+    }
+
+    /// Returns true if the Secret requests the restore of every node.
+    pub(super) fn requests_restore(&self) -> bool {
+        let secret = self.secret.as_deref();
+        secret.is_some_and(|it| secret::text(it, RESTORE) == Some("true"))
     }
 
     /// Returns the declaration of the nodes: also while the Secret is gone or emptied, so that no
@@ -224,10 +230,11 @@ mod tests {
         stored.note(None);
         assert!(stored.gone.is_none());
         stored.note(Some(mk_secret("1", &verified(3))));
+        assert!(!stored.requests_restore());
         stored.note(None);
-        assert!(stored.gone.is_some());
+        assert!(stored.gone.is_some() && !stored.requests_restore());
         stored.note(Some(mk_secret("2", &marker())));
-        assert!(stored.is_retired && stored.gone.is_none());
+        assert!(stored.is_retired && stored.gone.is_none() && stored.requests_restore());
         stored.note(None);
         stored.note(Some(mk_secret("3", &verified(4))));
         assert!(stored.is_retired);

@@ -1,4 +1,5 @@
-//! The `NodeMirror` of every Node, and the label by which a `DaemonSet` selects it.
+//! The `NodeMirror` of every Node, and the label by which a `DaemonSet` selects it. Carries out
+//! writes to both.
 
 use image_swap_core::{
     control::{effective::Origin, node_runtime::NodeSupport, rollout::NodeReport},
@@ -45,6 +46,8 @@ pub(super) struct FleetWrite {
 pub(super) enum FleetWriteKind {
     /// Sets the label of the Node, or removes it.
     Label(Option<&'static str>),
+    /// Sets all taints of the Node, unless it has another version than `version`.
+    Taints { version: String, taints: Vec<Value> },
     /// Creates the `NodeMirror`, or changes its spec.
     Mirror(Value),
     /// Deletes the `NodeMirror`, whose Node is gone or was replaced.
@@ -238,7 +241,7 @@ impl FleetWriter {
                 Err(error) if code(&error) == Some(404) => Ok(FleetWritten::Gone),
                 outcome => outcome,
             };
-            let doing = format!("write the NodeMirror or the label of the node {name}");
+            let doing = format!("write the NodeMirror, the label or the taints of the node {name}");
             outcomes.push((name, outcome.map_err(Error::api(doing))));
         }
         outcomes
@@ -248,10 +251,12 @@ impl FleetWriter {
         match kind {
             FleetWriteKind::Label(value) => {
                 let patch = json!({ "metadata": { "labels": { NODE_RUNTIME: value } } });
-                let params =
-                    PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-                let node = self.nodes.patch(name, &params, &Patch::Merge(&patch)).await;
-                node.map(FleetWritten::Node)
+                self.merge(name, &patch).await
+            }
+            FleetWriteKind::Taints { version, taints } => {
+                let metadata = json!({ "resourceVersion": version });
+                let patch = json!({ "metadata": metadata, "spec": { "taints": taints } });
+                self.merge(name, &patch).await
             }
             FleetWriteKind::Mirror(object) => {
                 let params = PatchParams::apply(MANAGER).force();
@@ -269,6 +274,13 @@ impl FleetWriter {
                 .await
                 .map(|_| FleetWritten::Gone),
         }
+    }
+
+    /// Applies a merge patch to a Node.
+    async fn merge(&self, name: &str, patch: &Value) -> Result<FleetWritten, kube::Error> {
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let node = self.nodes.patch(name, &params, &Patch::Merge(patch)).await;
+        node.map(FleetWritten::Node)
     }
 }
 

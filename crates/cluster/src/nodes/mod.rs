@@ -4,6 +4,7 @@
 //! [`image_swap_core::control::rollout`] decides. A turn begins when a watch shows a change, at
 //! most as often as the settings allow, and every five minutes.
 
+mod await_restore;
 mod declaration;
 mod image;
 mod in_force;
@@ -13,6 +14,7 @@ mod observed;
 mod orders;
 mod outcome;
 mod report;
+mod taints;
 mod trial;
 mod view;
 
@@ -31,6 +33,7 @@ use image_swap_core::{
         effective::{Effective, Origin},
         rate_limit::RewriteLimit,
         rollout::{RegistryState, RolloutDecision, RolloutInput, RolloutNode, TrialPull, decide},
+        startup_taint::TaintRules,
         webhooks::Anchor,
     },
     labels,
@@ -50,7 +53,10 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use self::orders::AgentSettings;
+pub use self::{
+    await_restore::{PendingNode, RestoreSummary, RestoreWait},
+    orders::AgentSettings,
+};
 use self::{
     declaration::DeclarationWriter,
     mirrors::{FleetWrite, FleetWriter, FleetWritten},
@@ -289,7 +295,12 @@ impl NodeController {
                 Err(error) => work.note_failure(ROLLOUT, &error),
             }
         }
-        let is_more = self.write_fleet(work, &progress.declaration).await;
+        let rules = TaintRules {
+            is_enabled: self.settings.startup_taint,
+            restores: stored.requests_restore(),
+            declaration: &progress.declaration,
+        };
+        let is_more = self.write_fleet(work, &rules).await;
         self.publish(work, progress);
         is_more
     }
@@ -372,14 +383,17 @@ impl NodeController {
         settled
     }
 
-    /// Writes labels and `NodeMirror`s. Returns true if more writes are due.
-    async fn write_fleet(&self, work: &mut NodeWork, declaration: &NodeDeclaration) -> bool {
+    /// Writes taints, labels and `NodeMirror`s. Returns true if more writes are due.
+    async fn write_fleet(&self, work: &mut NodeWork, rules: &TaintRules<'_>) -> bool {
         let deadline = self.settings.deadline;
         let mut due = {
             let views = views(&work.fleet);
             let is_late = |name: &str| work.is_late(name, deadline);
-            let (release, proof) = (&self.release, work.proof);
-            mirrors::plan(release, &work.fleet, &views, declaration, proof, is_late)
+            let (release, proof, declaration) = (&self.release, work.proof, rules.declaration);
+            // A write of the label changes the version that a write of taints depends on.
+            let mut due = taints::plan(&work.fleet, &views, rules);
+            due.extend(mirrors::plan(release, &work.fleet, &views, declaration, proof, is_late));
+            due
         };
         let named: HashSet<&str> = due.iter().map(|write| &*write.name).collect();
         work.waiting.retain(|name, _| name == ROLLOUT || named.contains(name.as_str()));

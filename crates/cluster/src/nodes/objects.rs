@@ -11,6 +11,7 @@ use kube::{
     core::{ApiResource, DynamicResourceScope, ObjectMeta},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::partial_meta::PartialMetadata;
 
@@ -30,6 +31,8 @@ pub(super) struct FleetObject {
 pub(super) struct FleetSpec {
     /// True if the scheduler may not use a Node.
     pub(super) unschedulable: bool,
+    /// Taints of a Node.
+    pub(super) taints: Vec<Value>,
     /// Node of a pod; `None` before it is scheduled.
     pub(super) node_name: Option<String>,
     /// `nodeUid` of a `NodeMirror`.
@@ -140,6 +143,10 @@ impl FleetObject {
 
     pub(super) fn uid(&self) -> &str {
         self.meta().uid.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn version(&self) -> &str {
+        self.meta().resource_version.as_deref().unwrap_or_default()
     }
 
     pub(super) fn label(&self, key: &str) -> Option<&str> {

@@ -8,6 +8,7 @@ use image_swap_core::{
     status::{NodeMirrorSpec, NodeMirrorStatus},
 };
 use kube::runtime::watcher::Event;
+use serde_json::Value;
 
 use super::{
     objects::{FleetObject, NodeInfo},
@@ -41,6 +42,18 @@ pub(super) struct NodeRow {
     pub(super) is_cordoned: bool,
     pub(super) boot_id: String,
     pub(super) facts: NodeFacts,
+    pub(super) taints: Vec<Value>,
+    pub(super) version: RowVersion,
+}
+
+/// The `resourceVersion` of a Node. All are equal, so that a heartbeat is no change of the row.
+#[derive(Clone, Debug, Default, Eq)]
+pub(super) struct RowVersion(pub(super) String);
+
+impl PartialEq for RowVersion {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// A `NodeMirror`.
@@ -106,10 +119,10 @@ impl<R: PartialEq> Table<R> {
     /// Sets the row `name`. Returns true if it is another one than before.
     pub(super) fn set(&mut self, name: &str, row: R) -> bool {
         match self.rows.get_mut(name) {
-            Some(before) if *before == row => false,
             Some(before) => {
+                let is_news = *before != row;
                 *before = row;
-                true
+                is_news
             }
             None => {
                 self.rows.insert(name.to_owned(), row);
@@ -178,6 +191,8 @@ impl NodeRow {
                 container_runtime_version,
                 labels_virtual: VIRTUAL.iter().any(|(key, value)| node.label(key) == Some(value)),
             },
+            taints: node.spec.taints.clone(),
+            version: RowVersion(node.version().to_owned()),
         })
     }
 }
@@ -233,7 +248,7 @@ mod tests {
     fn node_is_read_without_the_rest_of_its_status() {
         let mut node = json!({
             "metadata": {
-                "name": "a", "uid": "1",
+                "name": "a", "uid": "1", "resourceVersion": "7",
                 "labels": {
                     "image-swap.io/runtime": "crio", "node-role.kubernetes.io/control-plane": "",
                     "type": "virtual-kubelet",
@@ -267,7 +282,12 @@ mod tests {
         let (uid, boot_id) = ("1".into(), "b".into());
         let label = Some("crio".into());
         let (is_control_plane, is_cordoned) = (true, true);
-        assert_eq!(row, NodeRow { uid, label, is_control_plane, is_cordoned, boot_id, facts });
+        let taints = vec![json!({ "key": "a", "effect": "NoSchedule" })];
+        assert_eq!(row.version.0, "7");
+        let version = RowVersion::default();
+        let expected =
+            NodeRow { uid, label, is_control_plane, is_cordoned, boot_id, facts, taints, version };
+        assert_eq!(row, expected);
         node["spec"] = json!({});
         node["metadata"]["labels"] = Value::Null;
         node["status"] = json!({});
@@ -286,6 +306,7 @@ mod tests {
         assert!(!nodes.is_complete && nodes.get("a").is_none());
         assert!(nodes.note(Event::InitDone, NodeRow::read) && nodes.is_complete);
         assert!(!nodes.note(Event::Apply(node("a", "2")), NodeRow::read));
+        assert_eq!(nodes.get("a").unwrap().version.0, "2");
         assert!(nodes.note(Event::Apply(node("b", "3")), NodeRow::read));
         nodes.note(Event::Init, NodeRow::read);
         nodes.note(Event::InitApply(node("b", "4")), NodeRow::read);

@@ -23,6 +23,8 @@ pub struct AgentSettings {
     pub trial_image: Option<String>,
     /// Time after which a node without a report counts as one without an agent.
     pub deadline: Duration,
+    /// True if the administrator registers new nodes with the startup taint.
+    pub startup_taint: bool,
 }
 
 /// An instruction for the controller of nodes. It holds the password: it must not be printed.
