@@ -66,6 +66,20 @@ restore yet. Empty where Helm does not reach a cluster. */}}
 {{- end -}}
 {{- end }}
 
+{{/* The hook that waits until nodes are restored; empty without one. As ordinary objects, which
+`helm template` prints, it would delete the reports of nodes. */}}
+{{- define "image-swap.awaitRestore" -}}
+{{- $ends := include "image-swap.agentsEnd" . -}}
+{{- if and .Values.agent.awaitRestore (or .Values.agent.enabled $ends) (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- ternary "pre-upgrade" "pre-delete" (eq $ends "true") -}}
+{{- end -}}
+{{- end }}
+
+{{/* The user name of the Job that waits until nodes are restored. */}}
+{{- define "image-swap.restoreUser" -}}
+system:serviceaccount:{{ include "image-swap.agentNamespace" . }}:{{ include "image-swap.fullname" . }}-restore
+{{- end }}
+
 {{/* The user name of the controller. */}}
 {{- define "image-swap.controllerUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "image-swap.fullname" . }}-controller

@@ -31,6 +31,19 @@ affinity:
 {{- include "image-swap.imagePullSecrets" . }}
 {{- end }}
 
+{{/* The tolerations of both Deployments. In a new cluster every node may have the startup taint. */}}
+{{- define "image-swap.tolerations" -}}
+{{- $tolerations := .Values.tolerations }}
+{{- if and .Values.agent.enabled .Values.agent.startupTaint }}
+{{- $own := dict "key" "image-swap.io/not-configured" "operator" "Exists" }}
+{{- $tolerations = append $tolerations $own }}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* The Secrets by which pods pull image-swap's own image, with a line break before them. */}}
 {{- define "image-swap.imagePullSecrets" }}
 {{- $secrets := .Values.image.pullSecrets }}
