@@ -32,6 +32,8 @@ pub(crate) enum Account {
     Controller,
     Admission,
     Agent,
+    /// That of the hooks of an uninstallation.
+    Restore,
 }
 
 /// The namespace of the agents.
@@ -55,6 +57,7 @@ impl Account {
             Self::Controller => (NAMESPACE, "image-swap-controller"),
             Self::Admission => (NAMESPACE, "image-swap-admission"),
             Self::Agent => (AGENTS, "image-swap-agent"),
+            Self::Restore => (AGENTS, "image-swap-restore"),
         };
         format!("system:serviceaccount:{namespace}:{name}")
     }
@@ -120,6 +123,11 @@ impl Installed {
                 vec![format!("{ANCHORS}/image-swap-agent"), format!("{own}/image-swap-agent")],
                 None,
             ),
+            Account::Restore => {
+                let own = roles(AGENTS);
+                let name = "image-swap-restore";
+                (vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")], None)
+            }
         };
         paths.iter().map(|path| self.cluster.get(path).unwrap()).chain(trial).collect()
     }

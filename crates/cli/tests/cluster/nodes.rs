@@ -28,11 +28,11 @@ use crate::{
     },
 };
 
-const NODES: &str = "/api/v1/nodes";
+pub(crate) const NODES: &str = "/api/v1/nodes";
 const AGENTS: &str = "/api/v1/namespaces/image-swap-agent/pods";
 const TRIALS: &str = "/api/v1/namespaces/image-swap-trial/pods";
 const APPS: &str = "/api/v1/namespaces/apps/pods";
-const STORED: &str = "/api/v1/namespaces/image-swap-system/secrets/image-swap-nodes";
+pub(crate) const STORED: &str = "/api/v1/namespaces/image-swap-system/secrets/image-swap-nodes";
 /// Digest of the tag on the mirror.
 pub(crate) const INDEX: &str =
     "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -41,7 +41,7 @@ const PLATFORM: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 /// Digest of an image that the mirror does not serve.
 const OTHER: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 
-fn with_agents() -> Settings {
+pub(crate) fn with_agents() -> Settings {
     let agents = AgentSettings {
         namespace: "image-swap-agent".into(),
         trial_namespace: "image-swap-trial".into(),
@@ -49,12 +49,13 @@ fn with_agents() -> Settings {
         credentials: true,
         trial_image: None,
         deadline: Duration::from_secs(1),
+        startup_taint: true,
     };
     Settings { agents: Some(agents), ..settings() }
 }
 
 /// Starts a cluster with the objects of the chart's agents.
-async fn set() -> TestCluster {
+pub(crate) async fn set() -> TestCluster {
     let cluster = set_undefined().await;
     cluster.define_node_mirrors().await;
     cluster
@@ -111,7 +112,7 @@ pub(crate) fn add_node(cluster: &TestCluster, name: &str, runtime: &str, more: &
 }
 
 /// Runs the pod of an agent on the node `name`.
-fn add_agent(cluster: &TestCluster, name: &str) {
+pub(crate) fn add_agent(cluster: &TestCluster, name: &str) {
     let mut agent = pod();
     agent["metadata"] = json!({
         "name": format!("agent-{name}"), "labels": { "app.kubernetes.io/component": "agent" },
@@ -144,7 +145,7 @@ pub(crate) async fn until_stored(
 }
 
 /// Waits until the declaration `number` is on trial on just `nodes`.
-async fn until_tried(cluster: &TestCluster, number: u64, nodes: &[&str]) {
+pub(crate) async fn until_tried(cluster: &TestCluster, number: u64, nodes: &[&str]) {
     let nodes: BTreeSet<String> = nodes.iter().map(|&it| it.to_owned()).collect();
     let is_tried = |it: &NodeDeclaration| {
         it.trial.as_ref().is_some_and(|it| it.revision.number == number && it.nodes == nodes)
@@ -160,18 +161,24 @@ pub(crate) async fn until_verified(cluster: &TestCluster, number: u64) -> NodeDe
 }
 
 /// Reports as the agent of `name` does after it applied the declaration of the node.
-async fn apply(cluster: &TestCluster, name: &str) {
+pub(crate) async fn apply(cluster: &TestCluster, name: &str) {
     let number = stored(cluster).unwrap().for_node(name).unwrap().number;
     report(cluster, name, number, "True", "InPlace").await;
 }
 
 /// Reports as the agent of `name` does.
-async fn report(cluster: &TestCluster, name: &str, number: u64, status: &str, reason: &str) {
+pub(crate) async fn report(
+    cluster: &TestCluster,
+    name: &str,
+    number: u64,
+    status: &str,
+    reason: &str,
+) {
     let mirror = eventually(|| cluster.get(&format!("{NODE_MIRRORS}/{name}"))).await;
     report_as(cluster, name, &mirror["spec"]["nodeUid"], number, (status, reason)).await;
 }
 
-async fn report_as(
+pub(crate) async fn report_as(
     cluster: &TestCluster,
     name: &str,
     uid: &Value,

@@ -141,7 +141,7 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 20] = [
     &["explain"],
     &["check"],
     &["convert"],
@@ -159,6 +159,7 @@ const COMMANDS: [&[&str]; 19] = [
     &["agent"],
     &["status"],
     &["deregister"],
+    &["await-restore"],
     &["completions"],
     &["man"],
 ];
@@ -210,8 +211,8 @@ fn help_lists_commands_in_groups_without_internal_ones() {
     for heading in ["Declarations:", "Manifests and nodes:", "Clusters:", "Exit codes:"] {
         assert!(text.lines().any(|line| line == heading), "{heading}: {text}");
     }
-    assert!(!text.contains("deregister") && !text.contains("leave"), "{text}");
-    for name in ["deregister", "leave"] {
+    for name in ["deregister", "leave", "await-restore"] {
+        assert!(!text.contains(name), "{text}");
         assert!(help(&[name]).contains("--namespace"), "{name}");
     }
 }

@@ -48,6 +48,7 @@ serviceMonitor: {enabled: true, interval: 30s, labels: {release: prometheus}}
 prometheusRule: {enabled: true, labels: {release: prometheus}}
 dashboard: {enabled: true}
 agent:
+  startupTaint: true
   trialImage: docker.io/library/busybox:1.36
   apiServer: {host: 10.0.0.1, port: 6443}
   openshift: {scc: true}

@@ -222,7 +222,8 @@ fn tolerations_and_annotations_reach_both_deployments() {
     let rendered = chart.with(EVERYTHING);
     for component in ["admission", "controller"] {
         let template = &deployment(&rendered, component)["spec"]["template"];
-        assert_eq!(template["spec"]["tolerations"], json!([{"operator": "Exists"}]));
+        let startup = json!({"key": "image-swap.io/not-configured", "operator": "Exists"});
+        assert_eq!(template["spec"]["tolerations"], json!([{"operator": "Exists"}, startup]));
         assert_eq!(template["metadata"]["annotations"], json!({"note": "hello"}));
     }
 }

@@ -296,6 +296,8 @@ fn rules_have_a_comment_above() {
         "agent/clusterrole.yaml",
         "agent/role.yaml",
         "trial/role.yaml",
+        "uninstall/clusterrole.yaml",
+        "uninstall/role.yaml",
     ] {
         let template = file(&format!("templates/{path}"));
         let lines: Vec<&str> = template.lines().collect();

@@ -174,7 +174,7 @@ fn values_reach_the_controller() {
         arguments.into_iter().filter(switch).map(str::to_owned).collect()
     };
     assert!(switches(&rendered).is_empty());
-    assert_eq!(switches(&chart.with(EVERYTHING)), ["--opt-in", "--adopt", "--coexist"]);
+    assert_eq!(switches(&chart.with(EVERYTHING)), ["--opt-in", "--startup-taint", "--adopt", "--coexist"]);
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) fn told(installed: &Installed) -> Settings {
         credentials: value("--agent-credentials=") == Some("true"),
         trial_image: None,
         deadline: Duration::from_secs(1),
+        startup_taint: arguments.clone().any(|it| it == "--startup-taint"),
     });
     Settings {
         adopt: arguments.clone().any(|it| it == "--adopt"),

@@ -4,6 +4,7 @@ mod enough;
 mod nodes;
 mod policy;
 mod refused;
+mod removal;
 mod rules;
 
 /// Values that grant every right that the chart can grant, and use each: the controller

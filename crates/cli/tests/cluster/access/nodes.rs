@@ -27,6 +27,10 @@ use crate::{
 
 const APPLY: &str = "application/apply-patch+yaml";
 const NODES: &str = "/api/v1/nodes";
+/// The startup taint.
+const OWN: &str = "image-swap.io/not-configured";
+/// Values of a release whose Job for removed agents has no node to run on.
+const NO_JOB: &str = "agent: {awaitRestore: false}\n";
 
 /// Sends an apply of `object` to `path`.
 async fn apply(client: &Client, path: &str, object: &Value) -> (u16, String) {
@@ -41,7 +45,7 @@ async fn dry_apply(client: &Client, path: &str, object: &Value) -> (u16, String)
 }
 
 /// Sends requests until the API server enforces the policy that refuses them.
-async fn wait_refused(ask: impl AsyncFn() -> (u16, String)) {
+pub(super) async fn wait_refused(ask: impl AsyncFn() -> (u16, String)) {
     let began = std::time::Instant::now();
     while ask().await.0 != 422 {
         assert!(began.elapsed().as_secs() < 120, "the policy should be enforced by now");
@@ -201,11 +205,76 @@ async fn controller_changes_one_label_of_nodes() {
     let (code, message) = apply(&client, &path, &object).await;
     assert_eq!(code, 200, "{message}");
 
+    // The startup taint may be removed, but not added, and no other taint.
+    set_taints(cluster, "a", &[("x", "NoSchedule"), (OWN, "NoSchedule")]);
+    for changed in [
+        json!([{ "key": OWN, "effect": "NoSchedule" }]),
+        json!([{ "key": "x", "effect": "NoExecute" }, { "key": OWN, "effect": "NoSchedule" }]),
+        json!([{ "key": "x", "effect": "NoSchedule" }, { "key": OWN, "effect": "NoExecute" }]),
+        json!([]),
+    ] {
+        let patch = json!({ "spec": { "taints": changed } });
+        let (code, message) = send(&client, "PATCH", &path, MERGE, &patch).await;
+        assert_eq!(code, 422, "{patch}: {message}");
+    }
+    let others = json!({ "spec": { "taints": [{ "key": "x", "effect": "NoSchedule" }] } });
+    let (code, message) = send(&client, "PATCH", &path, MERGE, &others).await;
+    assert_eq!(code, 200, "{message}");
+    let both = [("x", "NoSchedule"), (OWN, "NoSchedule")].map(mk_taint);
+    let both = json!({ "spec": { "taints": both } });
+    let (code, message) = send(&client, "PATCH", &path, MERGE, &both).await;
+    assert!(code == 422 && message.contains("and not add it"), "{code} {message}");
+
     // An administrator is not limited, and a Node without labels is one like others.
     let bare = json!({ "metadata": { "labels": null, "annotations": null } });
     cluster.request("PATCH", &path, Some(&bare));
     let (code, message) = send(&client, "PATCH", &path, MERGE, &label(json!("crio"))).await;
     assert_eq!(code, 200, "{message}");
+}
+
+fn mk_taint((key, effect): (&str, &str)) -> Value {
+    json!({ "key": key, "effect": effect })
+}
+
+/// Sets the taints of a Node, as an administrator does.
+fn set_taints(cluster: &TestCluster, node: &str, taints: &[(&str, &str)]) {
+    let taints: Vec<Value> = taints.iter().map(|it| mk_taint(*it)).collect();
+    let patch = json!({ "spec": { "taints": taints } });
+    cluster.request("PATCH", &format!("{NODES}/{node}"), Some(&patch));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn controller_adds_the_startup_taint_alone() {
+    let installed = Installed::with(&format!("{VALUES}agent: {{startupTaint: true}}\n")).await;
+    let cluster = &installed.cluster;
+    add_node(cluster, "a").await;
+    set_taints(cluster, "a", &[("x", "NoSchedule")]);
+    let path = format!("{NODES}/a");
+    let client = installed.client_as(Account::Controller).await;
+    let patch = |taints: &[(&str, &str)], unschedulable: Value| {
+        let taints: Vec<Value> = taints.iter().map(|it| mk_taint(*it)).collect();
+        json!({ "spec": { "taints": taints, "unschedulable": unschedulable } })
+    };
+    let (other, own) = (("x", "NoSchedule"), (OWN, "NoSchedule"));
+    let foreign = patch(&[other, ("y", "NoSchedule")], Value::Null);
+    let dry = format!("{path}?dryRun=All");
+    wait_refused(async || send(&client, "PATCH", &dry, MERGE, &foreign).await).await;
+    for refused in [
+        foreign,
+        patch(&[own], Value::Null),
+        patch(&[other, (OWN, "NoExecute")], Value::Null),
+        patch(&[other, own, (OWN, "NoExecute")], Value::Null),
+        patch(&[other, own], json!(true)),
+    ] {
+        let (code, message) = send(&client, "PATCH", &path, MERGE, &refused).await;
+        assert_eq!(code, 422, "{refused}: {message}");
+    }
+    for admitted in [&[other, own][..], &[other]] {
+        let (code, message) =
+            send(&client, "PATCH", &path, MERGE, &patch(admitted, Value::Null)).await;
+        assert_eq!(code, 200, "{message}");
+    }
 }
 
 /// A trial pod, as the controller applies it.
@@ -406,11 +475,11 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
 
         // An upgrade that keeps the agents does not touch the Secret.
         let before = cluster.get(&path).unwrap();
-        block_in_place(|| upgrade("policy: ignore\n"));
+        block_in_place(|| upgrade(&format!("{NO_JOB}policy: ignore\n")));
         assert_eq!(cluster.get(&path).unwrap(), before, "{major}");
 
         // One that disables them replaces it, once.
-        let disabled = "agent: {enabled: false}\n";
+        let disabled = "agent: {enabled: false, awaitRestore: false}\n";
         assert_eq!(watched(cluster, || upgrade(disabled)).await, [true], "{major}");
         let revision = controller.report.borrow().declaration.revision;
         cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
@@ -424,7 +493,7 @@ async fn helm_requests_a_restore_of_nodes_before_it_removes_the_agents() {
         namespaces_settled(cluster).await;
         // The custom resource is kept, and taken over. Another controller overwrites the Secret.
         cluster.node_mirrors_served().await;
-        block_in_place(|| upgrade(""));
+        block_in_place(|| upgrade(NO_JOB));
         let mut controller = run();
         until_stored(cluster, |it| !it.restore).await;
 

@@ -9,6 +9,12 @@ use image_swap_testbed::{Node, Wait, until};
 use super::{AGENTS, FIRST, OLD, VALUES, files, install, pull, pull_on, start};
 use crate::assert_air_gap;
 
+/// The custom resource.
+const DEFINITION: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodemirrors.image-swap.io";
+/// The line about it in the output of Helm, if it is deleted.
+const DELETED: &str = "deleted the customresourcedefinition nodemirrors.image-swap.io";
+
 #[test]
 #[ignore = "needs two nodes: cargo xtask test"]
 fn uninstall_restores_every_node() -> Result<()> {
@@ -26,7 +32,10 @@ fn uninstall_restores_every_node() -> Result<()> {
     pull(&cluster, FIRST)?;
 
     cluster.step("helm uninstall restores both nodes");
-    uninstall(&cluster)?;
+    let printed = helm_uninstall(&cluster)?;
+    ensure!(printed.contains("2 nodes restored") && printed.contains(DELETED), "{printed}");
+    ensure_defined(&cluster, false)?;
+    wait_no_agents(&cluster)?;
     for (node, before) in cluster.nodes().zip(&before) {
         ensure_restored(node.name(), &NodeFiles::of(node)?, before)?;
     }
@@ -35,7 +44,13 @@ fn uninstall_restores_every_node() -> Result<()> {
     install_again(&cluster)?;
     let configured = NodeFiles::of(&cluster.others[0])?;
     cluster.others[0].power_off()?;
-    cluster.uninstall(&Install::default())?;
+    let printed = helm_uninstall(&cluster)?;
+    let off = format!("{}: not restored: ", cluster.others[0].name());
+    let listed: Vec<_> = printed.lines().filter(|line| line.contains(": not restored: ")).collect();
+    let is_listed = |line: &&str| line.contains(&off) && line.contains("image-swap node restore");
+    ensure!(listed.len() == 1 && listed.iter().all(is_listed), "{printed}");
+    ensure!(printed.contains("image-swap render node-restore --image "), "{printed}");
+    ensure_defined(&cluster, true)?;
     wait_restored(&cluster.node, &before[0])?;
 
     cluster.step("the node is on again: it keeps its files and pulls");
@@ -50,6 +65,7 @@ fn uninstall_restores_every_node() -> Result<()> {
     install_again(&cluster)?;
     pull(&cluster, FIRST)?;
     uninstall(&cluster)?;
+    ensure_defined(&cluster, false)?;
     for (node, before) in cluster.nodes().zip(&before) {
         ensure_restored(node.name(), &NodeFiles::of(node)?, before)?;
     }
@@ -73,6 +89,18 @@ fn stopped_kubelet_holds_up_no_other_node() -> Result<()> {
 fn install_again(cluster: &HelmCluster) -> Result<()> {
     cluster.install(&Install::with(&[PALETTE_VALUES, VALUES]))?;
     cluster.wait_in_force(0).map(drop)
+}
+
+/// Runs `helm uninstall`. Returns its output, with the lines of the Job that waits for nodes.
+fn helm_uninstall(cluster: &HelmCluster) -> Result<String> {
+    cluster.shell("helm uninstall image-swap --namespace default 2>&1")
+}
+
+/// Checks that the custom resource exists, or that it does not.
+fn ensure_defined(cluster: &HelmCluster, is_defined: bool) -> Result<()> {
+    let found = cluster.control_plane.get(DEFINITION)?.is_some();
+    ensure!(found == is_defined, "the custom resource exists: {found}");
+    Ok(())
 }
 
 /// Uninstalls the release, and waits until every agent has ended.

@@ -208,7 +208,7 @@ fn applied_templates_stay_registered() -> Result<()> {
 #[ignore = "needs a cluster: cargo xtask test"]
 fn missing_image_is_reported_and_uninstalled() -> Result<()> {
     let cluster = HelmCluster::start()?;
-    let missing = [PALETTE_VALUES, "image: {tag: not-there}"];
+    let missing = [PALETTE_VALUES, "image: {tag: not-there}", "agent: {awaitRestore: false}"];
     let palette = Install::with(&missing);
     for helm in [cluster.helm(), &cluster.helm().other(HelmMajor::Three)?] {
         cluster.step("an installation without its image");
