@@ -11,7 +11,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     nodes::{NODES, add_node, report_as, set},
-    test_cluster::{NAMESPACE, NODE_MIRRORS, TestCluster, release},
+    test_cluster::{NAMESPACE, NODE_MIRRORS, TestCluster, eventually, release},
 };
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/\
@@ -80,7 +80,7 @@ async fn custom_resource_is_deleted_after_the_last_node() {
     // The taint is removed before the wait ends.
     let taints = || cluster.get(&format!("{NODES}/b")).unwrap()["spec"]["taints"].clone();
     let expected = json!([{ "key": "x", "effect": "NoSchedule" }]);
-    crate::test_cluster::eventually(|| (taints() == expected).then_some(())).await;
+    eventually(|| (taints() == expected).then_some(())).await;
     assert!(process.try_wait().unwrap().is_none());
     assert!(cluster.get(DEFINITION).is_some());
     report_as(&cluster, "b", &uids[1], 1, RESTORED).await;

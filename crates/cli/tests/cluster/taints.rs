@@ -1,6 +1,9 @@
 //! The startup taint of Nodes. The test plays the agents.
 
+use std::sync::Arc;
+
 use image_swap_cluster::{AgentSettings, Settings};
+use image_swap_core::status::AgentsStatus;
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,11 +25,12 @@ fn taint(cluster: &TestCluster, name: &str, keys: &[&str]) {
     cluster.request("PATCH", &format!("{NODES}/{name}"), Some(&patch));
 }
 
-/// Returns the keys of the taints of a Node.
+/// Returns the keys of the taints of a Node, without those that the API server adds.
 fn taints(cluster: &TestCluster, name: &str) -> Vec<String> {
     let node = cluster.get(&format!("{NODES}/{name}")).unwrap();
     let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-    taints.iter().map(|it| it["key"].as_str().unwrap().to_owned()).collect()
+    let keys = taints.iter().map(|it| it["key"].as_str().unwrap().to_owned());
+    keys.filter(|key| !key.starts_with("node.kubernetes.io/")).collect()
 }
 
 async fn until_taints(cluster: &TestCluster, name: &str, keys: &[&str]) {
@@ -45,7 +49,7 @@ async fn taint_follows_the_reports_of_nodes() {
     taint(&cluster, "a", &["x", OWN, "y"]);
     taint(&cluster, "b", &[OWN]);
     taint(&cluster, "w", &[OWN]);
-    let mirror = mirror(&std::sync::Arc::default()).await;
+    let mirror = mirror(&Arc::default()).await;
     let keys = declared(&mirror.domain, &mirror.authority);
     cluster.declare(JET_SECRETS, "registry-info", &keys);
     let mut controller = cluster.controller(with_agents(), "one");
@@ -67,7 +71,7 @@ async fn taint_follows_the_reports_of_nodes() {
         }
     }
     let is_refused = |count: usize| {
-        move |it: &image_swap_core::status::AgentsStatus| {
+        move |it: &AgentsStatus| {
             it.pending.iter().any(|row| row.reason == "Refused" && row.count == count)
         }
     };

@@ -69,7 +69,7 @@ pub struct PendingNode {
     pub command: Option<String>,
 }
 
-/// Waits for the nodes of one release.
+/// The wait for the nodes of a release.
 pub struct RestoreWait {
     client: Client,
     release: Release,
@@ -90,7 +90,7 @@ struct Watched {
 }
 
 impl RestoreWait {
-    /// Returns the wait of `release`. `pods` is the namespace of the pods that wait.
+    /// Returns the wait for the nodes of `release`. `pods` is the namespace of the pods that wait.
     pub fn new(client: &Client, release: Release, pods: Option<String>) -> Self {
         Self { client: client.clone(), release, pods }
     }
@@ -144,7 +144,7 @@ impl RestoreWait {
             watched.taint = None;
             return;
         }
-        for (name, outcome) in FleetWriter::new(&self.client).carry_out(writes).await {
+        for (name, outcome) in FleetWriter::new(&self.client).execute(writes).await {
             match outcome {
                 Ok(FleetWritten::Node(node)) => {
                     fleet.nodes.note(Event::Apply(node), NodeRow::read);
@@ -218,10 +218,10 @@ impl RestoreWait {
         let found = pods.list_metadata(&ListParams::default().labels(&selector)).await;
         let found = found.map_err(Error::api("list the pods that wait for nodes"))?;
         for pod in found.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some()) {
-            let deleted = pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0));
-            match deleted.await {
+            let name = pod.name_any();
+            match pods.delete(&name, &DeleteParams::default().grace_period(0)).await {
                 Err(error) if code(&error) != Some(404) => {
-                    return Err(Error::api(format!("delete the pod {}", pod.name_any()))(error));
+                    return Err(Error::api(format!("delete the pod {name}"))(error));
                 }
                 _ => {}
             }

@@ -2,7 +2,8 @@
 //!
 //! The administrator registers new nodes with the taint. The controller removes it from a node
 //! that is configured, and adds it to one that cannot put the verified declaration in force. It
-//! adds none once a third of all nodes have one, so that no declaration takes a cluster away.
+//! adds none once a third of all nodes have one, so that no declaration makes a cluster
+//! unusable.
 
 use crate::{
     control::{effective::Origin, node_runtime::NodeSupport, rollout::NodeReport},
@@ -11,7 +12,7 @@ use crate::{
 
 /// Reasons of a node that keeps its host as it is, and that no restart repairs.
 const BROKEN: [&str; 3] = [reason::REFUSED, reason::APPLY_FAILED, reason::INVALID_DECLARATION];
-/// At most one of so many nodes carries a taint of the controller.
+/// Number of nodes for each that the controller may taint.
 const SHARE: usize = 3;
 
 /// The need of a node for the taint.
@@ -43,9 +44,8 @@ impl TaintRules<'_> {
         if !self.is_enabled || self.restores || !needs_agent {
             return TaintNeed::Free;
         }
-        let wanted = self.declaration.for_node(name);
-        let is_free = wanted.is_some_and(|it| {
-            it.effective.origin == Origin::None || *report == NodeReport::Applied(it.number)
+        let is_free = self.declaration.number_of(name).is_some_and(|(number, origin)| {
+            origin == Origin::None || *report == NodeReport::Applied(number)
         });
         let verified = self.declaration.verified.as_ref().map(|it| it.number);
         match report {

@@ -118,12 +118,23 @@ impl NodeDeclaration {
     /// A node on trial requests no public registry: a pull that succeeds there proves nothing
     /// about the mirrors.
     pub fn for_node(&self, name: &str) -> Option<NodeRevision> {
-        let trial = self.trial.as_ref().filter(|it| it.nodes.contains(name) && !self.rejects(it));
         let on_trial = |trial: &NodeTrial| {
             let fallback = Fallback::Never;
             NodeRevision { fallback, ..trial.revision.clone() }
         };
-        trial.map(on_trial).or_else(|| self.verified.clone())
+        self.trial_of(name).map(on_trial).or_else(|| self.verified.clone())
+    }
+
+    /// Returns number and source of the declaration that the node `name` applies; `None` if it
+    /// keeps what it has.
+    pub fn number_of(&self, name: &str) -> Option<(u64, Origin)> {
+        let trial = self.trial_of(name).map(|it| &it.revision);
+        trial.or(self.verified.as_ref()).map(|it| (it.number, it.effective.origin))
+    }
+
+    /// Returns the trial of the node `name`; `None` without one.
+    fn trial_of(&self, name: &str) -> Option<&NodeTrial> {
+        self.trial.as_ref().filter(|it| it.nodes.contains(name) && !self.rejects(it))
     }
 
     /// Returns true if the node `name` removes everything that image-swap wrote: agents are
@@ -246,6 +257,8 @@ mod tests {
         let whole = whole();
         let number = |node| whole.for_node(node).map(|it| it.number);
         assert_eq!((number("a"), number("c")), (Some(5), Some(3)));
+        let wanted = Some((5, Origin::RegistryInfo));
+        assert_eq!((whole.number_of("a"), number("c")), (wanted, Some(3)));
         let mut open = whole.clone();
         open.trial.as_mut().unwrap().revision.fallback = Fallback::Upstream;
         assert_eq!(open.for_node("a").map(|it| it.fallback), Some(Fallback::Never));

@@ -206,7 +206,7 @@ async fn controller_changes_one_label_of_nodes() {
     assert_eq!(code, 200, "{message}");
 
     // The startup taint may be removed, but not added, and no other taint.
-    taint(cluster, "a", &[("x", "NoSchedule"), (OWN, "NoSchedule")]);
+    set_taints(cluster, "a", &[("x", "NoSchedule"), (OWN, "NoSchedule")]);
     for changed in [
         json!([{ "key": OWN, "effect": "NoSchedule" }]),
         json!([{ "key": "x", "effect": "NoExecute" }, { "key": OWN, "effect": "NoSchedule" }]),
@@ -220,7 +220,7 @@ async fn controller_changes_one_label_of_nodes() {
     let others = json!({ "spec": { "taints": [{ "key": "x", "effect": "NoSchedule" }] } });
     let (code, message) = send(&client, "PATCH", &path, MERGE, &others).await;
     assert_eq!(code, 200, "{message}");
-    let both = [("x", "NoSchedule"), (OWN, "NoSchedule")].map(|it| mk_taint(it));
+    let both = [("x", "NoSchedule"), (OWN, "NoSchedule")].map(mk_taint);
     let both = json!({ "spec": { "taints": both } });
     let (code, message) = send(&client, "PATCH", &path, MERGE, &both).await;
     assert!(code == 422 && message.contains("and not add it"), "{code} {message}");
@@ -237,7 +237,7 @@ fn mk_taint((key, effect): (&str, &str)) -> Value {
 }
 
 /// Sets the taints of a Node, as an administrator does.
-fn taint(cluster: &TestCluster, node: &str, taints: &[(&str, &str)]) {
+fn set_taints(cluster: &TestCluster, node: &str, taints: &[(&str, &str)]) {
     let taints: Vec<Value> = taints.iter().map(|it| mk_taint(*it)).collect();
     let patch = json!({ "spec": { "taints": taints } });
     cluster.request("PATCH", &format!("{NODES}/{node}"), Some(&patch));
@@ -249,7 +249,7 @@ async fn controller_adds_the_startup_taint_alone() {
     let installed = Installed::with(&format!("{VALUES}agent: {{startupTaint: true}}\n")).await;
     let cluster = &installed.cluster;
     add_node(cluster, "a").await;
-    taint(cluster, "a", &[("x", "NoSchedule")]);
+    set_taints(cluster, "a", &[("x", "NoSchedule")]);
     let path = format!("{NODES}/a");
     let client = installed.client_as(Account::Controller).await;
     let patch = |taints: &[(&str, &str)], unschedulable: Value| {

@@ -179,11 +179,11 @@ impl NodeRestarts<'_> {
         for stop in decision.stops.iter().filter(|stop| !before.contains(stop)) {
             warn!(node = stop.node, reason = stop.message, "a restart stops all others");
             if stop.has_failed {
-                self.events.say(EventType::Warning, "RestartFailed", &stop.message).await;
+                self.events.emit(EventType::Warning, "RestartFailed", &stop.message).await;
             }
         }
         if let Some(first) = decision.stops.first().filter(|_| before.is_empty()) {
-            self.events.say(EventType::Warning, "RestartsStopped", &first.remedy()).await;
+            self.events.emit(EventType::Warning, "RestartsStopped", &first.remedy()).await;
         }
     }
 
@@ -218,7 +218,7 @@ impl NodeRestarts<'_> {
             tables.pods.note(Event::Apply(pod), RestartPodRow::read);
             info!(node, number, "created a restart pod");
             let note = format!("the runtime of {node} is restarted for declaration {number}");
-            self.events.say(EventType::Normal, "RestartStarted", &note).await;
+            self.events.emit(EventType::Normal, "RestartStarted", &note).await;
         }
         Ok(!decision.ended_leases.is_empty() || !decision.begin.is_empty())
     }
