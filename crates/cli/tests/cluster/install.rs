@@ -129,7 +129,7 @@ impl Installed {
             Account::Restore => {
                 let own = roles(AGENTS);
                 let name = "image-swap-restore";
-                (vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")], None)
+                (vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")], Vec::new())
             }
         };
         let others = others.iter().filter_map(|path| self.cluster.get(path));
