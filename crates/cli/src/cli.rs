@@ -61,7 +61,7 @@ enum TopVerb {
     /// Run the admission webhook, which rewrites the images of new pods.
     Webhook(Box<command::webhook::Args>),
     /// Run the controller of a release: registration, certificates, declaration (for the chart).
-    Controller(command::controller::Args),
+    Controller(Box<command::controller::Args>),
     /// Run the agent of a node, which keeps the node's mirror configuration (for the chart).
     Agent(command::agent::Args),
     /// Show the status of a release in a cluster.

@@ -29,7 +29,7 @@ async fn two_controllers_that_both_lead_agree() {
     let (_leads, leadership) = watch::channel(true);
     let second = Controller::new(&scene.cluster.client, settings(), "two", intervals());
     let mut report = second.report();
-    let task = tokio::spawn(async move { second.run(leadership).await });
+    let task = tokio::spawn(async move { Box::pin(second.run(leadership)).await });
     let seen = until(&mut report, |it| it.policy.probe == ProbeStatus::Reached).await;
     assert_eq!(seen.policy.failure_policy, Some(FailurePolicy::Fail));
     stream.more().await;
