@@ -149,6 +149,12 @@ impl FleetObject {
         self.meta().uid.as_deref().unwrap_or_default()
     }
 
+    /// Returns the resource version; 0 if it is no number.
+    pub(super) fn version(&self) -> u64 {
+        let version = self.meta().resource_version.as_deref();
+        version.and_then(|it| it.parse().ok()).unwrap_or(0)
+    }
+
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         self.meta().labels.as_ref()?.get(key).map(String::as_str)
     }
