@@ -156,6 +156,11 @@ impl FleetObject {
         self.meta().resource_version.as_deref().unwrap_or_default()
     }
 
+    /// Returns the resource version as a number; 0 if it is none.
+    pub(super) fn version_number(&self) -> u64 {
+        self.version().parse().unwrap_or(0)
+    }
+
     pub(super) fn label(&self, key: &str) -> Option<&str> {
         self.meta().labels.as_ref()?.get(key).map(String::as_str)
     }

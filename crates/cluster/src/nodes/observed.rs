@@ -92,6 +92,9 @@ pub(super) struct TrialRow {
 /// The Lease of a node whose runtime is being restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RestartLeaseRow {
+    pub(super) uid: String,
+    /// Resource version.
+    version: u64,
     /// Node: the holder; empty without one.
     pub(super) node: String,
     /// Number of the declaration; `None` if the annotation holds no number.
@@ -106,6 +109,8 @@ pub(super) struct RestartLeaseRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RestartPodRow {
     pub(super) uid: String,
+    /// Resource version.
+    version: u64,
     pub(super) node: String,
     /// Number of the declaration.
     pub(super) number: u64,
@@ -135,6 +140,16 @@ impl Fleet {
     /// true if a row changed, or if the first list is complete.
     pub(super) fn note_restart(&mut self, kind: &str, event: Event<FleetObject>) -> bool {
         let Some(restarts) = &mut self.restarts else { return false };
+        // A write, or a list, may be ahead of the watch.
+        if let Event::Apply(object) | Event::Delete(object) = &event {
+            let known = match kind {
+                LEASES => restarts.leases.get(object.name()).map(|it| it.version),
+                _ => restarts.pods.get(object.name()).map(|it| it.version),
+            };
+            if known.is_some_and(|known| object.version_number() < known) {
+                return false;
+            }
+        }
         match kind {
             LEASES => restarts.leases.note(event, RestartLeaseRow::read),
             _ => restarts.pods.note(event, RestartPodRow::read),
@@ -293,6 +308,8 @@ impl RestartLeaseRow {
         let until = acquired.zip(spec.lease_duration_seconds);
         let until = until.map(|(at, seconds)| at.as_second().saturating_add(seconds));
         Some(Self {
+            uid: lease.uid().to_owned(),
+            version: lease.version_number(),
             node: spec.holder_identity.clone().unwrap_or_default(),
             number: mark.and_then(|it| it.parse().ok()),
             is_resumed: mark == Some(labels::RESUME),
@@ -306,6 +323,7 @@ impl RestartPodRow {
     pub(super) fn read(pod: &FleetObject) -> Option<Self> {
         Some(Self {
             uid: pod.uid().to_owned(),
+            version: pod.version_number(),
             node: pod.spec.node_name.clone()?,
             number: pod.metadata.annotations.restart.as_deref()?.parse().ok()?,
             phase: restart_of(&pod.status),
@@ -390,7 +408,9 @@ mod tests {
     fn lease_is_read_with_its_end() {
         let lease = |mark: &str, spec: Value| {
             let annotations = json!({ "image-swap.io/restart": mark });
-            let metadata = json!({ "name": "restart-a", "annotations": annotations });
+            let metadata = json!({
+                "name": "restart-a", "uid": "1", "resourceVersion": "42", "annotations": annotations,
+            });
             let object = mk_object(json!({ "metadata": metadata, "spec": spec }));
             RestartLeaseRow::read(&object).unwrap()
         };
@@ -399,12 +419,34 @@ mod tests {
             "leaseDurationSeconds": 900,
         });
         let (node, number, until) = ("a".to_owned(), Some(5), Some(960));
-        let expected = RestartLeaseRow { node, number, is_resumed: false, until };
+        let (uid, version) = ("1".to_owned(), 42);
+        let expected = RestartLeaseRow { uid, version, node, number, is_resumed: false, until };
         assert_eq!(lease("5", spec.clone()), expected);
         let resumed = RestartLeaseRow { number: None, is_resumed: true, ..expected };
         assert_eq!(lease("resume", spec), resumed);
         let empty = lease("5 ", json!({}));
         assert_eq!((empty.number, empty.is_resumed, empty.until), (None, false, None));
+    }
+
+    #[test]
+    fn watch_behind_a_write_is_skipped() {
+        let lease = |uid: &str, version: u64| {
+            mk_object(json!({ "metadata": {
+                "name": "restart-a", "uid": uid, "resourceVersion": version.to_string(),
+            } }))
+        };
+        let restarts = Some(RestartTables::default());
+        let mut fleet = Fleet { restarts, ..Fleet::default() };
+        assert!(fleet.note_restart(LEASES, Event::Apply(lease("new", 10))));
+        assert!(!fleet.note_restart(LEASES, Event::Apply(lease("old", 8))));
+        assert!(!fleet.note_restart(LEASES, Event::Delete(lease("old", 9))));
+        let uid = |fleet: &Fleet| {
+            let leases = &fleet.restarts.as_ref().unwrap().leases;
+            leases.get("restart-a").map(|it| it.uid.clone())
+        };
+        assert_eq!(uid(&fleet).as_deref(), Some("new"));
+        assert!(fleet.note_restart(LEASES, Event::Delete(lease("new", 11))));
+        assert_eq!(uid(&fleet), None);
     }
 
     #[test]

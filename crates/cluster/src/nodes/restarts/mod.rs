@@ -1,7 +1,7 @@
 //! The restarts of runtimes: a Lease and a pod for each node that is being restarted.
 //!
-//! [`image_swap_core::control::restarts`] decides. Before a restart begins, Leases and pods are
-//! listed again: a watch may be behind.
+//! [`image_swap_core::control::restarts`] decides. Before each write, Leases and pods are listed
+//! again: a watch may be behind.
 
 mod objects;
 mod readyz;
@@ -98,15 +98,15 @@ impl NodeRestarts<'_> {
             .collect();
         let Some(tables) = &mut fleet.restarts else { return Ok(false) };
         let at = now();
-        let mut decision = self.decide(&nodes, tables, ApiServersState::Unknown, at);
-        if decision.is_beginning() {
+        let mut decision = self.decide(&nodes, tables, memory, ApiServersState::Unknown, at);
+        if !decision.is_idle() {
             self.refresh(tables).await?;
             let servers = if decision.needs_readyz {
                 self.api_servers(memory).await
             } else {
                 ApiServersState::Unknown
             };
-            decision = self.decide(&nodes, tables, servers, at);
+            decision = self.decide(&nodes, tables, memory, servers, at);
         }
         self.announce(memory, &decision).await;
         memory.wake = wake(memory, tables, &decision, at);
@@ -114,10 +114,12 @@ impl NodeRestarts<'_> {
         Ok(is_written || decision.needs_readyz)
     }
 
+    /// Decides on the next step. Pods whose deletion was requested are not deleted again.
     fn decide(
         &self,
         nodes: &[RestartNode],
         tables: &RestartTables,
+        memory: &RestartMemory,
         api_servers: ApiServersState,
         at: UnixTime,
     ) -> RestartDecision {
@@ -136,14 +138,18 @@ impl NodeRestarts<'_> {
         };
         let leases: Vec<_> = tables.leases.iter().map(lease).collect();
         let pods: Vec<_> = tables.pods.iter().map(pod).collect();
-        decide(&RestartInput {
+        let mut decision = decide(&RestartInput {
             nodes,
             leases: &leases,
             pods: &pods,
             api_servers,
             max_unavailable: self.settings.max_unavailable,
             namespace: &self.settings.namespace,
-        })
+        });
+        let is_ending =
+            |name: &str| tables.pods.get(name).is_some_and(|pod| memory.ending.contains(&pod.uid));
+        decision.ended_pods.retain(|name| !is_ending(name));
+        decision
     }
 
     /// Reads all Leases and pods again.
@@ -198,14 +204,14 @@ impl NodeRestarts<'_> {
         let writer = self.writer();
         let present: HashSet<&str> = tables.pods.iter().map(|(_, pod)| &*pod.uid).collect();
         memory.ending.retain(|uid| present.contains(uid.as_str()));
-        for (name, pod) in tables.pods.iter() {
-            if decision.ended_pods.contains(name) && !memory.ending.contains(&pod.uid) {
-                writer.delete_pod(name).await?;
-                memory.ending.insert(pod.uid.clone());
-            }
+        for name in &decision.ended_pods {
+            let Some(pod) = tables.pods.get(name) else { continue };
+            writer.delete_pod(name, &pod.uid).await?;
+            memory.ending.insert(pod.uid.clone());
         }
         for name in &decision.ended_leases {
-            writer.delete_lease(name).await?;
+            let Some(uid) = tables.leases.get(name).map(|it| it.uid.clone()) else { continue };
+            writer.delete_lease(name, &uid).await?;
             tables.leases.remove(name);
             info!(name, "deleted the Lease of a restart");
         }

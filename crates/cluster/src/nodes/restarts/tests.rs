@@ -6,6 +6,8 @@ use image_swap_core::{
     },
 };
 
+use serde_json::json;
+
 use super::*;
 use crate::nodes::observed::{AgentRow, MirrorRow, NodeRow};
 
@@ -99,11 +101,17 @@ fn node_on_trial_wants_the_declaration_on_trial() {
 async fn next_step_is_due_when_a_lease_expires() {
     tokio::time::pause();
     let mut tables = RestartTables::default();
-    let lease =
-        |until| RestartLeaseRow { node: "a".into(), number: Some(4), is_resumed: false, until };
-    tables.leases.set("restart-a", lease(Some(160)));
-    tables.leases.set("restart-b", lease(Some(90)));
-    tables.leases.set("restart-c", lease(None));
+    let lease = |name: &str, acquired: Option<&str>| -> FleetObject {
+        let spec = json!({ "acquireTime": acquired, "leaseDurationSeconds": 30 });
+        serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap()
+    };
+    for (name, acquired) in [
+        ("restart-a", Some("1970-01-01T00:02:10.000000Z")),
+        ("restart-b", Some("1970-01-01T00:01:00.000000Z")),
+        ("restart-c", None),
+    ] {
+        tables.leases.note(Event::Apply(lease(name, acquired)), RestartLeaseRow::read);
+    }
     let decision = RestartDecision::default();
     let mut memory = RestartMemory::default();
     let due = Instant::now() + Duration::from_mins(1);

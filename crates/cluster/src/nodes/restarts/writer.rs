@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, ListParams, PostParams, Request},
+    api::{DeleteParams, ListParams, PostParams, Preconditions, Request},
 };
 use serde_json::Value;
 
@@ -67,20 +67,20 @@ impl RestartWriter<'_> {
         created.map_err(Error::api(format!("create the restart pod {name}")))
     }
 
-    /// Deletes a Lease. Its absence is a success.
+    /// Deletes the Lease with this UID. Its absence is a success.
     ///
     /// # Errors
     /// The API server rejects the write.
-    pub(super) async fn delete_lease(&self, name: &str) -> Result<(), Error> {
-        delete(&self.leases(), name, "Lease").await
+    pub(super) async fn delete_lease(&self, name: &str, uid: &str) -> Result<(), Error> {
+        delete(&self.leases(), (name, uid), "Lease").await
     }
 
-    /// Deletes a pod. Its absence is a success.
+    /// Deletes the pod with this UID. Its absence is a success.
     ///
     /// # Errors
     /// The API server rejects the write.
-    pub(super) async fn delete_pod(&self, name: &str) -> Result<(), Error> {
-        delete(&self.pods(), name, "restart pod").await
+    pub(super) async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
+        delete(&self.pods(), (name, uid), "restart pod").await
     }
 
     fn leases(&self) -> Api<FleetObject> {
@@ -102,8 +102,14 @@ impl RestartWriter<'_> {
     }
 }
 
-async fn delete(api: &Api<FleetObject>, name: &str, kind: &str) -> Result<(), Error> {
-    match api.delete(name, &DeleteParams::default()).await {
+async fn delete(
+    api: &Api<FleetObject>,
+    (name, uid): (&str, &str),
+    kind: &str,
+) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api.delete(name, &params).await {
         Err(error) if code(&error) != Some(404) => {
             Err(Error::api(format!("delete the {kind} {name}"))(error))
         }

@@ -172,9 +172,10 @@ impl RestartStop {
 }
 
 impl RestartDecision {
-    /// Returns true if a restart begins, or may begin after a look at the API servers.
-    pub const fn is_beginning(&self) -> bool {
-        !self.begin.is_empty() || self.needs_readyz
+    /// Returns true if there is nothing to write, and no need to look at the API servers.
+    pub fn is_idle(&self) -> bool {
+        let has_ended = !self.ended_leases.is_empty() || !self.ended_pods.is_empty();
+        self.begin.is_empty() && !self.needs_readyz && !has_ended
     }
 }
 
@@ -197,7 +198,8 @@ pub fn decide(input: &RestartInput<'_>) -> RestartDecision {
     let (ended, open): (Vec<_>, Vec<_>) =
         input.leases.iter().partition(|lease| lease.is_resumed || has_ended(input, lease));
     let is_open = |pod: &RestartPod| {
-        open.iter().any(|it| it.node == pod.node && it.number == Some(pod.number))
+        let is_number = |number: Option<u64>| number.is_none_or(|number| number == pod.number);
+        open.iter().any(|it| it.node == pod.node && is_number(it.number))
     };
     let ended_pods = input.pods.iter().filter(|pod| !is_open(pod));
     let mut decision = RestartDecision {

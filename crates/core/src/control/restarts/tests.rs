@@ -151,7 +151,7 @@ fn several_workers_restart_at_once() {
     }
     restarts.api_servers = ApiServersState::Unknown;
     let decision = restarts.step();
-    assert!(decision.needs_readyz && decision.is_beginning() && decision.begin.is_empty());
+    assert!(decision.needs_readyz && !decision.is_idle() && decision.begin.is_empty());
     restarts.api_servers = ApiServersState::AllOk;
     assert_eq!(begun(&restarts.step()), ["a"]);
     // No worker restarts beside a control-plane node.
@@ -187,7 +187,7 @@ fn only_nodes_that_are_able_restart() {
     ];
     for node in unable {
         let decision = Restarts::new([node.clone()]).decide();
-        assert!(!decision.is_beginning(), "{node:?}");
+        assert!(decision.is_idle(), "{node:?}");
         let is_required = node.required().is_some();
         let expected =
             if is_required { "no restart without a Ready node and a ready agent: a" } else { "" };
@@ -310,7 +310,10 @@ fn lease_without_a_number_stops_all() {
     let decision = restarts.decide();
     let expected = "the Lease restart-a has no number in its annotation image-swap.io/restart";
     assert_eq!(decision.stops[0].message, expected);
-    assert!(decision.begin.is_empty());
+    assert!(decision.is_idle());
+    // Its pod stays, too.
+    restarts.pods = vec![mk_pod("a", RestartPodPhase::Running)];
+    assert_eq!(restarts.decide(), decision);
 }
 
 #[test]
