@@ -4,9 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use crate::chart::{
-    EVERYTHING, PAGE, agents, argument, arguments, chart, charts, deployment, directory,
-};
+use crate::chart::{EVERYTHING, agents, argument, arguments, chart, charts, deployment, directory};
 
 /// Copies the chart without the templates of restarts.
 fn copy_without_restarts(from: &Path, to: &Path) {
@@ -112,9 +110,9 @@ fn rolling_values_reach_agents_and_controller() {
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn restart_pods_get_the_pull_secret_of_agents() {
-    let rendered = chart().with(PAGE);
-    assert!(!rendered.objects.contains_key("restart/image.yaml"));
-    let rendered = chart().named("image-swap", &[PAGE, "agent: {restart: rolling}"]);
+    let never = chart().named("image-swap", &[EVERYTHING, "agent: {restart: never}"]);
+    assert!(!never.objects.contains_key("restart/image.yaml"));
+    let rendered = chart().with(EVERYTHING);
     let [agents, restart] =
         ["agent", "restart"].map(|it| &rendered.objects[&format!("{it}/image.yaml")]);
     assert_eq!(restart["metadata"]["namespace"], "image-swap-restart");
