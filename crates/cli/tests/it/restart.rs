@@ -43,7 +43,7 @@ fn pod_that_cannot_see_the_host_starts_nothing() {
     fs::write(directory.join("result.json"), "{}").unwrap();
     let ran = restart_pod(root.path().to_str().unwrap());
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("needs hostPID"), "{ran:?}");
+    assert!(ran.stderr.contains("the pod needs hostPID"), "{ran:?}");
     assert!(!directory.join("result.json").exists());
 }
 

@@ -68,7 +68,10 @@ fn by_systemd(host: &Host, words: &[String]) -> Result<(), String> {
 /// own.
 fn detached(host: &Host, words: &[String]) -> Result<(), String> {
     let is_first = is_same(Path::new(FIRST_ROOT), host.root().path());
-    if !is_first.map_err(|error| format!("cannot read {FIRST_ROOT}: {error}"))? {
+    let unreadable = |error| {
+        format!("cannot read {FIRST_ROOT}: {error}; the pod needs hostPID and must be privileged")
+    };
+    if !is_first.map_err(unreadable)? {
         let root = host.root().path().display();
         return Err(format!(
             "expected {root} to be the root directory of process 1, found another one; the pod \

@@ -145,7 +145,7 @@ pub fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
 /// };
 ///
 /// let text = "docker.io::h.io/hub";
-/// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0)?;
+/// let declaration = Declaration::read(DeclarationSource::Mirrors, text, 0).unwrap();
 /// let desired = DesiredConfig {
 ///     declaration: &declaration,
 ///     form: ConfigForm::CertsD,
