@@ -56,6 +56,7 @@ pub(super) fn status(
         trial: trial.to_owned(),
         failed,
         pending: pending.into_values().collect(),
+        ..AgentsStatus::default()
     }
 }
 

@@ -63,10 +63,10 @@ async fn look_at(client: &Client) -> Result<(), String> {
 /// Returns the reason in the answer of an API server that is not ready: the failed checks.
 fn unready(status: u16, body: &str) -> String {
     let failed: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
-    match failed.is_empty() {
-        true => format!("/readyz answers {status}"),
-        false => format!("/readyz answers {status}: {}", failed.join("; ")),
+    if failed.is_empty() {
+        return format!("/readyz answers {status}");
     }
+    format!("/readyz answers {status}: {}", failed.join("; "))
 }
 
 #[cfg(test)]
