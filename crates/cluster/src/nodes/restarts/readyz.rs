@@ -64,10 +64,9 @@ async fn look_at(client: &Client) -> Result<(), String> {
 fn unready(status: u16, body: &str) -> String {
     let failed: Vec<_> = body.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
     if failed.is_empty() {
-        format!("/readyz answers {status}")
-    } else {
-        format!("/readyz answers {status}: {}", failed.join("; "))
+        return format!("/readyz answers {status}");
     }
+    format!("/readyz answers {status}: {}", failed.join("; "))
 }
 
 #[cfg(test)]
