@@ -118,17 +118,13 @@ impl<R: PartialEq> Table<R> {
 
     /// Sets the row `name`. Returns true if it is another one than before.
     pub(super) fn set(&mut self, name: &str, row: R) -> bool {
-        match self.rows.get_mut(name) {
-            Some(before) => {
-                let is_news = *before != row;
-                *before = row;
-                is_news
-            }
-            None => {
-                self.rows.insert(name.to_owned(), row);
-                true
-            }
+        if let Some(before) = self.rows.get_mut(name) {
+            let is_news = *before != row;
+            *before = row;
+            return is_news;
         }
+        self.rows.insert(name.to_owned(), row);
+        true
     }
 
     /// Removes the row `name`. Returns true if there was one.

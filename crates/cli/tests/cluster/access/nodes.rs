@@ -213,9 +213,9 @@ async fn controller_changes_one_label_of_nodes() {
         json!([{ "key": "x", "effect": "NoSchedule" }, { "key": OWN, "effect": "NoExecute" }]),
         json!([]),
     ] {
-        let patch = json!({ "spec": { "taints": changed } });
-        let (code, message) = send(&client, "PATCH", &path, MERGE, &patch).await;
-        assert_eq!(code, 422, "{patch}: {message}");
+        let change = json!({ "spec": { "taints": changed } });
+        let (code, message) = send(&client, "PATCH", &path, MERGE, &change).await;
+        assert_eq!(code, 422, "{change}: {message}");
     }
     let others = json!({ "spec": { "taints": [{ "key": "x", "effect": "NoSchedule" }] } });
     let (code, message) = send(&client, "PATCH", &path, MERGE, &others).await;
@@ -252,27 +252,27 @@ async fn controller_adds_the_startup_taint_alone() {
     set_taints(cluster, "a", &[("x", "NoSchedule")]);
     let path = format!("{NODES}/a");
     let client = installed.client_as(Account::Controller).await;
-    let patch = |taints: &[(&str, &str)], unschedulable: Value| {
+    let change = |taints: &[(&str, &str)], unschedulable: Value| {
         let taints: Vec<Value> = taints.iter().map(|it| mk_taint(*it)).collect();
         json!({ "spec": { "taints": taints, "unschedulable": unschedulable } })
     };
     let (other, own) = (("x", "NoSchedule"), (OWN, "NoSchedule"));
-    let foreign = patch(&[other, ("y", "NoSchedule")], Value::Null);
+    let foreign = change(&[other, ("y", "NoSchedule")], Value::Null);
     let dry = format!("{path}?dryRun=All");
     wait_refused(async || send(&client, "PATCH", &dry, MERGE, &foreign).await).await;
     for refused in [
         foreign,
-        patch(&[own], Value::Null),
-        patch(&[other, (OWN, "NoExecute")], Value::Null),
-        patch(&[other, own, (OWN, "NoExecute")], Value::Null),
-        patch(&[other, own], json!(true)),
+        change(&[own], Value::Null),
+        change(&[other, (OWN, "NoExecute")], Value::Null),
+        change(&[other, own, (OWN, "NoExecute")], Value::Null),
+        change(&[other, own], json!(true)),
     ] {
         let (code, message) = send(&client, "PATCH", &path, MERGE, &refused).await;
         assert_eq!(code, 422, "{refused}: {message}");
     }
     for admitted in [&[other, own][..], &[other]] {
         let (code, message) =
-            send(&client, "PATCH", &path, MERGE, &patch(admitted, Value::Null)).await;
+            send(&client, "PATCH", &path, MERGE, &change(admitted, Value::Null)).await;
         assert_eq!(code, 200, "{message}");
     }
 }
