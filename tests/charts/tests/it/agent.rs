@@ -258,7 +258,7 @@ fn disabled_agents_leave_nothing() {
     }
 }
 
-/// In a new cluster every node may have the taint.
+/// Requires the toleration of pods: in a new cluster every node may have the taint.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn startup_taint_is_tolerated_and_limited_by_the_policy() {
