@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: a search for inputs that break a law.
+//! `cargo xtask fuzz`: a search for inputs that violate a property.
 //!
 //! libFuzzer searches if a nightly toolchain is installed, else proptest, for as long. Both
-//! check the laws in `tests/properties`.
+//! check the properties in `tests/properties`.
 
 use std::{
     env,
@@ -32,7 +32,7 @@ const SHOWN: usize = 80;
 /// The workspace of the targets, below the checkout.
 const FOLDER: &str = "tests/fuzz";
 
-/// Search for inputs that break a law
+/// Search for inputs that violate a property
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Seconds of search in each target
@@ -140,7 +140,7 @@ impl Engine {
 
     /// Searches in `target`, and returns the end of the engine with its messages.
     fn output(&self, host: &Host, seconds: u64, target: &str) -> Result<Output> {
-        // A backtrace would hide the message of the broken law.
+        // A backtrace would hide the message of the violated property.
         process::output(self.search(host, seconds, target).env("RUST_BACKTRACE", "0"))
     }
 }
@@ -172,7 +172,7 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
         }
     }
     if !broken.is_empty() {
-        bail!("a law is broken: {}", broken.join(", "));
+        bail!("a property is violated: {}", broken.join(", "));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod circles;
 mod cluster;
 mod executable;
 mod fuzz;
+mod guarantees;
 mod host;
 mod image;
 mod matrix;

@@ -63,6 +63,8 @@ fn read(folder: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -100,11 +102,74 @@ mod tests {
         }
     }
 
+    /// Checks the dependencies of the crates that answer reviews.
+    // guarantee: 4b
+    #[test]
+    fn review_links_no_client_of_registries() {
+        let packages = all(&Host::new().unwrap()).unwrap();
+        let mut open = vec!["image-swap-webhook".to_owned()];
+        let mut reached = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            let package = packages.iter().find(|package| package.name == name).unwrap();
+            let manifest = read(&package.folder).unwrap();
+            for (key, value) in entries(&manifest, |table| table == "dependencies") {
+                assert!(!value.contains("\"client\""), "{name}: {key} {value}");
+                assert!(
+                    !["kube", "reqwest", "image-swap-registry"].contains(&key),
+                    "{name}: {key}"
+                );
+                if key.starts_with("image-swap-") && reached.insert(key.to_owned()) {
+                    open.push(key.to_owned());
+                }
+            }
+        }
+        let expected = ["image-swap-core", "image-swap-serve", "image-swap-text"];
+        assert!(reached.iter().eq(expected.iter()), "{reached:?}");
+    }
+
+    #[test]
+    fn diagram_of_crates_equals_the_manifests() {
+        let host = Host::new().unwrap();
+        let design = fs::read_to_string(host.root.join("DESIGN.md")).unwrap();
+        let (_, crates) = design.split_once("\n## Crates\n").unwrap();
+        let diagram = crates.split("```").nth(1).unwrap();
+        let arrows = diagram.lines().filter_map(|line| line.trim().split_once(" --> "));
+        let drawn: BTreeSet<_> = arrows
+            .flat_map(|(from, to)| to.split(" & ").map(move |to| (from.to_owned(), to.to_owned())))
+            .collect();
+        let mut found = BTreeSet::new();
+        let folder = |package: &Package| {
+            let below = package.folder.strip_prefix(host.root.join("crates")).ok()?;
+            Some(below.to_str().unwrap().to_owned())
+        };
+        for package in all(&host).unwrap() {
+            let Some(from) = folder(&package) else { continue };
+            let manifest = read(&package.folder).unwrap();
+            for (key, _) in entries(&manifest, |table| table == "dependencies") {
+                if let Some(to) = key.strip_prefix("image-swap-") {
+                    found.insert((from.clone(), to.to_owned()));
+                }
+            }
+        }
+        assert_eq!(drawn, found);
+    }
+
     /// Returns the keys of all tables of dependencies.
     fn dependencies(manifest: &str) -> Vec<&str> {
+        entries(manifest, |table| table.ends_with("dependencies")).map(|(key, _)| key).collect()
+    }
+
+    /// Returns names and values in the tables that `is_wanted` accepts by their names.
+    fn entries(
+        manifest: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (&str, &str)> {
         let tables = manifest.split("\n[").filter_map(|table| table.split_once("]\n"));
-        let tables = tables.filter(|(name, _)| name.ends_with("dependencies"));
+        let tables = tables.filter(move |(name, _)| is_wanted(name));
         let lines = tables.flat_map(|(_, keys)| keys.lines()).filter(|line| line.contains('='));
-        lines.filter_map(|line| line.split(['.', ' ', '=']).next()).collect()
+        lines.filter_map(|line| {
+            let end = line.find(['.', ' ', '='])?;
+            Some(line.split_at(end))
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, circles, cluster, fuzz,
+    bench, circles, cluster, fuzz, guarantees,
     host::{Host, print_line},
     image, matrix, mutants, prose, release, test,
 };
@@ -35,6 +35,7 @@ enum Task {
     Test(test::Args),
     Circles(circles::Args),
     Prose(prose::Args),
+    Guarantees(guarantees::Args),
     Matrix(matrix::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
@@ -52,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
         Task::Test(args) => args.run(&host),
         Task::Circles(args) => Ok(args.run(&host)),
         Task::Prose(args) => args.run(&host),
+        Task::Guarantees(args) => Ok(args.run(&host)),
         Task::Matrix(args) => args.run(&host),
         Task::Bench(args) => args.run(&host),
         Task::Fuzz(args) => args.run(&host),
@@ -81,7 +83,16 @@ mod tests {
     fn tasks_are_listed_by_name() {
         let help = Line::command().render_help().to_string();
         for task in [
-            "test", "circles", "prose", "matrix", "bench", "fuzz", "cluster", "image", "release",
+            "test",
+            "circles",
+            "prose",
+            "guarantees",
+            "matrix",
+            "bench",
+            "fuzz",
+            "cluster",
+            "image",
+            "release",
             "mutants",
         ] {
             assert!(help.contains(&format!("\n  {task} ")), "{task} in {help}");

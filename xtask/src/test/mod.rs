@@ -3,7 +3,7 @@
 pub(crate) mod runner;
 pub(crate) mod scan;
 pub(crate) mod short;
-mod source;
+pub(crate) mod source;
 
 use std::{
     env, fs,
@@ -19,7 +19,7 @@ use self::{
     scan::Test,
 };
 use crate::{
-    circles, fuzz,
+    circles, fuzz, guarantees,
     host::{Host, print_line},
     image,
     packages::{self, Package},
@@ -33,14 +33,14 @@ use crate::{
 const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, image, and all tests \
                         that need parts; `cargo xtask test` runs them";
 
-/// Format, circles, prose, lints, dependencies, fuzzing, every test; sets up their parts
+/// Format, circles, prose, guarantees, lints, dependencies, fuzzing, every test; sets up their parts
 ///
 /// The parts (Kubernetes, etcd, containerd, registries, Helm) are built from Go modules and
 /// unpacked from Debian packages into the cache, once. That takes about 20 minutes on two
 /// cores. Tests whose parts are missing are skipped and listed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only what needs no parts: format, circles, prose, lints, doc tests, tests; takes minutes
+    /// Only what needs no parts: format, circles, prose, guarantees, lints, tests; takes minutes
     #[arg(long)]
     quick: bool,
     /// Install missing Debian packages on this machine (needs root)
@@ -60,6 +60,7 @@ fn run_quick(mut steps: Steps<'_>) -> ExitCode {
     steps.step("format", format);
     steps.step("circles", circles::check);
     steps.step("prose", prose::check);
+    steps.step("guarantees", guarantees::check);
     steps.step("lints", lints);
     steps.step("doc tests", doc_tests);
     steps.step("tests", |host| {
@@ -78,6 +79,7 @@ fn run_all(mut steps: Steps<'_>, install: bool) -> Result<ExitCode> {
     steps.step("format", format);
     steps.step("circles", circles::check);
     steps.step("prose", prose::check);
+    steps.step("guarantees", guarantees::check);
     steps.step("parts", |host| parts::set_up(host, install, &minors));
     steps.step("lints", lints);
     steps.step("crates alone", crates_alone);

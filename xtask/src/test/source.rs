@@ -128,8 +128,8 @@ fn group(attribute: &str) -> Option<Group> {
     Group::ALL.into_iter().find(|group| group.name() == name)
 }
 
-/// Returns the name in `fn name`, whatever stands before `fn`.
-fn function(code: &str) -> Option<&str> {
+/// Returns the name in `fn name`, whatever is before `fn`.
+pub(crate) fn function(code: &str) -> Option<&str> {
     let mut rest = without_visibility(code);
     for word in ["const ", "async ", "unsafe "] {
         rest = rest.strip_prefix(word).unwrap_or(rest);
