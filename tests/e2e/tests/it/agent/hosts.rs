@@ -218,7 +218,7 @@ fn of_old(config: &str) -> Vec<HostKind> {
         HostKind::new("no version", "root = \"/var/lib/containerd\"\n")
             .restart_required(&["config.toml has no version"])
             .not_started(),
-        HostKind::new("no version, and plugins", config.replace("version = 2\n", ""))
+        HostKind::new("no version, and plugins", unset.replace("version = 2\n", ""))
             .refused(&["version-one-plugins: ", "convert the file to version 2"])
             .not_started(),
         HostKind::new("a version of containerd 2", config.replace("version = 2", "version = 3"))
