@@ -1,4 +1,4 @@
-//! Guarantees: each one of DESIGN.md is held by tests, which a tag above them names.
+//! The guarantees of DESIGN.md, each held by the tests that a tag above them names.
 //!
 //! `docs/guarantees.md` is generated from the tags. A guarantee without a test fails the
 //! check, so DESIGN.md contains no promise that is not tested.
