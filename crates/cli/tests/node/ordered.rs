@@ -55,12 +55,12 @@ exec "$@" --root=$pod
 "#;
 
 /// Shell script that kills every process in the cgroups `$1`, as a container runtime does.
-const KILL: &str = r#"
+const KILL: &str = r"
 for procs in /sys/fs/cgroup/$1/cgroup.procs /sys/fs/cgroup/*/$1/cgroup.procs; do
     [ -f $procs ] || continue
     for pid in $(grep -vx 0 $procs); do kill -KILL $pid 2>/dev/null || :; done
 done
-"#;
+";
 
 /// The program `systemd-run` of a host. It records its arguments, and starts the unit.
 const SYSTEMD_RUN: &str = r#"#!/bin/sh
