@@ -28,7 +28,7 @@ pub(crate) struct PendingRestart {
     result: Option<RestartResult>,
 }
 
-/// Carries out `order` by `look`, and writes or removes the order of a restart. Returns the report
+/// Applies `order` by `look`, and writes or removes the order of a restart. Returns the report
 /// of `look` with the state of the restart, and the order that is pending then.
 pub(crate) fn follow(
     settings: &NodeAgentSettings,
@@ -60,7 +60,7 @@ pub(crate) fn follow(
             Err(reason) => (HostReport { outcome: HostOutcome::Failed(reason), ..report }, None),
         },
         // The next attempt rolls back a restart that was cut off.
-        HostOutcome::Failed(_) if is_ordered(&directory, revision.number) => {
+        HostOutcome::Failed(_) if is_ordered(directory, revision.number) => {
             let number = revision.number;
             let result = directory.result(number).ok().flatten();
             (report, Some(PendingRestart { number, result }))
@@ -70,7 +70,7 @@ pub(crate) fn follow(
 }
 
 /// Returns true if the order `number` is on the host.
-fn is_ordered(directory: &RestartDirectory<'_>, number: u64) -> bool {
+fn is_ordered(directory: RestartDirectory<'_>, number: u64) -> bool {
     matches!(directory.order(), Ok(Some(order)) if order.number == number)
 }
 

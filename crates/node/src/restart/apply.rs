@@ -48,7 +48,7 @@ pub fn restart_host(
     let known = directory.result(number).ok().flatten();
     let result = match known {
         Some(known) => known,
-        None => complete(&directory, host, number, command, progress)?,
+        None => complete(directory, host, number, command, progress)?,
     };
     directory.remove_program()?;
     cgroup::remove();
@@ -59,7 +59,7 @@ pub fn restart_host(
 /// Applies the order, and writes the result while the host is still locked: an agent that waits
 /// for the lock then reads both.
 fn complete(
-    directory: &RestartDirectory<'_>,
+    directory: RestartDirectory<'_>,
     host: &Host,
     number: u64,
     command: Option<String>,
@@ -81,7 +81,7 @@ fn complete(
 }
 
 /// Returns the order, which must have this number.
-fn ordered(directory: &RestartDirectory<'_>, number: u64) -> Result<RestartOrder, Finding> {
+fn ordered(directory: RestartDirectory<'_>, number: u64) -> Result<RestartOrder, Finding> {
     match directory.order() {
         Ok(Some(order)) if order.number == number => Ok(order),
         Ok(Some(order)) => {

@@ -52,7 +52,8 @@ pub fn detach(words: &[OsString]) -> io::Error {
     }
 }
 
-/// Leaves the pod. Returns the log of the host, for standard output and standard error.
+/// Moves this process out of the pod. Returns the log of the host, for standard output and standard
+/// error.
 fn leave() -> io::Result<(File, File)> {
     // Fails for the leader of a session, which does as well.
     let _ = setsid();

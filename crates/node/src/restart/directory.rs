@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// A file of each host with systemd, whose `SELinux` label systemd may run.
+/// A program of hosts with systemd, whose `SELinux` label systemd may run.
 const LABELLED: &str = "/usr/bin/systemd-run";
 
 /// The directory of an order on a host. Its files belong to root, and no other user reads them.
@@ -88,7 +88,7 @@ impl<'a> RestartDirectory<'a> {
     ///
     /// # Errors
     /// If the order cannot be read.
-    pub fn order(&self) -> Result<Option<RestartOrder>, RestartDirectoryError> {
+    pub fn order(self) -> Result<Option<RestartOrder>, RestartDirectoryError> {
         self.read(order(), RestartOrder::parse)
     }
 
@@ -96,7 +96,7 @@ impl<'a> RestartDirectory<'a> {
     ///
     /// # Errors
     /// If the order cannot be written.
-    pub fn write_order(&self, order: &RestartOrder) -> Result<(), RestartDirectoryError> {
+    pub fn write_order(self, order: &RestartOrder) -> Result<(), RestartDirectoryError> {
         if matches!(self.order(), Ok(Some(known)) if known == *order) {
             return Ok(());
         }
@@ -110,23 +110,23 @@ impl<'a> RestartDirectory<'a> {
     ///
     /// # Errors
     /// If the result cannot be read.
-    pub fn result(&self, number: u64) -> Result<Option<RestartResult>, RestartDirectoryError> {
+    pub fn result(self, number: u64) -> Result<Option<RestartResult>, RestartDirectoryError> {
         let result = self.read(result(), RestartResult::parse)?;
         Ok(result.filter(|result| result.number == number))
     }
 
     /// Writes `result`. The directory exists, unless the agent has removed it.
-    pub(super) fn write_result(&self, result: &RestartResult) -> Result<(), RestartDirectoryError> {
+    pub(super) fn write_result(self, result: &RestartResult) -> Result<(), RestartDirectoryError> {
         self.write(self::result(), &result.text())
     }
 
     /// Removes the result of an earlier attempt.
-    pub(super) fn remove_result(&self) -> Result<(), RestartDirectoryError> {
+    pub(super) fn remove_result(self) -> Result<(), RestartDirectoryError> {
         self.remove_file(result())
     }
 
     /// Installs a copy of this program.
-    pub(super) fn install(&self) -> Result<(), RestartDirectoryError> {
+    pub(super) fn install(self) -> Result<(), RestartDirectoryError> {
         let path = program();
         let installed = self.host.at(&path).and_then(|place| {
             let like = self.host.at(&LABELLED.into())?;
@@ -136,7 +136,7 @@ impl<'a> RestartDirectory<'a> {
     }
 
     /// Removes the copy of the program.
-    pub(super) fn remove_program(&self) -> Result<(), RestartDirectoryError> {
+    pub(super) fn remove_program(self) -> Result<(), RestartDirectoryError> {
         let path = program();
         let cleaned = self.host.at(&path).and_then(|place| clean(&place));
         cleaned.map_err(failed("remove the unfinished copy of", path.clone()))?;
@@ -147,7 +147,7 @@ impl<'a> RestartDirectory<'a> {
     ///
     /// # Errors
     /// If a file cannot be removed.
-    pub fn withdraw(&self) -> Result<(), RestartDirectoryError> {
+    pub fn withdraw(self) -> Result<(), RestartDirectoryError> {
         if !self.exists()? {
             return Ok(());
         }
@@ -163,7 +163,7 @@ impl<'a> RestartDirectory<'a> {
     ///
     /// # Errors
     /// If the directory cannot be removed.
-    pub fn remove(&self) -> Result<(), RestartDirectoryError> {
+    pub fn remove(self) -> Result<(), RestartDirectoryError> {
         if !self.exists()? {
             return Ok(());
         }
@@ -176,7 +176,7 @@ impl<'a> RestartDirectory<'a> {
     }
 
     /// Takes the right to run a host process; `None` if another process has it.
-    pub(super) fn try_lock(&self) -> Result<Option<RestartLock>, RestartDirectoryError> {
+    pub(super) fn try_lock(self) -> Result<Option<RestartLock>, RestartDirectoryError> {
         let tried = File::open(self.place()?).and_then(|directory| match directory.try_lock() {
             Ok(()) => Ok(Some(RestartLock { _directory: directory })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -186,7 +186,7 @@ impl<'a> RestartDirectory<'a> {
     }
 
     /// Takes the right to run a host process, and waits for it.
-    pub(super) fn lock(&self) -> Result<RestartLock, RestartDirectoryError> {
+    pub(super) fn lock(self) -> Result<RestartLock, RestartDirectoryError> {
         let locked = File::open(self.place()?).and_then(|directory| {
             directory.lock()?;
             Ok(RestartLock { _directory: directory })
@@ -195,14 +195,14 @@ impl<'a> RestartDirectory<'a> {
     }
 
     /// Returns true if a host process runs, or is being started.
-    pub(super) fn is_locked(&self) -> bool {
+    pub(super) fn is_locked(self) -> bool {
         let directory = self.place().ok().and_then(|place| File::open(place).ok());
         directory.is_some_and(|directory| {
             matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock))
         })
     }
 
-    fn exists(&self) -> Result<bool, RestartDirectoryError> {
+    fn exists(self) -> Result<bool, RestartDirectoryError> {
         match fs::symlink_metadata(self.place()?) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -211,13 +211,13 @@ impl<'a> RestartDirectory<'a> {
     }
 
     /// Returns the location of the directory. A link at its place is not followed.
-    fn place(&self) -> Result<PathBuf, RestartDirectoryError> {
+    fn place(self) -> Result<PathBuf, RestartDirectoryError> {
         let path = directory();
         self.host.path_without_following(&path).map_err(failed("find", path))
     }
 
     fn read<T>(
-        &self,
+        self,
         path: HostPath,
         parse: fn(&[u8]) -> Result<T, RestartFileError>,
     ) -> Result<Option<T>, RestartDirectoryError> {
@@ -231,7 +231,7 @@ impl<'a> RestartDirectory<'a> {
         }
     }
 
-    fn write(&self, path: HostPath, text: &str) -> Result<(), RestartDirectoryError> {
+    fn write(self, path: HostPath, text: &str) -> Result<(), RestartDirectoryError> {
         let replaced = self
             .host
             .at(&path)
@@ -239,7 +239,7 @@ impl<'a> RestartDirectory<'a> {
         replaced.map_err(failed("write", path))
     }
 
-    fn remove_file(&self, path: HostPath) -> Result<(), RestartDirectoryError> {
+    fn remove_file(self, path: HostPath) -> Result<(), RestartDirectoryError> {
         let removed = self.host.at(&path).and_then(|place| remove(&place));
         removed.map_err(failed("remove", path))
     }

@@ -67,15 +67,17 @@ fn by_systemd(host: &Host, words: &[String]) -> Result<(), String> {
 /// Starts `words` in a session, the mount namespace of the host's first process and cgroups of its
 /// own.
 fn detached(host: &Host, words: &[String]) -> Result<(), String> {
-    let is_first = is_same(Path::new(FIRST_ROOT), host.root().path());
-    let unreadable = |error| {
-        format!("cannot read {FIRST_ROOT}: {error}; the pod needs hostPID and must be privileged")
+    let root = host.root().path();
+    let found = match is_same(Path::new(FIRST_ROOT), root) {
+        Ok(true) => None,
+        Ok(false) => Some("another one".to_owned()),
+        Err(error) => Some(error.to_string()),
     };
-    if !is_first.map_err(unreadable)? {
-        let root = host.root().path().display();
+    if let Some(found) = found {
         return Err(format!(
-            "expected {root} to be the root directory of process 1, found another one; the pod \
-             needs hostPID and the root directory of the host"
+            "expected {} to be {FIRST_ROOT}, found {found}; the pod needs hostPID, privileged and \
+             the root directory of the host",
+            root.display()
         ));
     }
     let io = |error: io::Error| format!("cannot start a process: {error}");
