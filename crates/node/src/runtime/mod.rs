@@ -166,7 +166,7 @@ pub fn paths_at_start(observed: &ObservedHost) -> Vec<HostPath> {
 /// let hosts = HostPath::new("/etc/containerd/certs.d/docker.io/hosts.toml");
 /// let written = plan.written(&hosts).unwrap();
 /// assert!(String::from_utf8_lossy(&written.bytes).contains("https://h.io/v2/hub"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), image_swap_node::PlanRefusal>(())
 /// ```
 pub fn plan(desired: &DesiredConfig<'_>, observed: &ObservedHost) -> Result<HostPlan, PlanRefusal> {
     owner::check(observed)?;
