@@ -277,11 +277,11 @@ fn begin(input: &RestartInput<'_>, decision: &mut RestartDecision) -> Option<Str
     for lease in input.leases.iter().filter(|it| is_idle(&it.node)) {
         // The controller stopped between the Lease and its pod.
         let report = node_of(input, lease).map(|it| &it.report);
-        if let (Some(RestartReport::Required(required)), Some(number)) = (report, lease.number) {
-            if *required == number {
-                let node = lease.node.clone();
-                decision.begin.push(RestartBegin { node, number, has_lease: true });
-            }
+        if let (Some(RestartReport::Required(required)), Some(number)) = (report, lease.number)
+            && *required == number
+        {
+            let node = lease.node.clone();
+            decision.begin.push(RestartBegin { node, number, has_lease: true });
         }
     }
     let mut held = input.leases.len();
