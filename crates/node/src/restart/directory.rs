@@ -20,7 +20,7 @@ use crate::{
 const LABELLED: &str = "/usr/bin/systemd-run";
 
 /// The directory of an order on a host. Its files belong to root, and no other user reads them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RestartDirectory<'a> {
     host: &'a Host,
 }

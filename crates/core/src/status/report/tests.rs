@@ -150,7 +150,7 @@ fn every_name_is_kept() {
         "nodeNeeds": 1,
         "agents": {
             "nodes": 3, "applied": 0, "revision": 0, "verifiedRevision": 0, "trial": "",
-            "failed": false, "pending": [], "restarts": "", "restartsStopped": false,
+            "failed": false, "restarts": "", "restartsStopped": false, "pending": [],
         },
         "repairs": 2,
         "failing": [{ "name": "status", "error": "forbidden" }],

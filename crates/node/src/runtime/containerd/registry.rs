@@ -126,14 +126,15 @@ fn pulls_locally(source: &ConfigFile<'_>, plugin: &str) -> Option<&'static str> 
 /// Returns true if `version` reads the table of `plugin` in `source`.
 fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> bool {
     let of_two = version.is_none_or(|version| version.major >= 2);
+    let migrates = version.is_none_or(|version| version >= Version::new(2, 3, 0));
     match source.version {
+        // Names of version 2 in a file of version 1: up to 2.2 the dump has no `config_path`.
+        None | Some(1) => migrates,
         // containerd 2 takes both names in an older file.
-        None | Some(1 | 2) => plugin == CRI || of_two,
+        Some(2) => plugin == CRI || of_two,
         // containerd 2.3 migrates every file older than version 4; 2.0 to 2.2 ignore the
         // old name in a file of version 3.
-        Some(3) => {
-            plugin == IMAGES || version.is_none_or(|version| version >= Version::new(2, 3, 0))
-        }
+        Some(3) => plugin == IMAGES || migrates,
         Some(_) => plugin == IMAGES,
     }
 }
