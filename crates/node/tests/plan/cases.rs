@@ -149,6 +149,9 @@ fn containerd() -> Vec<Fixture> {
         on("drop-in-version", "1.7.24", IMAGE_BUILDER).with(DROP_IN, "version = 1\n"),
         on("version-one", "1.7.24", "root = \"/var/lib/containerd\"\n"),
         on("version-one-plugins", "1.7.24", "[plugins.cri]\n"),
+        // containerd 2.1 reads no plugin of version 2 here, 2.3 does.
+        on("version-one-plugins", "2.1.9", &set(CERTS_D).replace("version = 2\n", "")),
+        on("config-path-set", "2.4.2", &set(CERTS_D).replace("version = 2\n", "")),
         on("config-version-unknown", "2.4.2", "version = 5\n"),
         on("config-version-unknown", "2.1.9", "version = 4\n"),
         on("config-version-unknown", "1.7.24", "version = 3\n"),

@@ -53,8 +53,9 @@ impl EffectiveRegistry {
         let merges = version.is_none_or(|version| version.major >= 2) || main.as_str() == K0S;
         let mut registry = Self::default();
         for source in sources {
-            for plugin in [CRI, IMAGES].into_iter().filter(|plugin| reads(source, plugin, version))
-            {
+            let is_main = source.path == *main;
+            let plugins = [CRI, IMAGES].into_iter();
+            for plugin in plugins.filter(|plugin| reads(source, is_main, plugin, version)) {
                 if source.toml.get(&["plugins", plugin]).is_none() {
                     continue;
                 }
@@ -123,15 +124,16 @@ fn pulls_locally(source: &ConfigFile<'_>, plugin: &str) -> Option<&'static str> 
         .or_else(downloads)
 }
 
-/// Returns true if `version` reads the table of `plugin` in `source`.
-fn reads(source: &ConfigFile<'_>, plugin: &str, version: Option<Version>) -> bool {
+/// Returns true if `version` reads the table of `plugin` in `source`. Its imports take the
+/// version of the main file unless they have one.
+fn reads(source: &ConfigFile<'_>, is_main: bool, plugin: &str, version: Option<Version>) -> bool {
     let of_two = version.is_none_or(|version| version.major >= 2);
     let migrates = version.is_none_or(|version| version >= Version::new(2, 3, 0));
     match source.version {
-        // Names of version 2 in a file of version 1: up to 2.2 the dump has no `config_path`.
-        None | Some(1) => migrates,
+        // A main file of version 1 has other names of plugins, up to containerd 2.2.
+        None | Some(1) if is_main => migrates,
         // containerd 2 takes both names in an older file.
-        Some(2) => plugin == CRI || of_two,
+        None | Some(1 | 2) => plugin == CRI || of_two,
         // containerd 2.3 migrates every file older than version 4; 2.0 to 2.2 ignore the
         // old name in a file of version 3.
         Some(3) => plugin == IMAGES || migrates,
