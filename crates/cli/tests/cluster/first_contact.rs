@@ -177,7 +177,8 @@ struct Serving {
 
 impl Serving {
     async fn start(major: HelmMajor) -> Self {
-        let installed = Installed::by(major, "").await;
+        // No kubelet runs the Job that waits for the nodes.
+        let installed = Installed::by(major, "agent: {awaitRestore: false}\n").await;
         let cluster = &installed.cluster;
         let as_controller = installed.client_as(Account::Controller).await;
         let as_admission = installed.client_as(Account::Admission).await;
