@@ -263,7 +263,8 @@ fn restart_survives_kills_at_each_step() -> Result<()> {
     let configs = configs.collect::<Result<Vec<_>>>()?;
     install(&cluster)?;
     cluster.wait_in_force(0)?;
-    let kills = Step::ALL.into_iter().flat_map(|step| Victim::ALL.map(|victim| (step, victim)));
+    // Each step, and each victim at an early step and at a late one.
+    let kills = Step::ALL.into_iter().zip(Victim::ALL.into_iter().cycle());
     for (round, (step, victim)) in kills.enumerate() {
         let is_first = round % 2 == 0;
         let config = configs[usize::from(!is_first)].clone();
