@@ -100,7 +100,7 @@ pub(super) fn plan(
         }
         let spec = NodeMirrorSpec {
             node_uid: view.row.uid.clone(),
-            container_runtime_version: view.row.facts.container_runtime_version.clone(),
+            container_runtime_version: view.runtime_version().to_owned(),
         };
         match view.mirror {
             Some(mirror) if mirror.spec == spec => {}

@@ -470,7 +470,7 @@ impl NodeWork {
         let agents = views.into_iter().filter(NodeView::has_support);
         let node = |view: NodeView<'_>| RolloutNode {
             name: view.name.to_owned(),
-            class: view.row.facts.container_runtime_version.clone(),
+            class: view.runtime_version().to_owned(),
             is_control_plane: view.row.is_control_plane,
             has_agent: view.has_agent,
             report: view.report(),

@@ -23,6 +23,8 @@ const UNABLE: [&str; 5] = [
     reason::APPLY_FAILED,
     reason::INVALID_DECLARATION,
 ];
+/// The version of a runtime that does not answer the kubelet.
+const UNKNOWN_VERSION: &str = "://Unknown";
 const NO_AGENT: &str = "no agent has reported for the present Node and boot; look at the pods of \
                         the agent's DaemonSet on this node";
 
@@ -72,6 +74,14 @@ impl NodeView<'_> {
     /// Returns true if an agent can configure the runtime.
     pub(super) const fn has_support(&self) -> bool {
         matches!(self.support, NodeSupport::Agent(_))
+    }
+
+    /// Returns the name and version of the runtime, such as `containerd://2.4.1`. The kubelet
+    /// reports [`UNKNOWN_VERSION`] while the runtime does not answer: the last version counts then.
+    pub(super) fn runtime_version(&self) -> &str {
+        let reported = &*self.row.facts.container_runtime_version;
+        let last = self.mirror.map(|it| &*it.spec.container_runtime_version);
+        last.filter(|it| reported.ends_with(UNKNOWN_VERSION) && !it.is_empty()).unwrap_or(reported)
     }
 
     /// Returns the status of the agent's last report; `None` unless it is about the present Node
@@ -181,6 +191,28 @@ mod tests {
         let owner = "1".into();
         fleet.mirrors.set("a", MirrorRow { owner, status, ..MirrorRow::default() });
         views(&fleet)[0].report()
+    }
+
+    #[test]
+    fn silent_runtime_keeps_its_last_version() {
+        let version = |reported: &str, last: &str| {
+            let facts = NodeFacts {
+                os: "linux".into(),
+                container_runtime_version: reported.into(),
+                ..NodeFacts::default()
+            };
+            let mut fleet = Fleet::default();
+            fleet.nodes.set("a", NodeRow { uid: "1".into(), facts, ..NodeRow::default() });
+            let mut mirror = MirrorRow { owner: "1".into(), ..MirrorRow::default() };
+            mirror.spec.container_runtime_version = last.into();
+            fleet.mirrors.set("a", mirror);
+            views(&fleet)[0].runtime_version().to_owned()
+        };
+        let (old, new, silent) =
+            ("containerd://1.6.20", "containerd://2.4.1", "containerd://Unknown");
+        assert_eq!(version(new, old), new);
+        assert_eq!(version(silent, old), old);
+        assert_eq!(version(silent, ""), silent);
     }
 
     #[test]

@@ -279,6 +279,10 @@ fn restart_survives_kills_at_each_step() -> Result<()> {
         let HelmCluster { node, others, control_plane, .. } = &mut cluster;
         let node = if is_first { node } else { &mut others[0] };
         victim.kill(node)?;
+        if matches!(victim, Victim::Kubelet) {
+            // The host process needs no kubelet, and a kubelet without containerd ends again.
+            wait_step(&BareHost { node, config: config.clone() }, Step::Ended)?;
+        }
         // A service manager starts the kubelet again.
         node.wait_ready(control_plane)?;
         let node = if is_first { &cluster.node } else { &cluster.others[0] };
