@@ -52,13 +52,17 @@ pub(crate) fn follow(
     };
     let report = look();
     match &report.outcome {
-        HostOutcome::RestartRequired(reason) => match pending(&host, revision, settings.runtime) {
-            Ok(pending) => {
-                let outcome = ordered(reason, pending.result.as_ref());
-                (HostReport { outcome, ..report }, Some(pending))
+        HostOutcome::RestartRequired(reason) => {
+            match pending(directory, revision, settings.runtime) {
+                Ok(pending) => {
+                    let outcome = ordered(reason, pending.result.as_ref());
+                    (HostReport { outcome, ..report }, Some(pending))
+                }
+                Err(reason) => {
+                    (HostReport { outcome: HostOutcome::Failed(reason), ..report }, None)
+                }
             }
-            Err(reason) => (HostReport { outcome: HostOutcome::Failed(reason), ..report }, None),
-        },
+        }
         // The next attempt rolls back a restart that was cut off.
         HostOutcome::Failed(_) if is_ordered(directory, revision.number) => {
             let number = revision.number;
@@ -85,11 +89,10 @@ fn noted(mut report: HostReport, removed: Result<(), RestartDirectoryError>) -> 
 /// # Errors
 /// The reason why the order cannot be written, or its result cannot be read.
 fn pending(
-    host: &Host,
+    directory: RestartDirectory<'_>,
     revision: &NodeRevision,
     runtime: ContainerRuntime,
 ) -> Result<PendingRestart, String> {
-    let directory = RestartDirectory::new(host);
     let number = revision.number;
     let written = directory.write_order(&RestartOrder::new(revision, runtime.name()));
     let result = written.and_then(|()| directory.result(number));

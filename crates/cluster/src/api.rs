@@ -3,7 +3,7 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
     Api, Client, Resource,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
     core::DynamicResourceScope,
 };
 use serde_json::Value;
@@ -84,9 +84,29 @@ where
 
 /// Deletes the object `name`. Returns false if it did not exist.
 pub(crate) async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<bool, Error> {
-    match api.delete(name, &kube::api::DeleteParams::default()).await {
+    delete_by(api, name, &DeleteParams::default(), format!("delete {name}")).await
+}
+
+/// Deletes the object `name` by `params`. Returns false if it did not exist. `action` describes the
+/// request in an error.
+pub(crate) async fn delete_by<K>(
+    api: &Api<K>,
+    name: &str,
+    params: &DeleteParams,
+    action: String,
+) -> Result<bool, Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    match api.delete(name, params).await {
         Ok(_) => Ok(true),
         Err(error) if code(&error) == Some(404) => Ok(false),
-        Err(error) => Err(Error::api(format!("delete {name}"))(error)),
+        Err(error) => Err(Error::api(action)(error)),
     }
+}
+
+/// Returns parameters that delete an object only if it has this UID.
+pub(crate) fn with_uid(uid: &str) -> DeleteParams {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    DeleteParams::default().preconditions(preconditions)
 }

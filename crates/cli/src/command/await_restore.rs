@@ -1,13 +1,13 @@
 //! `image-swap await-restore`
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
-use image_swap_cluster::{PendingNode, Release, RestoreSummary, RestoreWait, client_in};
+use image_swap_cluster::{PendingNode, RestoreSummary, RestoreWait};
 use tracing::level_filters::LevelFilter;
 
 use crate::{
     choice::interval,
-    command::block_on,
+    command::{block_on, named_release::NamedRelease},
     failure::Failure,
     logging,
     output::{Output, counted, end, stdout},
@@ -25,12 +25,8 @@ const DEFINITION: &str = "customresourcedefinition nodemirrors.image-swap.io";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The namespace of the release.
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: String,
-    /// The full name of the release, which begins the names of its objects.
-    #[arg(long, value_name = "NAME", default_value = "image-swap")]
-    name: String,
+    #[command(flatten)]
+    release: NamedRelease,
     /// The longest time to wait: `30s`, `2m`.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval)]
     deadline: Duration,
@@ -40,22 +36,15 @@ pub(crate) struct Args {
     /// The namespace of the pods of the chart's Job; those on nodes that are off are deleted.
     #[arg(long, value_name = "NAMESPACE")]
     pod_namespace: Option<String>,
-    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; the default is the current one.
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self { namespace, name, deadline, image, pod_namespace, kubeconfig, context } = self;
+        let Self { release, deadline, image, pod_namespace } = self;
         logging::begin(LevelFilter::WARN, Output::Text)?;
         let summary = block_on(async {
-            let client = client_in(kubeconfig.as_deref(), context.as_deref()).await;
-            let client = client.map_err(Failure::broken)?;
-            let wait = RestoreWait::new(&client, Release { namespace, name }, pod_namespace);
+            let (client, release) = release.connect().await?;
+            let wait = RestoreWait::new(&client, release, pod_namespace);
             Ok(wait.run(deadline).await)
         })?;
         let mut out = stdout();
@@ -69,9 +58,9 @@ impl Args {
 fn text(summary: &RestoreSummary, image: &str) -> String {
     let RestoreSummary { nodes, pending, kept, failures } = summary;
     let mut lines = Vec::new();
-    for PendingNode { name, why, command } in pending {
+    for PendingNode { name, reason, command } in pending {
         let command = command.as_deref().unwrap_or("image-swap node restore");
-        lines.push(format!("{name}: not restored: {why}; run on the host: {command}"));
+        lines.push(format!("{name}: not restored: {reason}; run on the host: {command}"));
     }
     if pending.is_empty() {
         lines.push(format!("{} restored or unchanged", counted(*nodes, "node")));
@@ -80,8 +69,8 @@ fn text(summary: &RestoreSummary, image: &str) -> String {
         lines.push(format!("restore them together: {render} | kubectl apply --filename -"));
     }
     lines.push(match kept {
-        Some(why) => {
-            format!("kept the {DEFINITION}: {why}; delete it: kubectl delete {DEFINITION}")
+        Some(reason) => {
+            format!("kept the {DEFINITION}: {reason}; delete it: kubectl delete {DEFINITION}")
         }
         None => format!("deleted the {DEFINITION}"),
     });
@@ -97,7 +86,7 @@ mod tests {
     fn pending_nodes_are_listed_with_their_command() {
         let node = |name: &str, command: Option<&str>| PendingNode {
             name: name.into(),
-            why: "no agent runs on the node".into(),
+            reason: "no agent runs on the node".into(),
             command: command.map(str::to_owned),
         };
         let summary = RestoreSummary {

@@ -9,6 +9,7 @@ pub(crate) mod convert;
 pub(crate) mod deregister;
 pub(crate) mod explain;
 pub(crate) mod man;
+mod named_release;
 pub(crate) mod node;
 pub(crate) mod render;
 pub(crate) mod rewrite;

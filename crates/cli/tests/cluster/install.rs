@@ -32,7 +32,7 @@ pub(crate) enum Account {
     Controller,
     Admission,
     Agent,
-    /// That of the hooks of an uninstallation.
+    /// Service account of the Job that waits for restored nodes during an uninstallation.
     Restore,
 }
 

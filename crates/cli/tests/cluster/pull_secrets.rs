@@ -78,12 +78,12 @@ async fn swapped_pod_refers_to_the_pull_secret() {
 
     // The Secrets of the service account stay.
     let account = "/api/v1/namespaces/apps/serviceaccounts/default";
-    let foreign = json!({ "imagePullSecrets": [{ "name": "theirs" }] });
+    let foreign = json!({ "imagePullSecrets": [{ "name": "foreign" }] });
     cluster.request("PATCH", account, Some(&foreign));
     let stored = cluster.request("POST", PODS, Some(&pod()));
     assert_eq!(
         stored["spec"]["imagePullSecrets"],
-        json!([{ "name": "theirs" }, { "name": "image-swap-pull" }])
+        json!([{ "name": "foreign" }, { "name": "image-swap-pull" }])
     );
     let secret = eventually(|| cluster.get(SECRET)).await;
     assert_eq!(secret["type"], "kubernetes.io/dockerconfigjson");

@@ -51,7 +51,7 @@ async fn wait(cluster: &TestCluster, deadline: Duration) -> RestoreSummary {
 
 /// Returns names and reasons of the nodes that are not restored.
 fn pending(summary: &RestoreSummary) -> Vec<(&str, &str)> {
-    summary.pending.iter().map(|it| (&*it.name, &*it.why)).collect()
+    summary.pending.iter().map(|it| (&*it.name, &*it.reason)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,7 +92,7 @@ fn foreign_changes_are_reported_and_kept() -> Outcome {
     assert_eq!(stage.node("apply", &[]).code, 0);
     let path = "/etc/containerd/certs.d/quay.io/hosts.toml";
     let written = stage.read(path).unwrap();
-    fs::write(stage.at(path), [&written, "# theirs\n"].concat())?;
+    fs::write(stage.at(path), [&written, "# another program\n"].concat())?;
     let ran = stage.node("status", &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stdout.contains("changed"), "{ran:?}");

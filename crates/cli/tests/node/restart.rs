@@ -297,7 +297,7 @@ fn foreign_files_survive_an_interrupted_change() -> Outcome {
     stage.config(WITHOUT_PATH);
     stage.start();
     killed_half_way(&stage)?;
-    let addition = "[debug]\n  level = \"info\" # theirs\n";
+    let addition = "[debug]\n  level = \"info\" # another program\n";
     stage.config(&[&stage.read(CONFIG).unwrap(), addition].concat());
     let ran = stage.allowed("restore", &[]);
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -17,7 +17,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Preconditions},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
     runtime::{
         WatchStreamExt,
         wait::{await_condition, conditions},
@@ -34,8 +34,8 @@ use super::{
     taints,
 };
 use crate::{
-    api,
-    error::{Error, code, watch_code, watch_reason},
+    api::{self, with_uid},
+    error::{Error, watch_code, watch_reason},
     object_watch::{PAGE, WatchBackoff, all},
     release::Release,
 };
@@ -64,7 +64,7 @@ pub struct PendingNode {
     /// Name of the Node.
     pub name: String,
     /// Reason.
-    pub why: String,
+    pub reason: String,
     /// Command that an administrator runs on the host; `None` for the usual one.
     pub command: Option<String>,
 }
@@ -178,12 +178,9 @@ impl RestoreWait {
             return Ok(Some(format!("the agents {other} belong to another release")));
         }
         let uid = found.uid().unwrap_or_default();
-        let preconditions = Preconditions { uid: Some(uid.clone()), resource_version: None };
-        let params = DeleteParams::default().preconditions(preconditions);
-        match definitions.delete(&name, &params).await {
-            Err(error) if code(&error) == Some(404) => return Ok(None),
-            Err(error) => return Err(Error::api(format!("delete {name}"))(error)),
-            Ok(_) => {}
+        let action = format!("delete {name}");
+        if !api::delete_by(&definitions, &name, &with_uid(&uid), action).await? {
+            return Ok(None);
         }
         // A release that is installed next would meet the one that is being deleted.
         let gone = await_condition(definitions, &name, conditions::is_deleted(&uid));
@@ -219,12 +216,8 @@ impl RestoreWait {
         let found = found.map_err(Error::api("list the pods that wait for nodes"))?;
         for pod in found.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some()) {
             let name = pod.name_any();
-            match pods.delete(&name, &DeleteParams::default().grace_period(0)).await {
-                Err(error) if code(&error) != Some(404) => {
-                    return Err(Error::api(format!("delete the pod {name}"))(error));
-                }
-                _ => {}
-            }
+            let action = format!("delete the pod {name}");
+            api::delete_by(&pods, &name, &DeleteParams::default().grace_period(0), action).await?;
         }
         Ok(())
     }
@@ -278,12 +271,12 @@ impl Watched {
     /// Returns the nodes that are not restored.
     fn pending(&self) -> Vec<PendingNode> {
         let pending = |(name, progress): (&str, Restoration)| {
-            let (why, command) = match progress {
+            let (reason, command) = match progress {
                 Restoration::Done => return None,
-                Restoration::Waiting(why) => (why.to_owned(), None),
-                Restoration::Stuck { why, command } => (why, command),
+                Restoration::Waiting(reason) => (reason.to_owned(), None),
+                Restoration::Stuck { reason, command } => (reason, command),
             };
-            Some(PendingNode { name: name.to_owned(), why, command })
+            Some(PendingNode { name: name.to_owned(), reason, command })
         };
         self.progress().filter_map(pending).collect()
     }

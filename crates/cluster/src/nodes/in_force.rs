@@ -91,17 +91,18 @@ fn reason(status: &AgentsStatus, acting: Option<&PendingNodes>) -> String {
 #[cfg(test)]
 mod tests {
     use image_swap_core::{
-        control::{effective::Origin, node_runtime::NodeFacts},
+        control::effective::Origin,
         mirror::Fallback,
         status::{
-            NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial,
-            node_mirror::{APPLIED, FALSE, TRUE, reason},
+            NodeRevision, NodeTrial,
+            node_mirror::{FALSE, TRUE, reason},
         },
     };
 
     use super::*;
     use crate::nodes::{
-        observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables},
+        fixture::{facts, mirror},
+        observed::{AgentRow, Fleet, NodeRow, RestartTables},
         view::views,
     };
 
@@ -114,32 +115,14 @@ mod tests {
     }
 
     fn add(fleet: &mut Fleet, name: &str, runtime: &str, is_cordoned: bool) {
-        let facts = NodeFacts {
-            os: "linux".into(),
-            kubelet_version: "v1.34.1".into(),
-            container_runtime_version: runtime.into(),
-            ..NodeFacts::default()
-        };
+        let facts = facts(runtime);
         let (uid, boot_id) = (name.into(), "b".into());
         fleet.nodes.set(name, NodeRow { uid, is_cordoned, boot_id, facts, ..NodeRow::default() });
         fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
     }
 
     fn report(fleet: &mut Fleet, name: &str, (status, reason): (&str, &str), applied: u64) {
-        let status = NodeMirrorStatus {
-            node_uid: name.into(),
-            boot_id: "b".into(),
-            applied_revision: Some(applied),
-            conditions: vec![NodeCondition {
-                kind: APPLIED.into(),
-                status: status.into(),
-                reason: reason.into(),
-                message: "m".into(),
-                ..NodeCondition::default()
-            }],
-            ..NodeMirrorStatus::default()
-        };
-        fleet.mirrors.set(name, MirrorRow { owner: name.into(), status, ..MirrorRow::default() });
+        fleet.mirrors.set(name, mirror(name, (status, reason), applied));
     }
 
     fn found(fleet: &Fleet, declaration: &NodeDeclaration, trial: &str) -> NodesInForce {

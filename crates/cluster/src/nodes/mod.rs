@@ -6,6 +6,8 @@
 
 mod await_restore;
 mod declaration;
+#[cfg(test)]
+mod fixture;
 mod image;
 mod in_force;
 mod mirrors;

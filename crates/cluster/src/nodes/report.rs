@@ -119,46 +119,30 @@ pub(super) async fn publish(events: &Events, before: &NodeDeclaration, after: &N
 #[cfg(test)]
 mod tests {
     use image_swap_core::{
-        control::{effective::Effective, node_runtime::NodeFacts},
+        control::effective::Effective,
         mirror::Fallback,
         status::{
-            NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial,
+            NodeRevision, NodeTrial,
             node_mirror::{TRUE, UNKNOWN},
         },
     };
 
     use super::*;
     use crate::nodes::{
-        observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables},
+        fixture::{facts, mirror},
+        observed::{AgentRow, Fleet, NodeRow, RestartTables},
         view::views,
     };
 
     fn add(fleet: &mut Fleet, name: &str, (status, reason): (&str, &str), applied: u64) {
-        let facts = NodeFacts {
-            os: "linux".into(),
-            kubelet_version: "v1.34.1".into(),
-            container_runtime_version: "containerd://2.4.1".into(),
-            ..NodeFacts::default()
-        };
+        let facts = facts("containerd://2.4.1");
         let (uid, boot_id) = (name.into(), "b".into());
         let node = NodeRow { uid, boot_id, facts, ..NodeRow::default() };
         fleet.nodes.set(name, node);
         fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
-        let status = NodeMirrorStatus {
-            node_uid: name.into(),
-            boot_id: "b".into(),
-            applied_revision: Some(applied),
-            command: (reason == reason::RESTART_REQUIRED).then(|| "restart it".to_owned()),
-            conditions: vec![NodeCondition {
-                kind: APPLIED.into(),
-                status: status.into(),
-                reason: reason.into(),
-                message: "m".into(),
-                ..NodeCondition::default()
-            }],
-            ..NodeMirrorStatus::default()
-        };
-        fleet.mirrors.set(name, MirrorRow { owner: name.into(), status, ..MirrorRow::default() });
+        let mut row = mirror(name, (status, reason), applied);
+        row.status.command = (reason == reason::RESTART_REQUIRED).then(|| "restart it".to_owned());
+        fleet.mirrors.set(name, row);
     }
 
     fn revision(number: u64) -> NodeRevision {

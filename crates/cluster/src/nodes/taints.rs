@@ -59,49 +59,31 @@ fn is_own(taint: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use image_swap_core::{
-        control::{
-            effective::{Effective, Origin},
-            node_runtime::NodeFacts,
-        },
+        control::effective::{Effective, Origin},
         mirror::Fallback,
         status::{
-            NodeCondition, NodeDeclaration, NodeMirrorStatus, NodeRevision,
-            node_mirror::{APPLIED, FALSE, TRUE, reason},
+            NodeDeclaration, NodeRevision,
+            node_mirror::{FALSE, TRUE, reason},
         },
     };
 
     use super::*;
     use crate::nodes::{
-        observed::{MirrorRow, RowVersion},
+        fixture::{facts, mirror},
+        observed::RowVersion,
         view::views,
     };
 
     fn add(fleet: &mut Fleet, name: &str, taints: &[&str], (status, reason): (&str, &str)) {
-        let facts = NodeFacts {
-            os: "linux".into(),
-            kubelet_version: "v1.34.1".into(),
-            container_runtime_version: "containerd://2.4.1".into(),
-            ..NodeFacts::default()
-        };
+        let facts = facts("containerd://2.4.1");
         let (uid, boot_id) = (name.to_owned(), "b".to_owned());
         let taints = taints.iter().map(|key| json!({ "key": key, "effect": "NoSchedule" }));
         let (taints, version) = (taints.collect(), RowVersion("7".into()));
         let row = NodeRow { uid, boot_id, facts, taints, version, ..NodeRow::default() };
         fleet.nodes.set(name, row);
-        let status = NodeMirrorStatus {
-            node_uid: name.into(),
-            boot_id: "b".into(),
-            wanted_revision: Some(3),
-            applied_revision: Some(3),
-            conditions: vec![NodeCondition {
-                kind: APPLIED.into(),
-                status: status.into(),
-                reason: reason.into(),
-                ..NodeCondition::default()
-            }],
-            ..NodeMirrorStatus::default()
-        };
-        fleet.mirrors.set(name, MirrorRow { owner: name.into(), status, ..MirrorRow::default() });
+        let mut row = mirror(name, (status, reason), 3);
+        row.status.wanted_revision = Some(3);
+        fleet.mirrors.set(name, row);
     }
 
     #[test]

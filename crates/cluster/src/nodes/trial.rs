@@ -26,12 +26,7 @@ use super::{
     orders::AgentSettings,
     outcome::PodPull,
 };
-use crate::{
-    api,
-    error::{Error, code},
-    release::Release,
-    secret,
-};
+use crate::{api, error::Error, release::Release, secret};
 
 /// Time after which a kubelet that neither pulled nor failed does not answer.
 const LATE: Duration = Duration::from_mins(3);
@@ -279,12 +274,8 @@ impl<'c> TrialPods<'c> {
     }
 
     async fn delete(&self, name: &str) -> Result<(), Error> {
-        match self.api().delete(name, &DeleteParams::default()).await {
-            Err(error) if code(&error) != Some(404) => {
-                Err(Error::api(format!("delete the trial pod {name}"))(error))
-            }
-            _ => Ok(()),
-        }
+        let action = format!("delete the trial pod {name}");
+        api::delete_by(&self.api(), name, &DeleteParams::default(), action).await.map(drop)
     }
 }
 

@@ -152,7 +152,7 @@ mod tests {
     use image_swap_core::control::node_runtime::NodeFacts;
 
     use super::*;
-    use crate::nodes::observed::RestartTables;
+    use crate::nodes::{fixture::facts, observed::RestartTables};
 
     /// Returns the report of a node with these conditions: type, status and reason.
     fn report(uid: &str, boot: &str, conditions: &[(&str, &str, &str)]) -> NodeReport {
@@ -179,12 +179,7 @@ mod tests {
             conditions: conditions.collect(),
             ..NodeMirrorStatus::default()
         };
-        let facts = NodeFacts {
-            os: "linux".into(),
-            kubelet_version: "v1.34.1".into(),
-            container_runtime_version: "containerd://2.4.1".into(),
-            ..NodeFacts::default()
-        };
+        let facts = facts("containerd://2.4.1");
         let (uid, boot_id) = ("1".into(), "b".into());
         let node = NodeRow { uid, boot_id, facts, ..NodeRow::default() };
         fleet.nodes.set("a", node);

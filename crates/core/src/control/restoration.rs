@@ -29,7 +29,7 @@ pub enum Restoration {
     /// The agent cannot restore the host.
     Stuck {
         /// Reason.
-        why: String,
+        reason: String,
         /// Command that an administrator runs on the host; `None` if the reason has a remedy.
         command: Option<String>,
     },
@@ -59,7 +59,7 @@ pub fn restoration(
     // The request to restore has no number.
     match applied.filter(|it| it.status == FALSE && status.wanted_revision.is_none()) {
         Some(applied) if STUCK.contains(&reason) => {
-            Restoration::Stuck { why: applied.message.clone(), command: status.command.clone() }
+            Restoration::Stuck { reason: applied.message.clone(), command: status.command.clone() }
         }
         _ => Restoration::Waiting("the agent has not reported the restoration"),
     }
@@ -137,7 +137,7 @@ mod tests {
     fn refusal_counts_only_after_the_request() {
         for reason in STUCK {
             let found = status(None, Some(3), (FALSE, reason));
-            let stuck = Restoration::Stuck { why: "m".into(), command: Some("c".into()) };
+            let stuck = Restoration::Stuck { reason: "m".into(), command: Some("c".into()) };
             assert_eq!(restoration("1", &found, Some(NODE)), stuck);
             // Of an earlier boot.
             let rebooted = PresentNode { boot_id: "c", ..NODE };

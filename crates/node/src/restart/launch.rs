@@ -55,13 +55,13 @@ fn by_systemd(host: &Host, words: &[String]) -> Result<(), String> {
     let mut command = host.command("systemd-run");
     let output = command.args(unit(words)).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run systemd-run: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let message = String::from_utf8_lossy(&output.stderr);
     // Another pod has started the unit a moment ago.
-    if output.status.success() || said.contains("already exists") || said.contains("already loaded")
-    {
+    let is_running = ["already exists", "already loaded"].iter().any(|it| message.contains(it));
+    if output.status.success() || is_running {
         return Ok(());
     }
-    Err(format!("systemd-run failed ({}): {}", output.status, said.trim()))
+    Err(format!("systemd-run failed ({}): {}", output.status, message.trim()))
 }
 
 /// Starts `words` in a session, the mount namespace of the host's first process and cgroups of its
@@ -85,16 +85,16 @@ fn detached(host: &Host, words: &[String]) -> Result<(), String> {
     command.args(VERB).arg("--").args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(io)?;
-    let mut said = String::new();
+    let mut message = String::new();
     // The pipe closes when the program of the host starts.
     if let Some(mut pipe) = child.stderr.take() {
-        pipe.read_to_string(&mut said).map_err(io)?;
+        pipe.read_to_string(&mut message).map_err(io)?;
     }
-    let said = said.trim_end();
-    if said.is_empty() {
+    let message = message.trim_end();
+    if message.is_empty() {
         return Ok(());
     }
-    Err(said.strip_prefix("error: ").unwrap_or(said).to_owned())
+    Err(message.strip_prefix("error: ").unwrap_or(message).to_owned())
 }
 
 /// Returns true if both paths are the same directory.

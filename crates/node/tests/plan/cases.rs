@@ -76,7 +76,7 @@ fn containerd() -> Vec<Fixture> {
     let declaration = declare("docker.io::h.io/d", "");
     configured.apply(&desired(&declaration));
     let hosts = "/etc/containerd/certs.d/docker.io/hosts.toml";
-    let changed = [configured.text(hosts).unwrap(), "# theirs\n"].concat();
+    let changed = [configured.text(hosts).unwrap(), "# another program\n"].concat();
     vec![
         Fixture { host: Host::containerd("2.1.9"), ..on("no-config", "2.1.9", "") },
         on("config-path-unset", "1.6.20", IMAGE_BUILDER),
@@ -189,11 +189,11 @@ fn containerd() -> Vec<Fixture> {
         on("foreign-target", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/h.io/hosts.toml", "server = \"https://h.io\"\n"),
         on("foreign-elsewhere", "1.7.24", &set(CERTS_D))
-            .with("/etc/containerd/certs.d/_default/hosts.toml", "# theirs\n"),
+            .with("/etc/containerd/certs.d/_default/hosts.toml", "# another program\n"),
         on("docker-layout", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/h.io/company.crt", "their CA"),
         on("other-spelling", "1.7.24", &set(CERTS_D))
-            .with("/etc/containerd/certs.d/quay.io_8443_/hosts.toml", "# theirs\n"),
+            .with("/etc/containerd/certs.d/quay.io_8443_/hosts.toml", "# another program\n"),
         on("spegel", "1.7.24", &set(CERTS_D))
             .with("/etc/containerd/certs.d/_backup/docker.io/hosts.toml", ""),
         Fixture { host: configured.clone().with(hosts, &changed), ..on("changed", "1.7.24", "") },

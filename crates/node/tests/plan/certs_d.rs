@@ -51,7 +51,7 @@ fn foreign_edits_survive_restore() {
     let declaration = declared(RULES);
     let mut host = Host::containerd("1.7.24").with(CONFIG, IMAGE_BUILDER);
     host.apply(&desired(&declaration));
-    let addition = "\n# theirs\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
+    let addition = "\n# another program\n[metrics]\naddress = \"127.0.0.1:1338\"\n";
     let mut host = host.clone().with(CONFIG, &[host.text(CONFIG).unwrap(), addition].concat());
     // The file still contains the wanted values, so nothing is restarted.
     assert_eq!(host.plan(&desired(&declaration)).unwrap().steps, []);

@@ -68,8 +68,8 @@ pub(super) fn process(
 
 /// The script that runs containerd, and starts it again after each end that [`RESTART`] causes.
 ///
-/// It makes the link by which systemd marks a start of containerd (`unit_add_invocation_link` of
-/// systemd's `unit.c`): the modification time of the link is that of the start. It ends with
+/// Each start makes systemd's invocation link of the unit (`unit_add_invocation_link` in systemd's
+/// `unit.c`). The modification time of the link is the time of the start. The script ends with
 /// containerd unless `RESTART` has run before.
 const SUPERVISOR: &str = r#"
 again=

@@ -110,7 +110,7 @@ impl NodeRestarts<'_> {
         }
         self.announce(memory, &decision).await;
         memory.wake = wake(memory, tables, &decision, at);
-        let is_written = self.carry_out(tables, memory, &decision).await?;
+        let is_written = self.execute(tables, memory, &decision).await?;
         Ok(is_written || decision.needs_readyz)
     }
 
@@ -195,7 +195,7 @@ impl NodeRestarts<'_> {
 
     /// Deletes pods, then Leases, and creates Leases, each before its pod. Returns true if a
     /// Lease was written.
-    async fn carry_out(
+    async fn execute(
         &self,
         tables: &mut RestartTables,
         memory: &mut RestartMemory,

@@ -6,13 +6,13 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, ListParams, PostParams, Preconditions, Request},
+    api::{ListParams, PostParams, Request},
 };
 use serde_json::Value;
 
 use super::objects::{lease_name, lease_object, pod_name, pod_object};
 use crate::{
-    api::{self, MANAGER},
+    api::{self, MANAGER, with_uid},
     error::{Error, code},
     nodes::{objects::FleetObject, orders::NodeRestartSettings, watches::selector},
     release::Release,
@@ -72,7 +72,8 @@ impl RestartWriter<'_> {
     /// # Errors
     /// The API server rejects the write.
     pub(super) async fn delete_lease(&self, name: &str, uid: &str) -> Result<(), Error> {
-        delete(&self.leases(), (name, uid), "Lease").await
+        let action = format!("delete the Lease {name}");
+        api::delete_by(&self.leases(), name, &with_uid(uid), action).await.map(drop)
     }
 
     /// Deletes the pod with this UID. Its absence is a success.
@@ -80,7 +81,8 @@ impl RestartWriter<'_> {
     /// # Errors
     /// The API server rejects the write.
     pub(super) async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
-        delete(&self.pods(), (name, uid), "restart pod").await
+        let action = format!("delete the restart pod {name}");
+        api::delete_by(&self.pods(), name, &with_uid(uid), action).await.map(drop)
     }
 
     fn leases(&self) -> Api<FleetObject> {
@@ -99,20 +101,5 @@ impl RestartWriter<'_> {
         let all = Request::new(K::url_path(&(), Some(&self.settings.namespace)));
         let request = all.create(&params, object.to_string().into_bytes());
         self.client.request(request.map_err(kube::Error::BuildRequest)?).await
-    }
-}
-
-async fn delete(
-    api: &Api<FleetObject>,
-    (name, uid): (&str, &str),
-    kind: &str,
-) -> Result<(), Error> {
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(name, &params).await {
-        Err(error) if code(&error) != Some(404) => {
-            Err(Error::api(format!("delete the {kind} {name}"))(error))
-        }
-        _ => Ok(()),
     }
 }

@@ -100,11 +100,11 @@ pub struct RestartPod {
 pub enum RestartPodPhase {
     /// The kubelet has not started it.
     Waiting,
-    /// It runs.
+    /// Container started and not ended.
     Running,
-    /// It ended, and the declaration is in force on the host.
+    /// Container ended; the declaration is in force on the host.
     Succeeded,
-    /// It ended for this reason.
+    /// Container ended without the declaration in force, for this reason.
     Failed(String),
 }
 
