@@ -57,6 +57,23 @@ pub const TRIAL: &str = "image-swap.io/trial";
 pub const RESTART: &str = "image-swap.io/restart";
 /// Value of [`RESTART`] by which an administrator ends a Lease: the node is tried again.
 pub const RESUME: &str = "resume";
+/// Label of a Secret with the kubeconfig of a workload cluster. Its value is [`ENABLED`].
+pub const FLEET_CLUSTER: &str = "image-swap.io/fleet-cluster";
+/// Value of labels that switch a feature on.
+pub const ENABLED: &str = "enabled";
+/// Annotation of the object of a workload cluster: [`PAUSED`], [`REMOVED`], or the number of an
+/// earlier declaration.
+pub const FLEET: &str = "image-swap.io/fleet";
+/// Value of [`FLEET`] by which the fleet controller leaves a cluster as it is.
+pub const PAUSED: &str = "paused";
+/// Value of [`FLEET`] by which the fleet controller removes image-swap from a cluster.
+pub const REMOVED: &str = "removed";
+/// Annotation of the object of a workload cluster: address of its API server for agents.
+pub const API_SERVER: &str = "image-swap.io/api-server";
+/// Annotation of the object of a workload cluster: value `policy` of the chart.
+pub const POLICY: &str = "image-swap.io/policy";
+/// Annotation of a heartbeat with the summary of the release, in JSON.
+pub const SUMMARY: &str = "image-swap.io/summary";
 /// Label with the name of the release that an object belongs to.
 pub const RELEASE: &str = "image-swap.io/release";
 /// Reporting controller of Events.

@@ -12,6 +12,7 @@
 //! - [`admission`] answers an AdmissionReview.
 //! - [`pull_secret`] is the credential of nodes, and the images that it is for.
 //! - [`control`] decides on the objects of a cluster, and on the next step towards them.
+//! - [`fleet`] decides on the workload clusters of a management cluster.
 //! - [`status`] has the data that one process writes and another one reads.
 //! - [`labels`] names labels, annotations and webhooks.
 //! - [`workload`] and [`manifest`] find images in objects, and rewrite manifests byte for byte.
@@ -21,6 +22,7 @@ pub mod admission;
 pub mod control;
 pub mod declaration;
 pub mod diagnostic;
+pub mod fleet;
 pub mod labels;
 pub mod lint;
 pub mod manifest;

@@ -7,12 +7,14 @@
 //! [`StoredDeclaration`], [`NodeDeclaration`] and [`RestartOrder`].
 
 mod agents;
+pub mod cluster_summary;
 mod node_declaration;
 pub mod node_mirror;
 mod replica;
 mod report;
 pub mod restart_order;
 mod stored;
+pub mod workload_cluster;
 
 pub use self::{
     agents::{AgentsStatus, PendingNodes},

@@ -1,0 +1,1 @@
+//! Objects of a workload cluster, from the templates of the chart.

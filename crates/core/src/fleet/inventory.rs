@@ -1,0 +1,101 @@
+//! Workload clusters, from all sources.
+
+use std::collections::BTreeMap;
+
+use super::kubeconfig::RemoteAccess;
+use crate::control::effective::SecretData;
+
+/// Workload clusters by their keys.
+pub type Inventory = BTreeMap<ClusterKey, InventoryEntry>;
+
+/// Source of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClusterSource {
+    /// `Cluster` of Cluster API, with its Secret `NAME-kubeconfig`.
+    ClusterApi,
+    /// `ClusterProfile` of the cluster inventory.
+    ClusterProfile,
+    /// Labelled Secret with a kubeconfig.
+    Kubeconfig,
+}
+
+/// Identity of an entry on the management cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterKey {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Source.
+    pub source: ClusterSource,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl ClusterKey {
+    /// Returns the name of the `WorkloadCluster` object, in [`Self::namespace`].
+    pub fn object_name(&self) -> String {
+        match self.source {
+            ClusterSource::ClusterApi => self.name.clone(),
+            ClusterSource::ClusterProfile => format!("{}.clusterprofile", self.name),
+            ClusterSource::Kubeconfig => format!("{}.kubeconfig", self.name),
+        }
+    }
+}
+
+/// Entry of the inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InventoryEntry {
+    /// Object of the management cluster.
+    pub origin: OriginObject,
+    /// Access to the cluster.
+    pub access: EntryAccess,
+    /// Settings of an administrator.
+    pub settings: ClusterSettings,
+    /// Secret `registry-info` beside the object; `None` if the declaration of the management
+    /// cluster is valid for this one.
+    pub registry_info: Option<SecretData>,
+    /// Labels of the object, by which waves select.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Object of the management cluster that stands for a workload cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginObject {
+    /// API version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// UID.
+    pub uid: String,
+}
+
+/// Access to the cluster of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryAccess {
+    /// No access yet, for this reason; not an error.
+    Waiting(String),
+    /// Access that is not used, for this reason.
+    Refused(String),
+    /// Access.
+    Usable {
+        /// Server and credential.
+        access: RemoteAccess,
+        /// UID and version of the Secret; changes with the credential.
+        version: String,
+    },
+}
+
+/// Settings of a workload cluster, by annotations of its object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// True if an administrator paused the fleet controller for the cluster.
+    pub is_paused: bool,
+    /// Address of the API server for agents, `HOST` or `HOST:PORT`; `None` for the Service
+    /// `kubernetes`.
+    pub api_server: Option<String>,
+    /// Value `policy` of the chart; `None` for that of the bundle.
+    pub policy: Option<String>,
+    /// Number of the declaration to go back to; `None` for the newest.
+    pub pinned_revision: Option<u64>,
+    /// True if image-swap is to be removed from the cluster.
+    pub is_removed: bool,
+}

@@ -1,0 +1,14 @@
+//! The fleet: decisions of a management cluster about its workload clusters.
+//!
+//! - [`kubeconfig`] reads the access to a workload cluster, and refuses what would run a program,
+//!   read a file or skip the check of a certificate.
+//! - [`inventory`] is the set of workload clusters.
+//! - [`bundle`] has the objects that a workload cluster receives.
+//! - [`drift`] separates drift from conflicts.
+//! - [`wave`] selects the clusters that may receive a declaration.
+
+pub mod bundle;
+pub mod drift;
+pub mod inventory;
+pub mod kubeconfig;
+pub mod wave;

@@ -1,0 +1,1 @@
+//! Waves: the order in which workload clusters receive a declaration.

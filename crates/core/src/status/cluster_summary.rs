@@ -1,0 +1,1 @@
+//! Summary of a release, in an annotation of its heartbeat.

@@ -1,0 +1,1 @@
+//! The custom resource `WorkloadCluster`: one object for each workload cluster.

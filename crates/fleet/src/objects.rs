@@ -1,0 +1,1 @@
+//! `WorkloadCluster` objects on the management cluster.

@@ -1,0 +1,1 @@
+//! Requests to workload clusters.

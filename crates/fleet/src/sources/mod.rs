@@ -1,0 +1,1 @@
+//! Sources of the inventory: objects of the management cluster.
