@@ -13,6 +13,7 @@ mod endpoints;
 mod error;
 mod events;
 mod health;
+mod heartbeat;
 mod helm_mark;
 mod lease;
 mod metrics;
