@@ -13,6 +13,7 @@ mod endpoints;
 pub mod error;
 pub mod events;
 mod health;
+mod heartbeat;
 mod helm_mark;
 mod lease;
 mod metrics;
