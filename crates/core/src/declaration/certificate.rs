@@ -24,7 +24,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Returns the reason, without any of the text, which may hold a private key.
-    pub(super) fn parse(pem: &str) -> Result<Self, String> {
+    pub(crate) fn parse(pem: &str) -> Result<Self, String> {
         let mut not_after = Vec::new();
         let mut rest = pem;
         while let Some(begin) = rest.find(BEGIN) {

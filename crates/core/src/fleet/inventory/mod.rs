@@ -1,12 +1,12 @@
 //! Workload clusters, from all sources.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::kubeconfig::RemoteAccess;
 use crate::control::effective::SecretData;
 
-/// Workload clusters by their keys.
-pub type Inventory = BTreeMap<ClusterKey, InventoryEntry>;
+/// Workload clusters by their keys. An entry that did not change is shared with the last inventory.
+pub type Inventory = BTreeMap<ClusterKey, Arc<InventoryEntry>>;
 
 /// Source of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,9 +50,9 @@ pub struct InventoryEntry {
     pub access: EntryAccess,
     /// Settings of an administrator.
     pub settings: ClusterSettings,
-    /// Secret `registry-info` beside the object; `None` if the declaration of the management
-    /// cluster is valid for this one.
-    pub registry_info: Option<SecretData>,
+    /// Secret `registry-info` beside the object, shared by all clusters of the namespace; `None` if
+    /// the declaration of the management cluster is valid for this one.
+    pub registry_info: Option<Arc<SecretData>>,
     /// Labels of the object, by which waves select.
     pub labels: BTreeMap<String, String>,
 }
@@ -79,7 +79,8 @@ pub enum EntryAccess {
     Usable {
         /// Server and credential.
         access: RemoteAccess,
-        /// UID and version of the Secret; changes with the credential.
+        /// UID and version of the Secret, and for a `ClusterProfile` a hash of its server; changes
+        /// with the access.
         version: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Access to a workload cluster, from a kubeconfig.
+//! Server and credential of a workload cluster.
 
 use std::fmt;
 
@@ -35,5 +35,24 @@ impl fmt::Debug for RemoteCredential {
             Self::Token(_) => "Token(..)",
             Self::Certificate { .. } => "Certificate(..)",
         })
+    }
+}
+
+/// API server of a workload cluster, without a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RemoteServer {
+    /// See [`RemoteAccess::server`].
+    pub server: String,
+    /// See [`RemoteAccess::tls_server_name`].
+    pub tls_server_name: Option<String>,
+    /// See [`RemoteAccess::authority`].
+    pub authority: Option<Vec<u8>>,
+}
+
+impl RemoteServer {
+    /// Returns the access to this server by `credential`.
+    pub fn with(self, credential: RemoteCredential) -> RemoteAccess {
+        let Self { server, tls_server_name, authority } = self;
+        RemoteAccess { server, tls_server_name, authority, credential }
     }
 }

@@ -1,0 +1,22 @@
+//! Access to a workload cluster, from a kubeconfig.
+//!
+//! The text is that of an administrator of one cluster, and is read by a program that may write to
+//! all of them. Only the current context counts. A field that would run a program, read a file,
+//! skip the check of a certificate or act as another user is refused. Errors contain positions and
+//! names of known fields, and nothing else of the text.
+
+mod access;
+mod document;
+mod error;
+mod pem;
+mod read;
+mod server;
+
+pub use self::{
+    access::{RemoteAccess, RemoteCredential, RemoteServer},
+    error::{KubeconfigError, KubeconfigProblem},
+    read::{KUBECONFIG_MAX, bearer_token},
+};
+
+#[cfg(test)]
+mod tests;
