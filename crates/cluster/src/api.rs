@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::error::{Error, code};
 
 /// The name of image-swap in `managedFields`.
-pub(crate) const MANAGER: &str = "image-swap";
+pub const MANAGER: &str = "image-swap";
 
 /// Returns the objects of the kind `K` in all namespaces, read as `T`.
-pub(crate) fn all<K, T>(client: &Client) -> Api<T>
+pub fn all<K, T>(client: &Client) -> Api<T>
 where
     K: Resource<DynamicType = ()>,
     T: Resource<DynamicType = ApiResource>,
@@ -23,7 +23,7 @@ where
 }
 
 /// Returns the objects of the kind `K` in `namespace`, read as `T`.
-pub(crate) fn namespaced<K, T>(client: &Client, namespace: &str) -> Api<T>
+pub fn namespaced<K, T>(client: &Client, namespace: &str) -> Api<T>
 where
     K: Resource<DynamicType = ()>,
     T: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
@@ -32,12 +32,15 @@ where
 }
 
 /// Returns the API of webhook configurations.
-pub(crate) fn registrations(client: &Client) -> Api<DynamicObject> {
+pub fn registrations(client: &Client) -> Api<DynamicObject> {
     all::<MutatingWebhookConfiguration, _>(client)
 }
 
 /// Returns the object `name`; `None` if it does not exist.
-pub(crate) async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn get<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -49,7 +52,10 @@ where
 ///
 /// The request is a server-side apply. For a new object the API server then checks the permission
 /// to create an object *of this name*, so permissions can be limited to names.
-pub(crate) async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<K, Error>
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<K, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -60,7 +66,10 @@ where
 
 /// Applies the merge patch `patch` (RFC 7396) to the object `name`. Returns false if it does not
 /// exist.
-pub(crate) async fn patch_if_present(
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn patch_if_present(
     api: &Api<DynamicObject>,
     name: &str,
     patch: &Value,
@@ -73,7 +82,10 @@ pub(crate) async fn patch_if_present(
 }
 
 /// Applies a merge patch to an object that has to exist, and returns the patched object.
-pub(crate) async fn patch_existing<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn patch_existing<K>(api: &Api<K>, name: &str, patch: &Value) -> Result<K, Error>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -83,13 +95,19 @@ where
 }
 
 /// Deletes the object `name`. Returns false if it did not exist.
-pub(crate) async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<bool, Error> {
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn delete(api: &Api<DynamicObject>, name: &str) -> Result<bool, Error> {
     delete_by(api, name, &DeleteParams::default(), format!("delete {name}")).await
 }
 
 /// Deletes the object `name` by `params`. Returns false if it did not exist. `action` describes the
 /// request in an error.
-pub(crate) async fn delete_by<K>(
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn delete_by<K>(
     api: &Api<K>,
     name: &str,
     params: &DeleteParams,
@@ -106,7 +124,7 @@ where
 }
 
 /// Returns parameters that delete an object only if it has this UID.
-pub(crate) fn with_uid(uid: &str) -> DeleteParams {
+pub fn with_uid(uid: &str) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     DeleteParams::default().preconditions(preconditions)
 }

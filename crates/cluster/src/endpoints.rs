@@ -1,8 +1,11 @@
 //! The addresses behind a Service, read from its `EndpointSlice`s.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
-use image_swap_core::labels;
+use image_swap_core::{labels, status::cluster_summary::ReplicaCount};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Client,
@@ -43,6 +46,28 @@ pub(crate) async fn may_answer(
     let services = namespaced::<Service, DynamicObject>(client, namespace);
     let found = get(&services, service).await?;
     Ok(found.is_some_and(|service| service.data["spec"]["type"] == "ExternalName"))
+}
+
+/// Returns the numbers of endpoints of a Service. An endpoint with several addresses counts once.
+pub(crate) async fn count(
+    client: &Client,
+    namespace: &str,
+    service: &str,
+) -> Result<ReplicaCount, Error> {
+    Ok(counted(&slices(client, namespace, service).await?))
+}
+
+fn counted(slices: &[DynamicObject]) -> ReplicaCount {
+    let endpoints = slices.iter().flat_map(|slice| slice.data["endpoints"].as_array());
+    let mut are_ready: BTreeMap<&str, bool> = BTreeMap::new();
+    for endpoint in endpoints.flatten() {
+        let name = endpoint["targetRef"]["name"].as_str();
+        let Some(name) = name.or(endpoint["addresses"][0].as_str()) else { continue };
+        *are_ready.entry(name).or_default() |= endpoint["conditions"]["ready"] != false;
+    }
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let ready = are_ready.values().filter(|is_ready| **is_ready).count();
+    ReplicaCount { ready: number(ready), total: number(are_ready.len()) }
 }
 
 /// Returns the addresses of all API servers.
@@ -122,6 +147,20 @@ mod tests {
         let mut bare = slice(Some(true), &["10.0.0.1"]);
         bare.data["ports"] = Value::Null;
         assert!(addresses(&[bare]).is_empty());
+    }
+
+    #[test]
+    fn endpoint_counts_once() {
+        let mut slices = [
+            slice(Some(true), &["10.0.0.1"]),
+            slice(Some(true), &["fd00::1"]),
+            slice(Some(false), &["10.0.0.2"]),
+        ];
+        for slice in &mut slices[..2] {
+            slice.data["endpoints"][0]["targetRef"] = json!({ "kind": "Pod", "name": "a" });
+        }
+        assert_eq!(counted(&slices), ReplicaCount { ready: 1, total: 2 });
+        assert_eq!(counted(&[]), ReplicaCount::default());
     }
 
     #[test]

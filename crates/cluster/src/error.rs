@@ -66,12 +66,12 @@ pub enum Error {
 
 impl Error {
     /// Returns a function that wraps an error of the API while `doing` something.
-    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { doing: doing.into(), source: Box::new(source) }
     }
 
     /// Returns the HTTP status that the API server answered with; `None` without an answer.
-    pub(crate) fn code(&self) -> Option<u16> {
+    pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
             _ => None,
@@ -79,18 +79,18 @@ impl Error {
     }
 
     /// Returns true if another writer changed the object since it was read.
-    pub(crate) fn is_conflict(&self) -> bool {
+    pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
     }
 }
 
 /// Returns true if the API server responded.
-pub(crate) fn is_answer(error: &Error) -> bool {
+pub fn is_answer(error: &Error) -> bool {
     error.code().is_some()
 }
 
 /// Returns the HTTP status that the API server answered with; `None` without an answer.
-pub(crate) fn code(error: &kube::Error) -> Option<u16> {
+pub fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
@@ -99,7 +99,7 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
 
 /// Returns the API server's message; without a response, the chain of causes. kube's own
 /// message repeats the whole status.
-pub(crate) fn reason(error: &kube::Error) -> String {
+pub fn reason(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => return format!("{} ({})", status.message, status.code),
         // A parser quotes the text that it rejects, which may be part of a Secret.
@@ -123,12 +123,12 @@ pub(crate) fn reason(error: &kube::Error) -> String {
 
 /// Returns true if a watch stays without objects until an administrator acts: the API server
 /// refuses it, or does not know the resource.
-pub(crate) fn is_refused(error: &watcher::Error) -> bool {
+pub fn is_refused(error: &watcher::Error) -> bool {
     watch_code(error).is_some_and(|code| [403, 404, 405].contains(&code))
 }
 
 /// Returns the HTTP status that the API server answered a watch with; `None` without an answer.
-pub(crate) fn watch_code(error: &watcher::Error) -> Option<u16> {
+pub fn watch_code(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
@@ -139,7 +139,7 @@ pub(crate) fn watch_code(error: &watcher::Error) -> Option<u16> {
 }
 
 /// Returns the reason why a watch has to be restarted.
-pub(crate) fn watch_reason(error: &watcher::Error) -> String {
+pub fn watch_reason(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

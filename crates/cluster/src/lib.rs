@@ -2,22 +2,23 @@
 //! and `deregister`.
 //!
 //! `image_swap_core::control` plans each change from plain data and a time. This crate reads
-//! and writes the cluster.
+//! and writes the cluster. The fleet controller shares the requests, watches, Events and the Lease.
 
-mod api;
+pub mod api;
 mod client;
-mod clock;
+pub mod clock;
 mod controller;
 mod deregister;
 mod endpoints;
-mod error;
-mod events;
+pub mod error;
+pub mod events;
 mod health;
+mod heartbeat;
 mod helm_mark;
 mod lease;
 mod metrics;
 mod nodes;
-mod object_watch;
+pub mod object_watch;
 mod partial_meta;
 mod pki;
 mod pull_secrets;
@@ -25,7 +26,7 @@ mod recreated;
 mod release;
 mod replica;
 mod report;
-mod secret;
+pub mod secret;
 pub mod status;
 
 pub use kube::Client;

@@ -24,7 +24,7 @@ const WATCH: u32 = 30;
 
 /// The waits between attempts to watch. They are short, since a change should be in force within
 /// two seconds of an API server's return.
-pub(crate) struct WatchBackoff {
+pub struct WatchBackoff {
     next: Duration,
 }
 
@@ -54,18 +54,18 @@ impl Backoff for WatchBackoff {
 }
 
 /// Returns a watch of the object `name`, which permissions limited to names allow.
-pub(crate) fn named(name: &str) -> Config {
+pub fn named(name: &str) -> Config {
     all().fields(&format!("metadata.name={name}"))
 }
 
 /// Returns a watch of all objects of a kind.
-pub(crate) fn all() -> Config {
+pub fn all() -> Config {
     Config::default().timeout(WATCH)
 }
 
 /// The number of objects in a page of a list: a page is held as a whole, as text and then as
 /// objects.
-pub(crate) const PAGE: u32 = 100;
+pub const PAGE: u32 = 100;
 
 /// Watches the objects that `config` selects, and lists them page by page. A watch that
 /// fails is restarted; the log calls its objects `kind`.
@@ -81,11 +81,8 @@ pub(crate) fn pages<const WHOLE: bool>(
 
 /// Calls `on_change` with each state of the object `name`, `None` if it is absent, and with
 /// each error of the watch. Never ends.
-pub(crate) async fn follow<K>(
-    api: Api<K>,
-    name: &str,
-    mut on_change: impl FnMut(Result<Option<K>, Error>),
-) where
+pub async fn follow<K>(api: Api<K>, name: &str, mut on_change: impl FnMut(Result<Option<K>, Error>))
+where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let events = watcher(api, named(name)).backoff(WatchBackoff::default());

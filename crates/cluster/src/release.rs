@@ -46,6 +46,12 @@ impl Release {
         format!("{}-status", self.name)
     }
 
+    /// Returns the name of the Lease that the leader renews for the fleet controller of a
+    /// management cluster.
+    pub fn heartbeat(&self) -> String {
+        format!("{}-heartbeat", self.name)
+    }
+
     /// Returns the name of the `ConfigMap` that probes create as a dry run.
     pub fn probe(&self) -> String {
         format!("{}-probe", self.name)

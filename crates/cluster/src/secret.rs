@@ -15,38 +15,38 @@ use serde_json::{Value, json};
 use crate::{api, error::Error, release::Release};
 
 /// Returns the first 16 hexadecimal digits of the SHA-256 of `text`.
-pub(crate) fn hash(text: &str) -> String {
+pub fn hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns type and data of `secret`, as a declaration is read from them.
-pub(crate) fn declared(secret: &Secret) -> SecretData {
+pub fn declared(secret: &Secret) -> SecretData {
     let mut data = BTreeMap::new();
     data.extend(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())));
     SecretData { kind: secret.type_.clone().unwrap_or_default(), data }
 }
 
 /// Returns the value of `key`; `None` if it is absent or not UTF-8.
-pub(crate) fn text<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
+pub fn text<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
     let value = secret.data.as_ref()?.get(key)?;
     std::str::from_utf8(&value.0).ok()
 }
 
 /// Returns the value of an annotation.
-pub(crate) fn annotation<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
+pub fn annotation<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
     secret.metadata.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
 /// Returns true if `secret` has all of `annotations`.
-pub(crate) fn is_annotated(secret: Option<&Secret>, annotations: &BTreeMap<&str, String>) -> bool {
+pub fn is_annotated(secret: Option<&Secret>, annotations: &BTreeMap<&str, String>) -> bool {
     secret.is_some_and(|secret| {
         annotations.iter().all(|(key, value)| annotation(secret, key) == Some(value))
     })
 }
 
 /// Returns the labels of all objects that the controller creates.
-pub(crate) fn labels(release: &Release) -> Value {
+pub fn labels(release: &Release) -> Value {
     json!({
         labels::APP_NAME: labels::IMAGE_SWAP,
         labels::APP_MANAGED_BY: labels::IMAGE_SWAP,
@@ -56,7 +56,7 @@ pub(crate) fn labels(release: &Release) -> Value {
 
 /// Returns the manifest of a Secret with `data`. It has no `stringData`: two writers that apply
 /// that field do not notice each other.
-pub(crate) fn object(
+pub fn object(
     release: &Release,
     owner: &Anchor,
     name: &str,
@@ -85,7 +85,10 @@ pub(crate) fn object(
 /// Writes `object`; `there` is the present Secret. A new Secret is applied, so that the permission
 /// `create` can be limited to names. An existing one is changed by a merge patch, since an apply
 /// keeps the keys that other writers have added.
-pub(crate) async fn write(
+///
+/// # Errors
+/// [`Error::Api`].
+pub async fn write(
     secrets: &Api<Secret>,
     there: Option<&Secret>,
     name: &str,
@@ -103,7 +106,7 @@ pub(crate) async fn write(
 }
 
 /// Returns true if `secret` contains exactly `data`.
-pub(crate) fn holds(secret: Option<&Secret>, data: &BTreeMap<&str, String>) -> bool {
+pub fn holds(secret: Option<&Secret>, data: &BTreeMap<&str, String>) -> bool {
     let Some(found) = secret.and_then(|secret| secret.data.as_ref()) else { return false };
     found.len() == data.len()
         && data

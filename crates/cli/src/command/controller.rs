@@ -158,6 +158,9 @@ pub(crate) struct Args {
     /// The command that restarts the runtime of a host without systemd.
     #[arg(long, value_name = "COMMAND", requires = "restart_namespace", help_heading = RESTARTS)]
     restart_command: Option<String>,
+    /// Renew the Lease NAME-heartbeat, by which a management cluster sees this release.
+    #[arg(long, help_heading = SERVER)]
+    heartbeat: bool,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -212,6 +215,7 @@ impl Args {
             tls_existing_secret: self.tls_existing_secret,
             registry_info_labels: self.registry_info_labels.into_iter().collect(),
             agents,
+            heartbeat: self.heartbeat,
         };
         let intervals = Intervals {
             registry: self.registry_check_interval,

@@ -15,6 +15,7 @@ mod credentials;
 mod declaration;
 mod faults;
 mod first_contact;
+mod heartbeat;
 mod install;
 mod leadership;
 mod namespace;

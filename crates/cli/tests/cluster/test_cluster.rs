@@ -85,6 +85,7 @@ pub(crate) fn settings() -> Settings {
         tls_existing_secret: None,
         registry_info_labels: BTreeMap::new(),
         agents: None,
+        heartbeat: false,
     }
 }
 
@@ -99,6 +100,8 @@ pub(crate) fn intervals() -> Intervals {
         gap: Duration::from_millis(10),
         linger: Duration::from_secs(1),
         grace: Duration::from_secs(1),
+        heartbeat: Duration::from_mins(1),
+        heartbeat_gap: Duration::from_millis(10),
     }
 }
 

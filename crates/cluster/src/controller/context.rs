@@ -18,6 +18,8 @@ pub struct Controller {
     /// The way to the API server; `None` if probes use the connections of the client.
     pub(super) config: Option<Config>,
     pub(super) settings: Settings,
+    /// The name of this process in Events, and as the holder of Leases.
+    pub(super) identity: String,
     pub(super) intervals: Intervals,
     pub(super) events: Events,
     pub(super) report: watch::Sender<ControllerReport>,
@@ -32,13 +34,14 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Creates a controller, which Events and the Lease name `identity`.
+    /// Creates a controller, which Events and Leases name `identity`.
     pub fn new(client: &Client, settings: Settings, identity: &str, intervals: Intervals) -> Self {
         Self {
             client: client.clone(),
             config: None,
             events: Events::new(client, &settings.release, identity),
             settings,
+            identity: identity.to_owned(),
             intervals,
             report: watch::Sender::new(ControllerReport::default()),
             changed: Arc::default(),

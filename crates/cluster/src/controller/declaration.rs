@@ -60,6 +60,10 @@ impl Controller {
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
+        let registry_info_revision = found(&snapshot.registry_info)?
+            .filter(|_| registry_info.as_ref() == Some(&effective.secret))
+            .filter(|_| effective.origin == Origin::RegistryInfo)
+            .and_then(|secret| annotation(secret, labels::REVISION)?.parse().ok());
         let trust = declaration.as_ref().map(NodeTrust::of).unwrap_or_default();
         let agents = self.settings.agents.as_ref();
         let gate = agents.filter(|_| !audit && !trust.needs.is_empty());
@@ -131,6 +135,7 @@ impl Controller {
             source: effective.origin,
             hash,
             revision,
+            registry_info_revision,
             rules,
             refused: refused.collect(),
             differs: listed(differs),

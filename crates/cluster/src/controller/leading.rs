@@ -17,6 +17,7 @@ use tokio::{
 use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
     api::{all, namespaced},
+    heartbeat::Heartbeat,
     lease::Leadership,
     nodes::{self, NodeController},
     object_watch::changes,
@@ -114,6 +115,21 @@ impl Controller {
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),
         });
+        let heartbeat = self.settings.heartbeat.then(|| Heartbeat {
+            client: self.client.clone(),
+            release: self.settings.release.clone(),
+            service: self.settings.service.clone(),
+            identity: self.identity.clone(),
+            report: self.report.subscribe(),
+            interval: self.intervals.heartbeat,
+            gap: self.intervals.heartbeat_gap,
+        });
+        let heartbeat = async {
+            match heartbeat {
+                Some(heartbeat) => Box::pin(heartbeat.run()).await,
+                None => pending().await,
+            }
+        };
         let nodes = async {
             match node_controller {
                 Some(controller) => Box::pin(controller.run()).await,
@@ -124,6 +140,7 @@ impl Controller {
             () = self.run_reconcile_loop(memory) => {}
             () = keeper.run() => {}
             () = nodes => {}
+            () = heartbeat => {}
             () = Box::pin(recreation_watch.run()) => {}
         }
     }

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use image_swap_core::{
     admission::Mode,
     control::{
+        effective::Effective,
         node_gate::PodSwapping,
         policy::{FailurePolicy, FailurePolicyGate, Probe},
         trust::NodeTrust,
         webhooks::Anchor,
     },
     declaration::{Registry, UnixTime},
-    status::{AdmissionStatus, ControllerReport, RegistryStatus, listed},
+    status::{AdmissionStatus, AgentsStatus, ControllerReport, RegistryStatus, listed},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{api::DynamicObject, runtime::events::EventType};
@@ -178,6 +179,15 @@ impl Controller {
         let gate = memory.gate.as_ref();
         let nothing = DeclarationInForce::default();
         let declaration = memory.declaration.as_ref().unwrap_or(&nothing);
+        let for_nodes = |effective: &Effective| {
+            let settings = self.settings.agents.as_ref();
+            effective.for_nodes(settings.is_some_and(|it| it.credentials))
+        };
+        let wanted = declaration.effective.as_ref().map(for_nodes);
+        let agents = memory.agents.borrow().clone().map(|agents| {
+            let current = memory.nodes_in_force.borrow().wanted == wanted;
+            AgentsStatus { current, ..agents }
+        });
         let needs: Vec<String> = declaration.trust.needs.iter().map(ToString::to_string).collect();
         ControllerReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,7 +214,7 @@ impl Controller {
             nodes: listed(&needs),
             node_requirements: needs.len(),
             trust: trust_mark(&declaration.trust),
-            agents: memory.agents.borrow().clone(),
+            agents,
             repairs: memory.repairs.count(),
             failing: Vec::new(),
             uninstall_mark: memory.uninstallation.mark.clone(),

@@ -43,6 +43,9 @@ pub struct Settings {
     pub registry_info_labels: BTreeMap<String, String>,
     /// Agents of nodes; `None` if the release has none.
     pub agents: Option<AgentSettings>,
+    /// True if the leader renews the Lease that the fleet controller of a management cluster
+    /// watches.
+    pub heartbeat: bool,
 }
 
 /// Intervals of actions that no watch starts, and other waits.
@@ -65,6 +68,10 @@ pub struct Intervals {
     pub linger: Duration,
     /// Time without an endpoint after which another program that swaps images counts as dead.
     pub grace: Duration,
+    /// Interval between renewals of the heartbeat.
+    pub heartbeat: Duration,
+    /// Shortest interval between two heartbeats.
+    pub heartbeat_gap: Duration,
 }
 
 impl Default for Intervals {
@@ -78,6 +85,8 @@ impl Default for Intervals {
             gap: Duration::from_millis(100),
             linger: Duration::from_mins(5),
             grace: Duration::from_mins(10),
+            heartbeat: Duration::from_mins(1),
+            heartbeat_gap: Duration::from_secs(5),
         }
     }
 }

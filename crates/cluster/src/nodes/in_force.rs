@@ -12,6 +12,9 @@ use super::{report::status, view::NodeView};
 #[derive(Default, PartialEq, Eq)]
 pub(crate) struct NodesInForce {
     content: InForceContent,
+    /// Declaration that nodes are to have in the end, as [`Effective::for_nodes`] returns it;
+    /// `None` before the first.
+    pub(crate) wanted: Option<Effective>,
     /// Reason why the wanted declaration is not in force on all nodes; empty if it is.
     pub(crate) reason: String,
     /// True if an administrator has to act on a node first.
@@ -39,10 +42,13 @@ impl NodesInForce {
         (trial, failed): (&str, bool),
         is_late: impl Fn(&str) -> bool,
     ) -> Self {
+        let trial_revision = declaration.trial.as_ref().map(|it| &it.revision);
+        let wanted = trial_revision.or(declaration.verified.as_ref());
+        let wanted = wanted.map(|it| it.effective.clone());
         views.retain(NodeView::has_support);
         if views.is_empty() && has_nodes {
             let content = InForceContent::Any;
-            return Self { content, ..Self::default() };
+            return Self { content, wanted, ..Self::default() };
         }
         views.retain(|view| !view.row.is_cordoned);
         // A node on trial may be the only one, and goes back if the trial fails.
@@ -55,7 +61,12 @@ impl NodesInForce {
         };
         let found = status(&views, declaration, trial, failed, is_late);
         let acting = found.pending.iter().find(|row| row.needs_administrator());
-        Self { content, needs_administrator: acting.is_some(), reason: reason(&found, acting) }
+        Self {
+            content,
+            wanted,
+            needs_administrator: acting.is_some(),
+            reason: reason(&found, acting),
+        }
     }
 
     /// Returns the same with the reason that restarts stopped, if that delays a declaration.
@@ -178,6 +189,7 @@ mod tests {
         let waiting = found(&fleet, &declaration, "a pulls the trial image");
         assert!(!waiting.covers(&wanted));
         assert_eq!(waiting.reason, "a pulls the trial image");
+        assert_eq!(waiting.wanted.as_ref(), Some(&wanted));
         // The agent reports the same number, whatever the fallback.
         declaration.verified = declaration.trial.take().map(|it| it.revision);
         assert!(found(&fleet, &declaration, "").covers(&wanted));

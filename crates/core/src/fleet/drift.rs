@@ -1,1 +1,279 @@
 //! Changes by other writers: drift, which is repaired, and conflicts, which are reported.
+//!
+//! The API server refuses a server-side apply with the status 409 if another field manager set a
+//! field to another value. It names the operation of that manager: `Update` (kubectl edit, a
+//! controller) or `Apply`.
+//!
+//! Source: Kubernetes, `apimachinery/pkg/util/managedfields/internal/conflict.go`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Deserialize;
+
+use crate::declaration::UnixTime;
+
+/// Reason of a cause in the status of a refused apply.
+const CONFLICT: &str = "FieldManagerConflict";
+/// Annotation of an object that Helm installed.
+pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
+/// Number of fields of an object that a report names.
+const FIELDS: usize = 8;
+/// Longest text from a workload cluster in a report, in bytes.
+const LONGEST: usize = 200;
+/// Number of forced repairs of an object within [`WINDOW`].
+pub const REPAIRS: usize = 3;
+/// Time in which [`REPAIRS`] are allowed, in seconds.
+pub const WINDOW: UnixTime = 600;
+/// Number of objects whose repairs are counted.
+const OBJECTS: usize = 256;
+
+/// Field that another manager holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContestedField {
+    /// Path of the field, such as `.spec.replicas`.
+    pub field: String,
+    /// Name of the manager.
+    pub manager: String,
+}
+
+/// Reason of a refused apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contest {
+    /// Only `Update` managers changed fields: they are written again.
+    Drift(Vec<ContestedField>),
+    /// `Apply` managers hold these fields: they stay as they are.
+    Conflict(Vec<ContestedField>),
+}
+
+/// The part of a `Status` that is read.
+#[derive(Debug, Default, Deserialize)]
+pub struct RefusedStatus {
+    #[serde(default)]
+    details: RefusedDetails,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RefusedDetails {
+    #[serde(default)]
+    causes: Vec<RefusedCause>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RefusedCause {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    field: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Contest {
+    /// Returns the reason in the status of a refused apply; `None` if other managers are not the
+    /// reason. A manager whose operation is unknown counts as one of `Apply`.
+    pub fn of(status: &RefusedStatus) -> Option<Self> {
+        let (mut updates, mut applies, mut has_apply) = (Vec::new(), Vec::new(), false);
+        for cause in status.details.causes.iter().filter(|it| it.reason == CONFLICT) {
+            let (manager, is_update) = manager(&cause.message);
+            has_apply |= !is_update;
+            let fields = if is_update { &mut updates } else { &mut applies };
+            if fields.len() < FIELDS {
+                fields.push(ContestedField { field: shown(&cause.field), manager });
+            }
+        }
+        if has_apply {
+            return Some(Self::Conflict(applies));
+        }
+        (!updates.is_empty()).then_some(Self::Drift(updates))
+    }
+}
+
+/// Returns the manager in `message`, and true if its operation is `Update`.
+///
+/// The message is `conflict with "NAME"`, for `Update` with ` using VERSION` after it. NAME is
+/// quoted as by Go's `%q`.
+fn manager(message: &str) -> (String, bool) {
+    let unknown = || ("unknown".to_owned(), false);
+    let Some(rest) = message.strip_prefix("conflict with \"") else { return unknown() };
+    let mut is_escaped = false;
+    let end = rest.char_indices().find(|(_, character)| {
+        let is_end = *character == '"' && !is_escaped;
+        is_escaped = *character == '\\' && !is_escaped;
+        is_end
+    });
+    let Some((end, _)) = end else { return unknown() };
+    let tail = &rest[end + 1..];
+    let tail = match tail.strip_prefix(" with subresource \"") {
+        Some(after) => after.split_once('"').map_or("", |(_, after)| after),
+        None => tail,
+    };
+    (shown(&rest[..end]), tail.starts_with(" using "))
+}
+
+/// Returns `text` of a workload cluster for a report: printable ASCII, of a bounded length.
+pub fn shown(text: &str) -> String {
+    let printable =
+        text.chars().map(|it| if it.is_ascii_graphic() || it == ' ' { it } else { '?' });
+    printable.take(LONGEST).collect()
+}
+
+/// Forced repairs of the objects of a workload cluster.
+///
+/// At most [`REPAIRS`] are allowed per object within [`WINDOW`], so that two writers do not
+/// overwrite each other for ever.
+#[derive(Clone, Debug, Default)]
+pub struct RepairLog {
+    objects: BTreeMap<String, VecDeque<UnixTime>>,
+}
+
+impl RepairLog {
+    /// Records a repair of `object` at `now`.
+    ///
+    /// # Errors
+    /// Returns the seconds to wait if none is allowed.
+    pub fn begin(&mut self, object: &str, now: UnixTime) -> Result<(), UnixTime> {
+        self.objects.retain(|_, times| {
+            // A clock that was set back forgets later repairs.
+            times.retain(|at| *at <= now && now - at < WINDOW);
+            !times.is_empty()
+        });
+        if let Some(times) = self.objects.get_mut(object) {
+            if times.len() >= REPAIRS {
+                return Err(times.front().map_or(WINDOW, |first| WINDOW - (now - first)));
+            }
+            times.push_back(now);
+            return Ok(());
+        }
+        if self.objects.len() >= OBJECTS {
+            return Err(WINDOW);
+        }
+        self.objects.insert(object.to_owned(), VecDeque::from([now]));
+        Ok(())
+    }
+
+    /// Returns the number of objects with repairs that still count.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Returns true if no repair counts.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn contest(causes: &[(&str, &str)]) -> Option<Contest> {
+        let causes: Vec<_> = causes
+            .iter()
+            .map(|(field, message)| json!({ "reason": CONFLICT, "field": field, "message": message }))
+            .collect();
+        let status = json!({ "kind": "Status", "details": { "causes": causes } });
+        Contest::of(&serde_json::from_value(status).unwrap())
+    }
+
+    fn field(field: &str, manager: &str) -> ContestedField {
+        ContestedField { field: field.into(), manager: manager.into() }
+    }
+
+    #[test]
+    fn update_managers_are_drift() {
+        let causes = [
+            (".data.DOMAIN", r#"conflict with "kubectl-edit" using v1"#),
+            (".spec.replicas", r#"conflict with "kubectl" with subresource "scale" using apps/v1"#),
+            (".data.x", r#"conflict with "x" using v1 at 2026-01-01T00:00:00Z"#),
+        ];
+        let expected = vec![
+            field(".data.DOMAIN", "kubectl-edit"),
+            field(".spec.replicas", "kubectl"),
+            field(".data.x", "x"),
+        ];
+        assert_eq!(contest(&causes), Some(Contest::Drift(expected)));
+    }
+
+    #[test]
+    fn one_apply_manager_is_a_conflict() {
+        let causes = [
+            (".data.a", r#"conflict with "kubectl-edit" using v1"#),
+            (".data.b", r#"conflict with "argocd-controller""#),
+        ];
+        let expected = vec![field(".data.b", "argocd-controller")];
+        assert_eq!(contest(&causes), Some(Contest::Conflict(expected)));
+    }
+
+    #[test]
+    fn quoted_names_imitate_no_operation() {
+        for name in [r#"x\" using v1"#, r#"x\\\" using v1"#, " using v1"] {
+            let message = format!("conflict with \"{name}\"");
+            assert!(matches!(contest(&[(".a", &message)]), Some(Contest::Conflict(_))), "{name}");
+            let message = format!("conflict with \"{name}\" using v1");
+            assert!(matches!(contest(&[(".a", &message)]), Some(Contest::Drift(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn unknown_messages_are_never_forced() {
+        for message in ["", "conflict with \"x", "conflict with x using v1", "using v1"] {
+            assert!(matches!(contest(&[(".a", message)]), Some(Contest::Conflict(_))), "{message}");
+        }
+    }
+
+    #[test]
+    fn other_refusals_are_no_contest() {
+        assert_eq!(Contest::of(&RefusedStatus::default()), None);
+        let status = json!({ "details": { "causes": [{ "reason": "Other", "message": "x" }] } });
+        assert_eq!(Contest::of(&serde_json::from_value(status).unwrap()), None);
+    }
+
+    #[test]
+    fn fourth_repair_waits() {
+        let mut log = RepairLog::default();
+        for _ in 0..REPAIRS {
+            assert_eq!(log.begin("a", 1000), Ok(()));
+        }
+        assert_eq!(log.begin("a", 1100), Err(WINDOW - 100));
+        assert_eq!(log.begin("b", 1100), Ok(()));
+        assert_eq!(log.begin("a", 1000 + WINDOW), Ok(()));
+    }
+
+    proptest! {
+        // No more repairs are allowed in any period of ten minutes, and old ones are forgotten.
+        #[test]
+        fn repairs_are_bounded(mut times in prop::collection::vec((0_u64..4000, 0_usize..400), 1..800)) {
+            times.sort_unstable();
+            let mut log = RepairLog::default();
+            let mut done: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+            for (now, object) in times {
+                if log.begin(&object.to_string(), now).is_ok() {
+                    done.entry(object).or_default().push(now);
+                }
+                prop_assert!(log.len() <= OBJECTS);
+            }
+            for times in done.values() {
+                for window in times.windows(REPAIRS + 1) {
+                    prop_assert!(window[REPAIRS] - window[0] >= WINDOW);
+                }
+            }
+        }
+
+        #[test]
+        fn reports_are_bounded(field in ".*", manager in ".*", count in 1_usize..40) {
+            let message = format!("conflict with {manager:?}");
+            let causes = vec![(field.as_str(), message.as_str()); count];
+            let Some(Contest::Conflict(fields)) = contest(&causes) else {
+                return Err(TestCaseError::fail("a conflict"));
+            };
+            prop_assert!(fields.len() <= FIELDS);
+            for it in fields {
+                prop_assert!(it.field.len() <= LONGEST && it.manager.len() <= LONGEST);
+                prop_assert!(it.field.is_ascii() && it.manager.is_ascii());
+            }
+        }
+    }
+}

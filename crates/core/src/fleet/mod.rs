@@ -3,12 +3,16 @@
 //! - [`kubeconfig`] reads the access to a workload cluster, and refuses what would run a program,
 //!   read a file or skip the check of a certificate.
 //! - [`inventory`] is the set of workload clusters.
+//! - [`assignment`] selects the declaration of a cluster.
 //! - [`bundle`] has the objects that a workload cluster receives.
+//! - [`history`] keeps earlier declarations.
 //! - [`drift`] separates drift from conflicts.
 //! - [`wave`] selects the clusters that may receive a declaration.
 
+pub mod assignment;
 pub mod bundle;
 pub mod drift;
+pub mod history;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod wave;

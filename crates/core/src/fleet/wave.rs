@@ -1,1 +1,392 @@
 //! Waves: the order in which workload clusters receive a declaration.
+//!
+//! Canary clusters receive it first, then at most a number of clusters at a time. The next wave
+//! begins when every reachable cluster of the last one has verified it. A failed cluster stops
+//! the rollout until an administrator acts. An unreachable cluster never blocks a wave; it joins
+//! one after its return.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::inventory::ClusterKey;
+
+/// Maximum number of clusters that a summary names.
+const NAMED: usize = 5;
+
+/// Settings of waves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaveSettings {
+    /// True if canary clusters are selected.
+    pub has_canary: bool,
+    /// Maximum number of clusters in a wave after the canary clusters; 0 for all clusters.
+    pub size: usize,
+}
+
+impl WaveSettings {
+    /// Returns true if all clusters receive a declaration at once.
+    pub const fn is_off(self) -> bool {
+        !self.has_canary && self.size == 0
+    }
+}
+
+/// Progress of a cluster with the wanted declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterProgress {
+    /// No answer of its API server, or no recent heartbeat.
+    Unreachable,
+    /// Not in force.
+    Pending,
+    /// In force, without a verified pull.
+    Applied,
+    /// In force, and a pull through the mirrors has succeeded or no node can pull.
+    Verified,
+    /// Failed for this reason.
+    Failed(String),
+}
+
+/// Cluster to which a declaration is rolled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveCluster {
+    /// True if the cluster receives a declaration before the others.
+    pub is_canary: bool,
+    /// Progress with the wanted declaration.
+    pub progress: ClusterProgress,
+}
+
+/// Order of an administrator for all clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaveOrder {
+    /// Continue.
+    #[default]
+    Continue,
+    /// Begin no wave.
+    Pause,
+}
+
+/// State of the rollout of one declaration, which survives a restart of the fleet controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WaveState {
+    /// Number of the declaration.
+    pub revision: u64,
+    /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
+    pub admitted: BTreeSet<String>,
+    /// Members of the last wave, as `NAMESPACE/NAME`.
+    pub wave: BTreeSet<String>,
+    /// Failed cluster that stopped the rollout; `None` while it continues.
+    pub failed: Option<FailedWave>,
+}
+
+/// Failure that stopped a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailedWave {
+    /// Cluster, as `NAMESPACE/NAME`.
+    pub cluster: String,
+    /// Reason.
+    pub reason: String,
+}
+
+impl WaveState {
+    /// Returns true if `key` may receive the declaration of the state.
+    pub fn admits(&self, key: &ClusterKey) -> bool {
+        self.admitted.contains(&name(key))
+    }
+
+    /// Returns the state after an administrator resumed the rollout: members of the last wave
+    /// join a wave again.
+    #[must_use]
+    pub fn resumed(mut self) -> Self {
+        self.failed = None;
+        let wave = std::mem::take(&mut self.wave);
+        self.admitted.retain(|it| !wave.contains(it));
+        self
+    }
+}
+
+/// Decision on a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveDecision {
+    /// State to store before a cluster receives the declaration.
+    pub state: WaveState,
+    /// Progress of the rollout; empty if it has ended.
+    pub summary: String,
+}
+
+/// Decides which clusters may receive the declaration with the number `wanted`.
+pub fn decide(
+    settings: WaveSettings,
+    order: WaveOrder,
+    wanted: u64,
+    stored: &WaveState,
+    clusters: &BTreeMap<ClusterKey, WaveCluster>,
+) -> WaveDecision {
+    let mut state = if stored.revision == wanted {
+        stored.clone()
+    } else {
+        WaveState { revision: wanted, ..WaveState::default() }
+    };
+    let named: BTreeMap<String, &WaveCluster> =
+        clusters.iter().map(|(key, cluster)| (name(key), cluster)).collect();
+    for set in [&mut state.admitted, &mut state.wave] {
+        set.retain(|it| named.contains_key(it));
+    }
+    // A cluster with the declaration needs no admission.
+    let verified = named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified);
+    state.admitted.extend(verified.map(|(name, _)| name.clone()));
+    if settings.is_off() {
+        state.admitted.extend(named.into_keys());
+        state.failed = None;
+        return WaveDecision { state, summary: String::new() };
+    }
+    if state.failed.is_none() {
+        state.failed = failure(&state, &named);
+    }
+    if let Some(FailedWave { cluster, reason }) = &state.failed {
+        let summary = format!("stopped: {cluster}: {reason}");
+        return WaveDecision { state, summary };
+    }
+    let is_waiting = |name: &&String| {
+        let progress = named.get(*name).map(|it| &it.progress);
+        matches!(progress, Some(ClusterProgress::Pending | ClusterProgress::Applied))
+    };
+    let waiting: Vec<&String> = state.wave.iter().filter(is_waiting).collect();
+    if !waiting.is_empty() {
+        let summary = format!("waits for {}", list(&waiting));
+        return WaveDecision { state, summary };
+    }
+    let is_candidate = |name: &str, cluster: &WaveCluster| {
+        !state.admitted.contains(name) && cluster.progress != ClusterProgress::Unreachable
+    };
+    let candidates: Vec<_> = named.iter().filter(|(name, it)| is_candidate(name, it)).collect();
+    let canaries: Vec<_> = candidates.iter().copied().filter(|(_, it)| it.is_canary).collect();
+    let next: Vec<&String> = match settings.size {
+        _ if settings.has_canary && !canaries.is_empty() => {
+            canaries.into_iter().map(|(name, _)| name).collect()
+        }
+        0 => candidates.into_iter().map(|(name, _)| name).collect(),
+        size => candidates.into_iter().map(|(name, _)| name).take(size).collect(),
+    };
+    if next.is_empty() {
+        return WaveDecision { state, summary: String::new() };
+    }
+    if order == WaveOrder::Pause {
+        let summary = format!("paused before {}", list(&next));
+        return WaveDecision { state, summary };
+    }
+    let summary = format!("waits for {}", list(&next));
+    state.wave = next.iter().map(|it| (*it).clone()).collect();
+    state.admitted.extend(state.wave.iter().cloned());
+    WaveDecision { state, summary }
+}
+
+/// Returns the failure of the first admitted cluster that has one.
+fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Option<FailedWave> {
+    state.admitted.iter().find_map(|name| match &clusters.get(name)?.progress {
+        ClusterProgress::Failed(reason) => {
+            Some(FailedWave { cluster: name.clone(), reason: reason.clone() })
+        }
+        _ => None,
+    })
+}
+
+/// Returns the name of a cluster in a state: that of its `WorkloadCluster` object.
+fn name(key: &ClusterKey) -> String {
+    format!("{}/{}", key.namespace, key.object_name())
+}
+
+/// Returns the first names, and the number of further ones.
+fn list(names: &[&String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = names.len().saturating_sub(NAMED);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::btree_map, prelude::*};
+
+    use super::{
+        super::inventory::ClusterSource::{ClusterApi, Kubeconfig},
+        *,
+    };
+
+    const WAVES: WaveSettings = WaveSettings { has_canary: true, size: 2 };
+
+    fn key(name: &str) -> ClusterKey {
+        ClusterKey { namespace: "fleet".into(), source: ClusterApi, name: name.into() }
+    }
+
+    fn clusters(all: &[(&str, bool, ClusterProgress)]) -> BTreeMap<ClusterKey, WaveCluster> {
+        let cluster = |(name, is_canary, progress): &(&str, bool, ClusterProgress)| {
+            (key(name), WaveCluster { is_canary: *is_canary, progress: progress.clone() })
+        };
+        all.iter().map(cluster).collect()
+    }
+
+    fn next(state: &WaveState, all: &[(&str, bool, ClusterProgress)]) -> WaveDecision {
+        decide(WAVES, WaveOrder::Continue, 7, state, &clusters(all))
+    }
+
+    fn admitted(decision: &WaveDecision) -> Vec<&str> {
+        decision.state.admitted.iter().map(|it| it.trim_start_matches("fleet/")).collect()
+    }
+
+    #[test]
+    fn canaries_precede_waves_of_the_size() {
+        use ClusterProgress::{Applied, Pending, Verified};
+        let start = [("a", false, Pending), ("b", false, Pending), ("c", false, Pending)];
+        let first = next(&WaveState::default(), &[&start[..], &[("z", true, Pending)]].concat());
+        assert_eq!(admitted(&first), ["z"]);
+        assert_eq!(first.summary, "waits for fleet/z");
+        let waiting = next(&first.state, &[&start[..], &[("z", true, Applied)]].concat());
+        assert_eq!(admitted(&waiting), ["z"], "a pull has to be verified");
+        let second = next(&waiting.state, &[&start[..], &[("z", true, Verified)]].concat());
+        assert_eq!(admitted(&second), ["a", "b", "z"]);
+        let all = [("a", false, Verified), ("b", false, Pending), ("c", false, Pending)];
+        let third = next(&second.state, &[&all[..], &[("z", true, Verified)]].concat());
+        assert_eq!(admitted(&third), ["a", "b", "z"], "b is not verified");
+        let all = [("a", false, Verified), ("b", false, Verified), ("c", false, Pending)];
+        let last = next(&third.state, &[&all[..], &[("z", true, Verified)]].concat());
+        assert_eq!(admitted(&last), ["a", "b", "c", "z"]);
+        let all = ["a", "b", "c", "z"].map(|it| (it, it == "z", Verified));
+        assert_eq!(next(&last.state, &all).summary, "");
+    }
+
+    #[test]
+    fn unreachable_cluster_blocks_no_wave() {
+        use ClusterProgress::{Pending, Unreachable, Verified};
+        let first = next(&WaveState::default(), &[("a", true, Unreachable), ("b", false, Pending)]);
+        assert_eq!(admitted(&first), ["b"]);
+        let away = next(&first.state, &[("b", false, Unreachable), ("c", false, Pending)]);
+        assert_eq!(admitted(&away), ["b", "c"], "a member that went away is not awaited");
+        let back = next(
+            &away.state,
+            &[("a", true, Pending), ("b", false, Unreachable), ("c", false, Verified)],
+        );
+        assert_eq!(admitted(&back), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn failed_cluster_stops_rollout_until_resumed() {
+        use ClusterProgress::{Failed, Pending, Verified};
+        let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+        let failed = [("a", true, Failed("no pull".into())), ("b", false, Pending)];
+        let stopped = next(&first.state, &failed);
+        assert_eq!(stopped.summary, "stopped: fleet/a: no pull");
+        let mended = [("a", true, Pending), ("b", false, Pending)];
+        let still = next(&stopped.state, &mended);
+        assert_eq!((admitted(&still), &still.state), (vec!["a"], &stopped.state));
+        let resumed = next(&still.state.resumed(), &mended);
+        assert_eq!(admitted(&resumed), ["a"]);
+        let last = next(&resumed.state, &[("a", true, Verified), ("b", false, Pending)]);
+        assert_eq!(admitted(&last), ["a", "b"]);
+    }
+
+    #[test]
+    fn next_declaration_begins_again() {
+        use ClusterProgress::Pending;
+        let stopped = WaveState {
+            revision: 6,
+            admitted: ["fleet/b".to_owned()].into(),
+            failed: Some(FailedWave::default()),
+            ..WaveState::default()
+        };
+        let first = next(&stopped, &[("a", true, Pending), ("b", false, Pending)]);
+        assert_eq!(admitted(&first), ["a"]);
+        let paused =
+            decide(WAVES, WaveOrder::Pause, 8, &first.state, &clusters(&[("a", true, Pending)]));
+        assert_eq!(paused.summary, "paused before fleet/a");
+        assert!(admitted(&paused).is_empty());
+    }
+
+    #[test]
+    fn state_keeps_names_of_its_fields() {
+        let state = WaveState {
+            revision: 3,
+            admitted: ["a/b".to_owned()].into(),
+            wave: ["a/b".to_owned()].into(),
+            failed: Some(FailedWave { cluster: "a/b".into(), reason: "c".into() }),
+        };
+        let text = r#"{"revision":3,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
+        assert_eq!(serde_json::to_string(&state).unwrap(), text);
+        assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
+    }
+
+    fn progress() -> impl Strategy<Value = ClusterProgress> {
+        prop_oneof![
+            Just(ClusterProgress::Unreachable),
+            Just(ClusterProgress::Pending),
+            Just(ClusterProgress::Applied),
+            Just(ClusterProgress::Verified),
+            Just(ClusterProgress::Failed("failed".to_owned())),
+        ]
+    }
+
+    fn fleet() -> impl Strategy<Value = BTreeMap<ClusterKey, WaveCluster>> {
+        let keys = (0..12_u8, any::<bool>()).prop_map(|(number, imported)| ClusterKey {
+            namespace: "fleet".into(),
+            source: if imported { Kubeconfig } else { ClusterApi },
+            name: format!("c{number}"),
+        });
+        let cluster = (any::<bool>(), progress());
+        let cluster = cluster.prop_map(|(is_canary, progress)| WaveCluster { is_canary, progress });
+        btree_map(keys, cluster, 0..16)
+    }
+
+    proptest! {
+        /// At each moment at most the size of a wave is admitted and unsettled, apart from
+        /// canaries and from members that went away.
+        #[test]
+        fn waves_stay_within_their_size(steps in proptest::collection::vec(fleet(), 1..12)) {
+            let settings = WaveSettings { has_canary: false, size: 2 };
+            let mut state = WaveState::default();
+            for clusters in &steps {
+                let before = state.admitted.clone();
+                let decision = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+                state = decision.state;
+                let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
+                    it.progress != ClusterProgress::Verified
+                        && state.admits(key)
+                        && !before.contains(&name(key))
+                };
+                prop_assert!(clusters.iter().filter(is_new).count() <= 2);
+                if state.failed.is_some() {
+                    prop_assert!(clusters.iter().filter(is_new).count() == 0);
+                }
+                let is_failed = |it: &WaveCluster| matches!(it.progress, ClusterProgress::Failed(_));
+                if !clusters.values().any(is_failed) {
+                    let again = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+                    prop_assert_eq!(&again.state, &state, "a second decision changes nothing");
+                }
+            }
+        }
+
+        /// Without a failure every reachable cluster is admitted in the end.
+        #[test]
+        fn healthy_clusters_are_all_admitted(mut clusters in fleet()) {
+            for cluster in clusters.values_mut() {
+                if !matches!(cluster.progress, ClusterProgress::Unreachable) {
+                    cluster.progress = ClusterProgress::Pending;
+                }
+            }
+            let mut state = WaveState::default();
+            for _ in 0..=clusters.len() {
+                state = decide(WAVES, WaveOrder::Continue, 1, &state, &clusters).state;
+                for (key, cluster) in &mut clusters {
+                    if state.admits(key) && cluster.progress == ClusterProgress::Pending {
+                        cluster.progress = ClusterProgress::Verified;
+                    }
+                }
+            }
+            for (key, cluster) in &clusters {
+                let is_away = cluster.progress == ClusterProgress::Unreachable;
+                prop_assert!(is_away || state.admits(key), "{key:?}");
+            }
+        }
+    }
+}

@@ -28,6 +28,9 @@ pub struct AgentsStatus {
     pub restarts_stopped: bool,
     /// Numbers of nodes by the reason why the declaration is not in force.
     pub pending: Vec<PendingNodes>,
+    /// True if all of this is about the declaration in the same report. The controller of nodes
+    /// reports a change of the declaration later.
+    pub current: bool,
 }
 
 /// Nodes on which the wanted declaration is not in force, for one reason.
@@ -103,6 +106,7 @@ mod tests {
                 message: "m".into(),
                 command: Some("c".into()),
             }],
+            current: true,
         };
         let written = json!({
             "nodes": 3, "applied": 1, "revision": 5, "verifiedRevision": 4, "trial": "waiting",
@@ -110,6 +114,7 @@ mod tests {
             "pending": [
                 { "reason": "Refused", "count": 2, "nodes": ["a"], "message": "m", "command": "c" },
             ],
+            "current": true,
         });
         assert_eq!(serde_json::to_value(&status).unwrap(), written);
         assert_eq!(serde_json::from_value::<AgentsStatus>(written).unwrap(), status);

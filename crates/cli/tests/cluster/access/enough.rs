@@ -72,6 +72,7 @@ pub(super) fn controller_settings(installed: &Installed) -> Settings {
         tls_existing_secret: value("--tls-existing-secret=").map(str::to_owned),
         system_namespaces: names.split(',').map(str::to_owned).collect(),
         agents,
+        heartbeat: arguments.clone().any(|it| it == "--heartbeat"),
         ..settings()
     }
 }

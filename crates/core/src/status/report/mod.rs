@@ -109,6 +109,10 @@ pub struct DeclarationStatus {
     /// Number that increases with every change of the declaration, of its credential alone,
     /// too; 0 before the first.
     pub revision: u64,
+    /// Number that `registry-info` is annotated with, by [`crate::labels::REVISION`]; `None`
+    /// unless that Secret is in force and has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_info_revision: Option<u64>,
     /// Number of its rules.
     pub rules: usize,
     /// Sources of refused declarations: their last good declaration stays in force.

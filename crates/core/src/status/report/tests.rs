@@ -43,6 +43,7 @@ fn every_name_is_kept() {
             source: Origin::RegistryInfo,
             hash: "0123".into(),
             revision: 3,
+            registry_info_revision: Some(7),
             rules: 2,
             refused: vec![Origin::Chart],
             differs: vec!["DOMAIN".into()],
@@ -114,8 +115,8 @@ fn every_name_is_kept() {
     let written = json!({
         "version": "0.1.0",
         "declaration": {
-            "source": "registry-info", "hash": "0123", "revision": 3, "rules": 2,
-            "refused": ["chart"], "differs": ["DOMAIN"],
+            "source": "registry-info", "hash": "0123", "revision": 3, "registryInfoRevision": 7,
+            "rules": 2, "refused": ["chart"], "differs": ["DOMAIN"],
             "findings": [{
                 "source": "chart", "severity": "warning", "code": "dead-rule", "line": 1,
                 "column": 2, "key": "MIRROR_REGISTRIES", "message": "found", "hint": "remedy",
@@ -151,6 +152,7 @@ fn every_name_is_kept() {
         "agents": {
             "nodes": 3, "applied": 0, "revision": 0, "verifiedRevision": 0, "trial": "",
             "failed": false, "restarts": "", "restartsStopped": false, "pending": [],
+            "current": false,
         },
         "repairs": 2,
         "failing": [{ "name": "status", "error": "forbidden" }],

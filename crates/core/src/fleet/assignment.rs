@@ -1,0 +1,254 @@
+//! Assignments: the declaration that a workload cluster is to have, or the reason to wait.
+
+use super::{
+    history::DeclarationHistory,
+    inventory::{ClusterKey, EntryAccess, InventoryEntry},
+    wave::WaveState,
+};
+use crate::control::effective::Effective;
+
+/// Assignment of a workload cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// No change of the cluster, for this reason.
+    Wait(WaitReason),
+    /// Read the identity of the cluster.
+    Identify,
+    /// Bring this declaration into force.
+    Apply(AssignedDeclaration),
+    /// Remove image-swap from the cluster.
+    Remove,
+}
+
+/// Declaration for a workload cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssignedDeclaration {
+    /// Number of the declaration.
+    pub revision: u64,
+    /// Declaration.
+    pub effective: Effective,
+}
+
+/// Reason why a workload cluster is not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// No access yet, for this reason.
+    Access(String),
+    /// Access that is refused, for this reason.
+    Refused(String),
+    /// Paused by an administrator.
+    Paused,
+    /// Same cluster as another entry, which stays in force.
+    Duplicate(ClusterKey),
+    /// No declaration before the first one.
+    NoDeclaration,
+    /// Declaration deleted from the management cluster. The workload cluster keeps it.
+    Orphaned,
+    /// Number of a declaration that is not kept.
+    UnknownRevision(u64),
+    /// Later wave: progress of the rollout.
+    Wave(String),
+}
+
+/// Facts from which a cluster is assigned.
+#[derive(Clone, Copy, Debug)]
+pub struct AssignmentInput<'a> {
+    /// Key of the cluster.
+    pub key: &'a ClusterKey,
+    /// Entry of the inventory.
+    pub entry: &'a InventoryEntry,
+    /// UID of the cluster's namespace kube-system; `None` before it is read.
+    pub identity: Option<&'a str>,
+    /// Other entry of the same cluster, which stays in force; `None` without one.
+    pub duplicate_of: Option<&'a ClusterKey>,
+    /// Declarations of the management cluster.
+    pub history: &'a DeclarationHistory,
+    /// True if the management cluster has a declaration now.
+    pub is_declared: bool,
+    /// Rollout of the newest declaration.
+    pub waves: &'a WaveState,
+    /// Progress of that rollout.
+    pub rollout: &'a str,
+}
+
+/// Returns the assignment of a workload cluster.
+pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
+    let AssignmentInput { key, entry, history, .. } = *input;
+    match &entry.access {
+        EntryAccess::Waiting(reason) => {
+            return Assignment::Wait(WaitReason::Access(reason.clone()));
+        }
+        EntryAccess::Refused(reason) => {
+            return Assignment::Wait(WaitReason::Refused(reason.clone()));
+        }
+        EntryAccess::Usable { .. } => {}
+    }
+    if entry.settings.is_paused {
+        return Assignment::Wait(WaitReason::Paused);
+    }
+    if input.identity.is_none() {
+        return Assignment::Identify;
+    }
+    if let Some(other) = input.duplicate_of {
+        return Assignment::Wait(WaitReason::Duplicate(other.clone()));
+    }
+    if entry.settings.is_removed {
+        return Assignment::Remove;
+    }
+    let apply = |revision, effective: &Effective| {
+        Assignment::Apply(AssignedDeclaration { revision, effective: effective.clone() })
+    };
+    if let Some(revision) = entry.settings.pinned_revision {
+        let pinned = history.get(revision);
+        return pinned.map_or(Assignment::Wait(WaitReason::UnknownRevision(revision)), |it| {
+            apply(revision, it)
+        });
+    }
+    let beside = entry.registry_info.as_ref().and_then(|_| history.beside(&key.namespace));
+    if let Some((revision, effective)) = beside {
+        return apply(revision, effective);
+    }
+    match history.newest() {
+        None => Assignment::Wait(WaitReason::NoDeclaration),
+        Some(_) if !input.is_declared => Assignment::Wait(WaitReason::Orphaned),
+        Some((revision, effective)) if input.waves.admits(key) => apply(revision, effective),
+        Some(_) => Assignment::Wait(WaitReason::Wave(input.rollout.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        control::effective::{Origin, SecretData},
+        fleet::{
+            inventory::{ClusterSettings, ClusterSource, OriginObject},
+            kubeconfig::{RemoteAccess, RemoteCredential},
+        },
+    };
+
+    fn key() -> ClusterKey {
+        let (namespace, name) = ("fleet".into(), "a".into());
+        ClusterKey { namespace, source: ClusterSource::ClusterApi, name }
+    }
+
+    fn entry() -> InventoryEntry {
+        let access = RemoteAccess {
+            server: "https://a.example.org".into(),
+            tls_server_name: None,
+            authority: None,
+            credential: RemoteCredential::Token("t".into()),
+        };
+        InventoryEntry {
+            origin: OriginObject {
+                api_version: "v1".into(),
+                kind: "Secret".into(),
+                uid: "u".into(),
+            },
+            access: EntryAccess::Usable { access, version: "1".into() },
+            settings: ClusterSettings::default(),
+            registry_info: None,
+            labels: [].into(),
+        }
+    }
+
+    fn effective(domain: &str) -> Effective {
+        let data = [("DOMAIN".to_owned(), domain.as_bytes().to_vec())];
+        let secret = SecretData { kind: "Opaque".into(), data: data.into() };
+        Effective { origin: Origin::RegistryInfo, secret }
+    }
+
+    fn history() -> DeclarationHistory {
+        let mut history = DeclarationHistory::default();
+        history.record(1, effective("one"));
+        history.record(2, effective("two"));
+        history
+    }
+
+    fn assigned(change: impl FnOnce(&mut InventoryEntry, &mut WaveState)) -> Assignment {
+        let (mut entry, mut waves) = (entry(), WaveState { revision: 2, ..WaveState::default() });
+        change(&mut entry, &mut waves);
+        assign(&AssignmentInput {
+            key: &key(),
+            entry: &entry,
+            identity: Some("uid"),
+            duplicate_of: None,
+            history: &history(),
+            is_declared: true,
+            waves: &waves,
+            rollout: "waits for fleet/b",
+        })
+    }
+
+    fn apply(revision: u64, domain: &str) -> Assignment {
+        Assignment::Apply(AssignedDeclaration { revision, effective: effective(domain) })
+    }
+
+    #[test]
+    fn admitted_cluster_gets_the_newest_declaration() {
+        let waiting = Assignment::Wait(WaitReason::Wave("waits for fleet/b".into()));
+        assert_eq!(assigned(|_, _| {}), waiting);
+        let admit = |waves: &mut WaveState| {
+            waves.admitted.insert("fleet/a".into());
+        };
+        assert_eq!(assigned(|_, waves| admit(waves)), apply(2, "two"));
+        let pin = |number| {
+            assigned(|entry, waves| {
+                admit(waves);
+                entry.settings.pinned_revision = Some(number);
+            })
+        };
+        assert_eq!(pin(1), apply(1, "one"));
+        assert_eq!(pin(9), Assignment::Wait(WaitReason::UnknownRevision(9)));
+    }
+
+    #[test]
+    fn administrator_decides_before_waves() {
+        let paused = assigned(|entry, _| entry.settings.is_paused = true);
+        assert_eq!(paused, Assignment::Wait(WaitReason::Paused));
+        assert_eq!(assigned(|entry, _| entry.settings.is_removed = true), Assignment::Remove);
+        let refused = assigned(|entry, _| entry.access = EntryAccess::Refused("exec".into()));
+        assert_eq!(refused, Assignment::Wait(WaitReason::Refused("exec".into())));
+    }
+
+    #[test]
+    fn deleted_declaration_changes_no_cluster() {
+        let input = AssignmentInput {
+            key: &key(),
+            entry: &entry(),
+            identity: Some("uid"),
+            duplicate_of: None,
+            history: &history(),
+            is_declared: false,
+            waves: &WaveState { admitted: ["fleet/a".into()].into(), ..WaveState::default() },
+            rollout: "",
+        };
+        assert_eq!(assign(&input), Assignment::Wait(WaitReason::Orphaned));
+        let other = ClusterKey { name: "b".into(), ..key() };
+        let duplicate = AssignmentInput { duplicate_of: Some(&other), ..input };
+        assert_eq!(assign(&duplicate), Assignment::Wait(WaitReason::Duplicate(other.clone())));
+        let none = AssignmentInput { history: &DeclarationHistory::default(), ..input };
+        assert_eq!(assign(&none), Assignment::Wait(WaitReason::NoDeclaration));
+        let unknown = AssignmentInput { identity: None, ..input };
+        assert_eq!(assign(&unknown), Assignment::Identify);
+    }
+
+    #[test]
+    fn secret_beside_precedes_the_declaration() {
+        let mut history = history();
+        let beside = effective("beside");
+        history.number_beside("fleet", &beside.secret);
+        let entry = InventoryEntry { registry_info: Some(beside.secret), ..entry() };
+        let assigned = assign(&AssignmentInput {
+            key: &key(),
+            entry: &entry,
+            identity: Some("uid"),
+            duplicate_of: None,
+            history: &history,
+            is_declared: false,
+            waves: &WaveState::default(),
+            rollout: "",
+        });
+        assert_eq!(assigned, apply(1, "beside"));
+    }
+}

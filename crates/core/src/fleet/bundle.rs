@@ -1,1 +1,0 @@
-//! Objects of a workload cluster, from the templates of the chart.

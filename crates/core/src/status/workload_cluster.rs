@@ -1,1 +1,0 @@
-//! The custom resource `WorkloadCluster`: one object for each workload cluster.
