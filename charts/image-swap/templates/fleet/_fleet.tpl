@@ -5,7 +5,7 @@
 
 {{/* The namespace of the fleet controller. */}}
 {{- define "image-swap.fleetNamespace" -}}
-{{- .Values.fleet.namespace | default (printf "%s-fleet" (include "image-swap.fullname" .)) -}}
+{{- (.Values.fleet | default dict).namespace | default (printf "%s-fleet" (include "image-swap.fullname" .)) -}}
 {{- end }}
 
 {{/* The name of the ConfigMap with the bundle. */}}
