@@ -18,6 +18,7 @@
 mod cache;
 mod cluster;
 mod control_plane;
+mod control_planes;
 mod error;
 mod helm;
 mod http;
@@ -44,6 +45,7 @@ pub use crate::{
     cache::Cache,
     cluster::Cluster,
     control_plane::{ControlPlane, Options},
+    control_planes::ControlPlanes,
     error::{Error, Missing},
     helm::{Helm, HelmError, HelmMajor, HelmManifest, HelmRelease, HelmRevision, HelmWait, Live},
     http::{Answer, Client as HttpClient},
@@ -52,8 +54,8 @@ pub use crate::{
     node::{Node, NodeOptions},
     object::is_ready,
     parts::{
-        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor, NodeParts, Parts,
-        Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
+        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor,
+        NodeParts, Parts, Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
     port::{Port, loopback, own_address},

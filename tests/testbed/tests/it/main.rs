@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod control_plane;
+mod control_planes;
 mod end;
 mod helm;
 mod node;
