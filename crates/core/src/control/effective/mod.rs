@@ -3,7 +3,10 @@
 //! An invalid declaration changes nothing: the last valid one stays effective, and the errors
 //! are reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use image_swap_text::{base64, position::Position};
 use serde::{Deserialize, Serialize};
@@ -59,12 +62,19 @@ impl Origin {
 }
 
 /// The data of a Secret, and its type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretData {
     /// The field `type`; empty for the API server's default.
     pub kind: String,
     /// The field `data`, with its base64 decoded.
     pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl fmt::Debug for SecretData {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.data.keys().collect();
+        formatter.debug_struct("SecretData").field("kind", &self.kind).field("keys", &keys).finish()
+    }
 }
 
 /// A Secret in the form that [`SecretData::text`] writes.

@@ -1,4 +1,18 @@
 //! Workload clusters, from all sources.
+//!
+//! - [`cluster_api`], [`cluster_profile`] and [`labelled`] read objects of the management cluster as
+//!   [`found::FoundCluster`], which names its Secret.
+//! - [`selector`] parses label selectors.
+//! - [`standing`] decides between entries for one cluster.
+
+pub mod cluster_api;
+pub mod cluster_profile;
+pub mod found;
+pub mod labelled;
+mod metadata;
+pub mod selector;
+mod settings;
+pub mod standing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -100,3 +114,6 @@ pub struct ClusterSettings {
     /// True if image-swap is to be removed from the cluster.
     pub is_removed: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,7 @@ pub(super) fn url(server: &str) -> Result<String, KubeconfigProblem> {
 }
 
 /// Returns true if `text` is a host with an optional port.
-pub(super) fn is_host(text: &str) -> bool {
+pub(in crate::fleet) fn is_host(text: &str) -> bool {
     let port = match text.rsplit_once(':') {
         Some((host, port)) if !host.starts_with('[') || host.ends_with(']') => Some(port),
         _ => None,
