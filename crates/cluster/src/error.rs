@@ -66,12 +66,12 @@ pub enum Error {
 
 impl Error {
     /// Returns a function that wraps an error of the API while `doing` something.
-    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Api { doing: doing.into(), source: Box::new(source) }
     }
 
     /// Returns the HTTP status that the API server answered with; `None` without an answer.
-    pub(crate) fn code(&self) -> Option<u16> {
+    pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
             _ => None,

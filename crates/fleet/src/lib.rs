@@ -5,5 +5,12 @@
 
 mod heartbeat;
 mod objects;
+mod overview;
 mod remote;
 mod sources;
+
+pub use self::{
+    heartbeat::{HeartbeatState, STALE_AFTER, follow},
+    objects::{WorkloadClusters, resource},
+    overview::{ClusterRow, FleetOverview, FleetScope, overview, unix_time},
+};
