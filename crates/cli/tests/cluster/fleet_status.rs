@@ -262,11 +262,11 @@ async fn heartbeat_is_followed_by_one_watch() {
     // Only the time changes, so no receiver is notified.
     let renewed = lease(r#"{"hash":"a"}"#, "2026-11-29T10:01:00.000000Z");
     state.mark_unchanged();
-    cluster.request("PUT", &path, Some(&renewed));
+    cluster.request("PATCH", &path, Some(&renewed));
     eventually(|| (state.borrow().received > first.received).then_some(())).await;
     assert!(!state.has_changed().unwrap());
     let broken = lease("no JSON", "2026-11-29T10:02:00.000000Z");
-    cluster.request("PUT", &path, Some(&broken));
+    cluster.request("PATCH", &path, Some(&broken));
     until(&mut state, |it| it.summary.is_none()).await;
     drop(state);
     task.await.unwrap();

@@ -97,11 +97,9 @@ async fn heartbeat_is_renewed_without_a_change() {
 async fn no_heartbeat_is_sent_without_the_flag() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| {
-        it.policy.registered && it.declaration.source == Origin::RegistryInfo
-    })
-    .await;
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     // The controller has reconciled again.
     annotate(&cluster, &json!("7"));
     until(&mut controller.report, |it| it.declaration.registry_info_revision == Some(7)).await;
