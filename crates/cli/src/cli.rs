@@ -40,7 +40,7 @@ Exit codes:
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Declarations", &["check", "explain", "convert"]),
     ("Manifests and nodes", &["rewrite", "render", "node"]),
-    ("Clusters", &["webhook", "controller", "agent", "status"]),
+    ("Clusters", &["webhook", "controller", "agent", "status", "fleet"]),
     ("This program", &["completions", "man"]),
 ];
 
@@ -66,6 +66,8 @@ enum TopVerb {
     Agent(command::agent::Args),
     /// Show the status of a release in a cluster.
     Status(command::status::Args),
+    /// Show the workload clusters of a management cluster.
+    Fleet(Box<command::fleet::Args>),
     /// Delete the registration of a release before it is uninstalled (for the chart).
     #[command(alias = "leave", hide = true)]
     Deregister(command::deregister::Args),
@@ -104,6 +106,7 @@ impl Cli {
             TopVerb::Controller(args) => args.run(),
             TopVerb::Agent(args) => args.run(),
             TopVerb::Status(args) => args.run(),
+            TopVerb::Fleet(args) => args.run(),
             TopVerb::Deregister(args) => args.run(),
             TopVerb::AwaitRestore(args) => args.run(),
             TopVerb::Completions(args) => args.run(Self::command()),

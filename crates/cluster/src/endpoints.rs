@@ -58,7 +58,7 @@ pub(crate) async fn count(
 }
 
 fn counted(slices: &[DynamicObject]) -> ReplicaCount {
-    let endpoints = slices.iter().flat_map(|slice| slice.data["endpoints"].as_array());
+    let endpoints = slices.iter().filter_map(|slice| slice.data["endpoints"].as_array());
     let mut are_ready: BTreeMap<&str, bool> = BTreeMap::new();
     for endpoint in endpoints.flatten() {
         let name = endpoint["targetRef"]["name"].as_str();

@@ -1,1 +1,244 @@
 //! The heartbeat of a workload cluster: a Lease whose annotation summarises its status.
+//!
+//! Its receipt is measured by the clock of this process. The clock of the workload cluster counts
+//! for nothing, so clocks need not agree.
+
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::StreamExt as _;
+use image_swap_core::{labels::SUMMARY, status::cluster_summary::ClusterSummary};
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Api, Client,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{Config, Error, Event, watcher},
+    },
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+
+/// Time without a heartbeat after which the last one is stale.
+pub const STALE_AFTER: Duration = Duration::from_mins(3);
+
+/// Heartbeat of a workload cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeartbeatState {
+    /// Summary in the last heartbeat; `None` if it has none that can be read.
+    pub summary: Option<ClusterSummary>,
+    /// Receipt of the last heartbeat, by the clock of this machine; `None` before the first.
+    pub received: Option<SystemTime>,
+    /// True if no heartbeat has arrived for [`STALE_AFTER`].
+    pub is_stale: bool,
+    /// True while the API server answers the watch.
+    pub is_watched: bool,
+    /// HTTP status with which the API server last refused the watch; `None` while it answers, and
+    /// without an answer.
+    pub refused: Option<u16>,
+}
+
+/// Follows the Lease `name` in `namespace`, by one watch.
+///
+/// A receiver is notified of changes of the summary, of the watch and of staleness.
+/// [`HeartbeatState::received`] alone changes without a notification. The task ends when no
+/// receiver is left.
+pub fn follow(
+    client: Client,
+    namespace: &str,
+    name: &str,
+) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
+    let leases: Api<PartialObjectMeta<Lease>> = Api::namespaced(client, namespace);
+    let (sender, receiver) = watch::channel(HeartbeatState::default());
+    let name = name.to_owned();
+    let task = tokio::spawn(async move {
+        let closed = sender.clone();
+        tokio::select! {
+            () = watch_lease(leases, &name, &sender) => {}
+            () = closed.closed() => {}
+        }
+    });
+    (receiver, task)
+}
+
+/// Watches the Lease. Never returns.
+async fn watch_lease(
+    leases: Api<PartialObjectMeta<Lease>>,
+    name: &str,
+    sender: &watch::Sender<HeartbeatState>,
+) {
+    let only = Config::default().fields(&format!("metadata.name={name}"));
+    let mut receipt = HeartbeatReceipt::begin(Instant::now());
+    loop {
+        let mut events = pin!(watcher(leases.clone(), only.clone()).default_backoff());
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = sleep_until(receipt.due) => {
+                    receipt.overdue(Instant::now(), sender);
+                    // The connection may be broken without a sign of it.
+                    break;
+                }
+            };
+            match event {
+                // Sent before the first request.
+                Some(Ok(Event::Init)) => {}
+                Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => {
+                    receipt.note(&lease.metadata, Instant::now(), sender);
+                }
+                Some(Ok(Event::InitDone | Event::Delete(_))) => answered(sender),
+                Some(Err(error)) => fail(&error, name, sender),
+                None => break,
+            }
+        }
+    }
+}
+
+/// Receipt of heartbeats.
+struct HeartbeatReceipt {
+    /// Version of the Lease that arrived last; `None` before the first.
+    version: Option<String>,
+    /// Time at which the next heartbeat is overdue.
+    due: Instant,
+}
+
+impl HeartbeatReceipt {
+    fn begin(now: Instant) -> Self {
+        Self { version: None, due: now + STALE_AFTER }
+    }
+
+    /// Notes the state of a Lease. A repeated list returns the last heartbeat again, which counts
+    /// once.
+    fn note(&mut self, lease: &ObjectMeta, now: Instant, sender: &watch::Sender<HeartbeatState>) {
+        answered(sender);
+        if self.version.is_some() && self.version == lease.resource_version {
+            return;
+        }
+        self.version.clone_from(&lease.resource_version);
+        self.due = now + STALE_AFTER;
+        let text = lease.annotations.as_ref().and_then(|it| it.get(SUMMARY));
+        let summary = text.and_then(|text| ClusterSummary::parse(text));
+        sender.send_if_modified(|state| {
+            let is_first = state.received.replace(SystemTime::now()).is_none();
+            let is_new = is_first || state.is_stale || state.summary != summary;
+            state.is_stale = false;
+            state.summary = summary;
+            is_new
+        });
+    }
+
+    /// Notes that the next heartbeat is overdue.
+    fn overdue(&mut self, now: Instant, sender: &watch::Sender<HeartbeatState>) {
+        self.due = now + STALE_AFTER;
+        sender.send_if_modified(|state| !std::mem::replace(&mut state.is_stale, true));
+    }
+}
+
+/// Notes that the API server answers the watch.
+fn answered(sender: &watch::Sender<HeartbeatState>) {
+    sender.send_if_modified(|state| {
+        let was_refused = state.refused.take().is_some();
+        !std::mem::replace(&mut state.is_watched, true) || was_refused
+    });
+}
+
+/// Notes that the watch failed. It is restarted after a wait.
+fn fail(error: &Error, name: &str, sender: &watch::Sender<HeartbeatState>) {
+    let code = code(error);
+    debug!(name, code, "restarting the watch of the heartbeat");
+    sender.send_if_modified(|state| {
+        let was_watched = std::mem::replace(&mut state.is_watched, false);
+        std::mem::replace(&mut state.refused, code) != code || was_watched
+    });
+}
+
+/// Returns the HTTP status that the API server answered a watch with; `None` without an answer.
+fn code(error: &Error) -> Option<u16> {
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(version: &str, summary: &str) -> ObjectMeta {
+        ObjectMeta {
+            resource_version: Some(version.into()),
+            annotations: Some([(SUMMARY.to_owned(), summary.to_owned())].into()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeated_list_is_no_heartbeat() {
+        let (sender, mut state) = watch::channel(HeartbeatState::default());
+        let begun = Instant::now();
+        let mut receipt = HeartbeatReceipt::begin(begun);
+        receipt.note(&lease("1", r#"{"hash":"a"}"#), begun, &sender);
+        assert!(state.has_changed().unwrap());
+        assert_eq!(state.borrow_and_update().summary.as_ref().unwrap().hash, "a");
+        let later = begun + Duration::from_mins(1);
+        receipt.note(&lease("1", r#"{"hash":"a"}"#), later, &sender);
+        assert_eq!(receipt.due, begun + STALE_AFTER);
+        // The next heartbeat has the same summary, and notifies no receiver.
+        receipt.note(&lease("2", r#"{"hash":"a"}"#), later, &sender);
+        assert_eq!(receipt.due, later + STALE_AFTER);
+        assert!(!state.has_changed().unwrap());
+        receipt.note(&lease("3", r#"{"hash":"b"}"#), later, &sender);
+        assert!(state.has_changed().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overdue_heartbeat_keeps_its_summary() {
+        let (sender, mut state) = watch::channel(HeartbeatState::default());
+        let now = Instant::now();
+        let mut receipt = HeartbeatReceipt::begin(now);
+        receipt.note(&lease("1", r#"{"hash":"a"}"#), now, &sender);
+        receipt.overdue(now, &sender);
+        assert!(state.borrow_and_update().is_stale);
+        receipt.overdue(now, &sender);
+        assert!(!state.has_changed().unwrap());
+        assert_eq!(state.borrow().summary.as_ref().unwrap().hash, "a");
+        receipt.note(&lease("2", r#"{"hash":"a"}"#), now, &sender);
+        assert!(state.has_changed().unwrap() && !state.borrow_and_update().is_stale);
+    }
+
+    #[tokio::test]
+    async fn endless_summary_is_no_summary() {
+        let (sender, state) = watch::channel(HeartbeatState::default());
+        let mut receipt = HeartbeatReceipt::begin(Instant::now());
+        let long = format!(r#"{{"hash":"{}"}}"#, "a".repeat(20_000));
+        receipt.note(&lease("1", &long), Instant::now(), &sender);
+        let state = state.borrow();
+        assert!(state.summary.is_none() && state.received.is_some());
+    }
+
+    #[tokio::test]
+    async fn refused_watch_is_reported_once() {
+        let (sender, mut state) = watch::channel(HeartbeatState::default());
+        let refused = || {
+            let status = kube::core::Status::failure("secret words", "Forbidden").with_code(403);
+            Error::WatchError(Box::new(status))
+        };
+        fail(&refused(), "a", &sender);
+        assert_eq!(state.borrow_and_update().refused, Some(403));
+        fail(&refused(), "a", &sender);
+        assert!(!state.has_changed().unwrap());
+        answered(&sender);
+        let state = state.borrow();
+        assert!(state.is_watched && state.refused.is_none());
+    }
+}

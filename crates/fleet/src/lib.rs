@@ -8,10 +8,14 @@ mod heartbeat;
 mod metrics;
 mod names;
 mod objects;
-mod remote;
-mod sources;
+mod overview;
+pub mod remote;
+pub mod sources;
 
-pub use self::controller::{FleetController, FleetSettings, FleetTiming};
-pub use self::metrics::{FleetMetrics, FleetReport};
-pub use self::remote::RemoteLimits;
-pub use self::sources::SourceSettings;
+pub use self::{
+    controller::{FleetController, FleetSettings, FleetTiming},
+    heartbeat::{HeartbeatState, STALE_AFTER, follow},
+    metrics::{FleetMetrics, FleetReport},
+    objects::{WorkloadClusters, resource},
+    overview::{ClusterRow, FleetOverview, FleetScope, overview, unix_time},
+};

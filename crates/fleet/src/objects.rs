@@ -1,1 +1,288 @@
 //! `WorkloadCluster` objects on the management cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use image_swap_cluster::Error;
+use image_swap_core::{
+    fleet::inventory::{ClusterKey, OriginObject},
+    labels,
+    status::workload_cluster::{
+        ClusterObject, GROUP, KIND, PLURAL, VERSION, WorkloadClusterSpec, WorkloadClusterStatus,
+    },
+};
+use kube::{
+    Api, Client,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+    },
+};
+use serde_json::{Value, json};
+use tracing::info;
+
+/// Field manager of the objects.
+const MANAGER: &str = "image-swap-fleet";
+/// Maximum number of objects in a page of a list.
+const PAGE: u32 = 500;
+
+/// Namespace and name of an object.
+type ObjectKey = (String, String);
+
+/// The objects of a release, and what they contain.
+pub struct WorkloadClusters {
+    client: Client,
+    /// Name of the release of the management cluster.
+    release: String,
+    namespaces: Vec<String>,
+    known: Mutex<BTreeMap<ObjectKey, KnownObject>>,
+}
+
+/// Content of an object, as it was last read or written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct KnownObject {
+    /// UID of the owner; empty without one.
+    owner: String,
+    spec: WorkloadClusterSpec,
+    status: WorkloadClusterStatus,
+}
+
+/// Returns the resource `WorkloadCluster`.
+pub fn resource() -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), PLURAL)
+}
+
+impl WorkloadClusters {
+    /// Reads the objects of `release` in `namespaces`.
+    ///
+    /// # Errors
+    /// The API server refuses the request, or cannot be reached.
+    pub async fn load(
+        client: &Client,
+        release: &str,
+        namespaces: &[String],
+    ) -> Result<Self, Error> {
+        let objects = Self {
+            client: client.clone(),
+            release: release.to_owned(),
+            namespaces: namespaces.to_vec(),
+            known: Mutex::default(),
+        };
+        objects.reload().await?;
+        Ok(objects)
+    }
+
+    /// Reads all objects again: changes of other writers are noticed, and [`Self::publish`] repairs
+    /// them.
+    ///
+    /// # Errors
+    /// The API server refuses the request, or cannot be reached.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let mut found = BTreeMap::new();
+        for namespace in &self.namespaces {
+            let labelled = format!("{}={}", labels::RELEASE, self.release);
+            let listed = list(&self.objects(namespace), Some(&labelled)).await;
+            let listed = listed.map_err(Error::api(format!("list {PLURAL} in {namespace}")))?;
+            found.extend(listed.iter().map(|it| (key(it), KnownObject::read(it))));
+        }
+        *self.known() = found;
+        Ok(())
+    }
+
+    /// Returns the status of the object of `key`; `None` without an object.
+    pub fn status(&self, key: &ClusterKey) -> Option<WorkloadClusterStatus> {
+        self.known().get(&object_key(key)).map(|it| it.status.clone())
+    }
+
+    /// Creates the object of `key`, owned by `origin`, and writes `status`. Writes only what
+    /// differs. Returns true if anything was written.
+    ///
+    /// # Errors
+    /// The API server refuses a write, or cannot be reached.
+    pub async fn publish(
+        &self,
+        key: &ClusterKey,
+        origin: &OriginObject,
+        status: &WorkloadClusterStatus,
+    ) -> Result<bool, Error> {
+        let (namespace, name) = object_key(key);
+        let spec = spec(key, origin);
+        let known = self.known().get(&(namespace.clone(), name.clone())).cloned();
+        let is_there = known.as_ref().is_some_and(|it| it.owner == origin.uid && it.spec == spec);
+        if is_there && known.is_some_and(|it| it.status == *status) {
+            return Ok(false);
+        }
+        let objects = self.objects(&namespace);
+        let object = self.object(&namespace, &name, origin, &spec);
+        if !is_there {
+            apply(&objects, &name, &object).await?;
+        }
+        let written = match apply_status(&objects, &name, status).await {
+            // Another writer deleted the object.
+            Err(error) if is_there && error.code() == Some(404) => {
+                self.known().remove(&(namespace.clone(), name.clone()));
+                apply(&objects, &name, &object).await?;
+                apply_status(&objects, &name, status).await
+            }
+            written => written,
+        };
+        written?;
+        let known = KnownObject { owner: origin.uid.clone(), spec, status: status.clone() };
+        self.known().insert((namespace, name), known);
+        Ok(true)
+    }
+
+    /// Deletes the object of `key`. Returns false if there was none.
+    ///
+    /// # Errors
+    /// The API server refuses the request, or cannot be reached.
+    pub async fn delete(&self, key: &ClusterKey) -> Result<bool, Error> {
+        self.delete_object(&object_key(key)).await
+    }
+
+    /// Deletes the objects whose key is not in `present`. Returns their number.
+    ///
+    /// # Errors
+    /// The API server refuses a request, or cannot be reached. All other objects are deleted.
+    pub async fn retain(
+        &self,
+        present: impl IntoIterator<Item = &ClusterKey>,
+    ) -> Result<usize, Error> {
+        let present: BTreeSet<ObjectKey> = present.into_iter().map(object_key).collect();
+        let gone: Vec<ObjectKey> =
+            self.known().keys().filter(|it| !present.contains(*it)).cloned().collect();
+        let mut failed = None;
+        let mut count = 0;
+        for key in gone {
+            match self.delete_object(&key).await {
+                Ok(_) => count += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    async fn delete_object(&self, key: &ObjectKey) -> Result<bool, Error> {
+        let (namespace, name) = key;
+        let objects = self.objects(namespace);
+        let was_there = match objects.delete(name, &DeleteParams::default()).await {
+            Ok(_) => true,
+            Err(kube::Error::Api(status)) if status.code == 404 => false,
+            Err(error) => return Err(Error::api(format!("delete {namespace}/{name}"))(error)),
+        };
+        self.known().remove(key);
+        if was_there {
+            info!(namespace, name, "deleted the WorkloadCluster: its source is gone");
+        }
+        Ok(was_there)
+    }
+
+    fn objects(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &resource())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, KnownObject>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn object(
+        &self,
+        namespace: &str,
+        name: &str,
+        origin: &OriginObject,
+        spec: &WorkloadClusterSpec,
+    ) -> Value {
+        let OriginObject { api_version, kind, uid } = origin;
+        json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": KIND,
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {
+                    labels::APP_NAME: labels::IMAGE_SWAP,
+                    labels::APP_MANAGED_BY: labels::IMAGE_SWAP,
+                    labels::RELEASE: self.release,
+                },
+                "ownerReferences": [{
+                    "apiVersion": api_version, "kind": kind, "name": spec.source.name, "uid": uid,
+                }],
+            },
+            "spec": spec,
+        })
+    }
+}
+
+impl KnownObject {
+    fn read(object: &DynamicObject) -> Self {
+        let owner = object.metadata.owner_references.iter().flatten().next();
+        let read = |field: &str| object.data[field].clone();
+        Self {
+            owner: owner.map(|it| it.uid.clone()).unwrap_or_default(),
+            spec: serde_json::from_value(read("spec")).unwrap_or_default(),
+            // An object of another writer has another status, which is written again.
+            status: serde_json::from_value(read("status")).unwrap_or_default(),
+        }
+    }
+}
+
+/// Returns all objects of `api` with `label`, page by page.
+pub(crate) async fn list(
+    api: &Api<DynamicObject>,
+    label: Option<&str>,
+) -> Result<Vec<DynamicObject>, kube::Error> {
+    let mut params =
+        ListParams { label_selector: label.map(str::to_owned), ..ListParams::default() };
+    params = params.limit(PAGE);
+    let mut found = Vec::new();
+    loop {
+        let page = api.list(&params).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|it| !it.is_empty()) {
+            Some(next) => params = params.continue_token(&next),
+            None => return Ok(found),
+        }
+    }
+}
+
+async fn apply(api: &Api<DynamicObject>, name: &str, object: &Value) -> Result<(), Error> {
+    let params = PatchParams::apply(MANAGER).force();
+    let written = api.patch(name, &params, &Patch::Apply(object)).await;
+    written.map(drop).map_err(Error::api(format!("write the WorkloadCluster {name}")))
+}
+
+async fn apply_status(
+    api: &Api<DynamicObject>,
+    name: &str,
+    status: &WorkloadClusterStatus,
+) -> Result<(), Error> {
+    let object = json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": KIND,
+        "metadata": { "name": name },
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    let written = api.patch_status(name, &params, &Patch::Apply(&object)).await;
+    written.map(drop).map_err(Error::api(format!("write the status of {name}")))
+}
+
+fn spec(key: &ClusterKey, origin: &OriginObject) -> WorkloadClusterSpec {
+    WorkloadClusterSpec {
+        source: ClusterObject {
+            api_version: origin.api_version.clone(),
+            kind: origin.kind.clone(),
+            name: key.name.clone(),
+        },
+    }
+}
+
+fn object_key(key: &ClusterKey) -> ObjectKey {
+    (key.namespace.clone(), key.object_name())
+}
+
+fn key(object: &DynamicObject) -> ObjectKey {
+    let metadata = &object.metadata;
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}

@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod convert;
 pub(crate) mod deregister;
 pub(crate) mod explain;
+pub(crate) mod fleet;
 pub(crate) mod man;
 mod named_release;
 pub(crate) mod node;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use image_swap_cluster::{Intervals, Settings};
 use image_swap_core::{
     control::effective::Origin,
-    status::cluster_summary::{ClusterSummary, WebhookSummary},
+    status::cluster_summary::{ClusterSummary, SummaryProblem, WebhookSummary},
 };
 use serde_json::{Value, json};
 
@@ -58,11 +58,18 @@ async fn heartbeat_follows_the_declaration() {
 
     // A declaration that is refused does not count.
     let mut broken = keys("page.example.org");
-    broken.insert("MIRROR_REGISTRIES", "docker.io::".into());
-    cluster.declare(JET_SECRETS, "registry-info", &broken);
-    annotate(&cluster, &json!("8"));
-    let refused = beat(&cluster, |it| it.registry_info_revision.is_none()).await;
-    assert_eq!(summary(&refused).hash, summary(&declared).hash);
+    broken.insert("INSECURE", "maybe".into());
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": broken,
+        "metadata": {
+            "name": "registry-info", "annotations": { "image-swap.io/revision": "8" },
+        },
+    });
+    cluster.request("PUT", &format!("{JET_SECRETS}/registry-info"), Some(&secret));
+    let is_refused =
+        |it: &ClusterSummary| it.problems.contains(&SummaryProblem::DeclarationRefused);
+    let refused = summary(&beat(&cluster, is_refused).await);
+    assert_eq!((refused.hash, refused.registry_info_revision), (summary(&declared).hash, None));
     drop(controller);
 }
 
@@ -90,11 +97,9 @@ async fn heartbeat_is_renewed_without_a_change() {
 async fn no_heartbeat_is_sent_without_the_flag() {
     let cluster = TestCluster::set().await;
     let mut controller = cluster.controller(settings(), "one");
+    until(&mut controller.report, |it| it.policy.registered).await;
     cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
-    until(&mut controller.report, |it| {
-        it.policy.registered && it.declaration.source == Origin::RegistryInfo
-    })
-    .await;
+    until(&mut controller.report, |it| it.declaration.source == Origin::RegistryInfo).await;
     // The controller has reconciled again.
     annotate(&cluster, &json!("7"));
     until(&mut controller.report, |it| it.declaration.registry_info_revision == Some(7)).await;

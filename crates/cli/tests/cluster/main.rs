@@ -15,6 +15,7 @@ mod credentials;
 mod declaration;
 mod faults;
 mod first_contact;
+mod fleet_status;
 mod heartbeat;
 mod install;
 mod leadership;

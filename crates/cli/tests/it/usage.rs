@@ -75,9 +75,12 @@ fn unreachable_cluster_is_neither_success_nor_problem() {
     fs::write(&file, kubeconfig).unwrap();
     for file in [file.to_str().unwrap(), "/nonexistent"] {
         for output in ["text", "json"] {
-            let ran = image_swap(&["status", "--kubeconfig", file, "--output", output]);
-            assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
-            assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+            for verb in [&["status"][..], &["fleet", "status"]] {
+                let flags = ["--kubeconfig", file, "--output", output];
+                let ran = image_swap(&[verb, &flags].concat());
+                assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+                assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+            }
         }
     }
 }

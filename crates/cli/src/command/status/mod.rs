@@ -1,8 +1,6 @@
 //! `image-swap status`: prints the status of a release.
 
-mod frame;
 mod text;
-mod watch;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -14,6 +12,7 @@ use image_swap_cluster::{
 use crate::{
     command::block_on,
     failure::Failure,
+    follow::{WatchedStatus, follow},
     output::{self, Output},
 };
 
@@ -61,7 +60,7 @@ impl Args {
         let Self { output, watch, .. } = self;
         let (client, release) = self.release().await?;
         if watch {
-            return Box::pin(watch::follow(&client, &release, output)).await;
+            return Box::pin(follow(async || read(&client, &release).await, output)).await;
         }
         let status = read(&client, &release).await?;
         let mut out = output::stdout();
@@ -86,6 +85,20 @@ impl Args {
             }
         };
         Ok((client, release))
+    }
+}
+
+impl WatchedStatus for ReleaseStatus {
+    fn text(&self) -> String {
+        text::text(self)
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.is_like(other)
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.healthy
     }
 }
 

@@ -12,13 +12,13 @@ use image_swap_core::{
     status::{AgentsStatus, ControllerReport, PodWait, ProbeStatus},
 };
 
-use crate::output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled};
+use crate::{
+    age::{ago, span},
+    output::{BAD, DIM, GOOD, ODD, STRONG, counted, styled},
+};
 
 /// The width of the names of rows, in columns.
 const NAMES: usize = 14;
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 
 /// Returns `status` as text.
 pub(super) fn text(status: &ReleaseStatus) -> String {
@@ -263,27 +263,12 @@ fn times(number: u64) -> String {
     if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 
-fn ago(then: u64, now: u64) -> String {
-    if then > now { "just now".to_owned() } else { format!("{} ago", span(now - then)) }
-}
-
 fn ends(at: u64, now: u64) -> String {
     if at <= now {
         styled(BAD, &format!("expired {} ago", span(now - at)))
     } else {
         format!("expires in {}", span(at - now))
     }
-}
-
-/// Returns a duration in the largest unit that fits into it.
-fn span(seconds: u64) -> String {
-    let (number, unit) = match seconds {
-        DAY.. => (seconds / DAY, "day"),
-        HOUR.. => (seconds / HOUR, "hour"),
-        MINUTE.. => (seconds / MINUTE, "minute"),
-        _ => (seconds, "second"),
-    };
-    counted(usize::try_from(number).unwrap_or(usize::MAX), unit)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::age::{DAY, HOUR};
 
 fn shown(status: &Value) -> String {
     let status: ReleaseStatus = serde_json::from_value(status.clone()).unwrap();

@@ -1,8 +1,6 @@
 //! The next status on a terminal or in a pipe.
 
-use image_swap_cluster::status::ReleaseStatus;
-
-use super::text::text;
+use super::WatchedStatus;
 use crate::{
     failure::Failure,
     output::{self, Output},
@@ -19,16 +17,16 @@ const CLEAR: &str = "\u{1b}[2J";
 
 /// The output of one status after another.
 #[derive(Debug)]
-pub(super) struct FrameWriter {
+pub(super) struct FrameWriter<T> {
     output: Output,
     /// True if each status replaces the one before: text on a terminal.
     redraws: bool,
     /// True if standard output shows colours.
     colours: bool,
-    last: Option<ReleaseStatus>,
+    last: Option<T>,
 }
 
-impl FrameWriter {
+impl<T: WatchedStatus> FrameWriter<T> {
     /// Returns a writer of `output`; `is_terminal` is true if a terminal shows it.
     pub(super) fn new(output: Output, is_terminal: bool, colours: bool) -> Self {
         Self { output, redraws: is_terminal && output == Output::Text, colours, last: None }
@@ -36,10 +34,10 @@ impl FrameWriter {
 
     /// Returns the bytes that show `status`; `None` if they are shown already. A terminal shows
     /// the present age of each time, too.
-    pub(super) fn next(&mut self, status: &ReleaseStatus) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) fn next(&mut self, status: &T) -> Result<Option<Vec<u8>>, Failure> {
         let is_first = self.last.is_none();
         let is_shown = self.last.as_ref().is_some_and(|last| {
-            if self.redraws { text(last) == text(status) } else { last.is_like(status) }
+            if self.redraws { last.text() == status.text() } else { last.is_like(status) }
         });
         if is_shown {
             return Ok(None);
@@ -48,7 +46,7 @@ impl FrameWriter {
         match self.output {
             Output::Json => output::json_line(&mut frame, status)?,
             Output::Text => {
-                let shown = text(status);
+                let shown = status.text();
                 let shown = if self.colours {
                     shown
                 } else {
@@ -80,15 +78,35 @@ impl FrameWriter {
 
 #[cfg(test)]
 mod tests {
+    use serde::{Deserialize, Serialize};
+
     use super::*;
 
-    fn status(name: &str, read: u64) -> ReleaseStatus {
-        let mut status = ReleaseStatus { read, healthy: true, ..ReleaseStatus::default() };
-        name.clone_into(&mut status.release.name);
-        status
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Named {
+        name: String,
+        read: u64,
     }
 
-    fn next(frames: &mut FrameWriter, name: &str, read: u64) -> Option<String> {
+    impl WatchedStatus for Named {
+        fn text(&self) -> String {
+            format!("name  {}\nhealthy\n", self.name)
+        }
+
+        fn is_like(&self, other: &Self) -> bool {
+            self.name == other.name
+        }
+
+        fn is_healthy(&self) -> bool {
+            true
+        }
+    }
+
+    fn status(name: &str, read: u64) -> Named {
+        Named { name: name.to_owned(), read }
+    }
+
+    fn next(frames: &mut FrameWriter<Named>, name: &str, read: u64) -> Option<String> {
         let bytes = frames.next(&status(name, read)).unwrap();
         bytes.map(|bytes| String::from_utf8(bytes).unwrap())
     }
@@ -97,10 +115,10 @@ mod tests {
     fn changes_are_appended_in_a_pipe() {
         let mut frames = FrameWriter::new(Output::Text, false, false);
         let first = next(&mut frames, "one", 1).unwrap();
-        assert!(first.starts_with("release       /one  healthy\n"), "{first}");
+        assert!(first.starts_with("name  one\n"), "{first}");
         assert_eq!(next(&mut frames, "one", 2), None);
         let second = next(&mut frames, "two", 3).unwrap();
-        assert_eq!(second, ["\n", &first.replace("/one", "/two")].concat());
+        assert_eq!(second, ["\n", &first.replace("one", "two")].concat());
     }
 
     #[test]
@@ -109,7 +127,7 @@ mod tests {
         for (name, read) in [("one", 1), ("two", 2)] {
             let line = next(&mut frames, name, read).unwrap();
             assert_eq!(line.matches('\n').count(), 1, "{line}");
-            let parsed: ReleaseStatus = serde_json::from_str(&line).unwrap();
+            let parsed: Named = serde_json::from_str(&line).unwrap();
             assert_eq!(parsed, status(name, read));
             assert_eq!(next(&mut frames, name, 9), None);
         }
@@ -119,13 +137,10 @@ mod tests {
     fn terminal_shows_one_status_in_place_of_another() {
         let mut frames = FrameWriter::new(Output::Text, true, false);
         let first = next(&mut frames, "one", 1).unwrap();
-        assert!(
-            first.starts_with("\u{1b}[2J\u{1b}[Hrelease       /one  healthy\u{1b}[K\n"),
-            "{first}"
-        );
+        assert!(first.starts_with("\u{1b}[2J\u{1b}[Hname  one\u{1b}[K\n"), "{first}");
         assert_eq!(next(&mut frames, "one", 1), None);
         let second = next(&mut frames, "two", 1).unwrap();
-        assert!(second.starts_with("\u{1b}[Hrelease       /two"), "{second}");
+        assert!(second.starts_with("\u{1b}[Hname  two"), "{second}");
         assert!(second.ends_with("\n\u{1b}[J"), "{second}");
         frames.interrupt();
         assert!(next(&mut frames, "two", 1).unwrap().starts_with("\u{1b}[2J"));

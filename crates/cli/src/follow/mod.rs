@@ -1,4 +1,6 @@
-//! The status of a release, printed at each change.
+//! A status that is printed at each change: `--watch`.
+
+mod frame;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -7,29 +9,40 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{Client, Release};
+use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
-use super::{frame::FrameWriter, read};
+use self::frame::FrameWriter;
 use crate::{
     failure::Failure,
     output::{self, Output},
 };
 
+/// A status that can be printed at each change.
+pub(crate) trait WatchedStatus: Serialize + Clone {
+    /// Returns the status as text, with colours.
+    fn text(&self) -> String;
+
+    /// Returns true if `other` need not be printed after this status.
+    fn is_like(&self, other: &Self) -> bool;
+
+    /// Returns true if the exit code is 0.
+    fn is_healthy(&self) -> bool;
+}
+
 /// The wait between two looks at the cluster.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Shows each change of the status until a signal ends that. Returns the exit code of the last
+/// Shows each change of the status that `read` returns, until a signal ends that. Returns the exit code of the last
 /// status.
 ///
 /// # Errors
 /// The first status cannot be read, or the output cannot be written.
-pub(super) async fn follow(
-    client: &Client,
-    release: &Release,
+pub(crate) async fn follow<T: WatchedStatus>(
+    read: impl AsyncFn() -> Result<T, Failure>,
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
@@ -47,7 +60,7 @@ pub(super) async fn follow(
         let status = tokio::select! {
             biased;
             () = &mut stop => return Ok(exit_code(last.as_ref())),
-            status = read(client, release) => status,
+            status = read() => status,
         };
         last = Some(match status {
             Ok(status) => {
@@ -56,7 +69,7 @@ pub(super) async fn follow(
                     out.write_all(&frame)?;
                     out.flush()?;
                 }
-                Ok(status.healthy)
+                Ok(status.is_healthy())
             }
             // The cluster was there before.
             Err(failure) if last.is_some() => {
@@ -77,7 +90,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Returns the exit code for the `last` status: true if the release is healthy, or the reason why
+/// Returns the exit code for the `last` status: true if it is healthy, or the reason why
 /// it could not be read.
 fn exit_code(last: Option<&Result<bool, String>>) -> ExitCode {
     match last {

@@ -1,0 +1,102 @@
+//! `image-swap fleet status`: prints the workload clusters of a management cluster.
+
+mod text;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use image_swap_cluster::{Client, Error, client_in};
+use image_swap_fleet::{FleetOverview, FleetScope, overview};
+
+use crate::{
+    command::block_on,
+    failure::Failure,
+    follow::{WatchedStatus, follow},
+    output::{self, Output},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  image-swap fleet status --all-namespaces
+  image-swap fleet status -n team-a -n team-b
+  image-swap fleet status -A --watch
+  image-swap fleet status -A -o json
+
+Exit codes:
+  0  the declaration is in force on all clusters, and none reports a problem
+  1  it is not, or a namespace cannot be read
+  2  no namespace can be read, or the cluster has no WorkloadCluster objects";
+
+/// Arguments of `fleet status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A namespace with workload clusters, several times for several; the default is that of the
+    /// context.
+    #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
+    namespace: Vec<String>,
+    /// Show the workload clusters of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// The kubeconfig of the management cluster; the default is that of kubectl, or the pod's own
+    /// account.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig; the default is the current one.
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// Show the clusters again each time they change, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
+    /// The form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl WatchedStatus for FleetOverview {
+    fn text(&self) -> String {
+        text::text(self)
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.is_like(other)
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        block_on(self.show())
+    }
+
+    async fn show(self) -> Result<ExitCode, Failure> {
+        let context = self.context.as_deref();
+        let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;
+        let scope = match (self.all_namespaces, self.namespace.is_empty()) {
+            (true, _) => FleetScope::All,
+            (false, true) => FleetScope::Namespaces(vec![client.default_namespace().to_owned()]),
+            (false, false) => FleetScope::Namespaces(self.namespace),
+        };
+        if self.watch {
+            return Box::pin(follow(async || read(&client, &scope).await, self.output)).await;
+        }
+        let overview = read(&client, &scope).await?;
+        let mut out = output::stdout();
+        match self.output {
+            Output::Json => output::json_line(&mut out, &overview)?,
+            Output::Text => write!(out, "{}", overview.text())?,
+        }
+        output::end(&mut out, overview.healthy)
+    }
+}
+
+async fn read(client: &Client, scope: &FleetScope) -> Result<FleetOverview, Failure> {
+    overview(client, scope).await.map_err(unusable)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
+fn unusable(error: Error) -> Failure {
+    Failure::Unusable(error.to_string())
+}
