@@ -5,5 +5,5 @@
 
 mod heartbeat;
 mod objects;
-mod remote;
+pub mod remote;
 mod sources;
