@@ -146,12 +146,13 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &["explain"],
     &["check"],
     &["convert"],
     &["rewrite"],
     &["render"],
+    &["render", "bundle"],
     &["render", "node-restore"],
     &["node"],
     &["node", "plan"],

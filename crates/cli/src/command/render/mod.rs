@@ -1,5 +1,6 @@
 //! `image-swap render`: prints configuration for a runtime or an image builder.
 
+mod bundle;
 mod node_restore;
 
 use std::{
@@ -32,7 +33,8 @@ Examples:
   image-swap render containerd -f examples/registry-secret.yaml
   image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
   image-swap render registries-conf -f examples/values.yaml > registries.conf
-  image-swap render node-restore --image harbor.example.org/image-swap:0.1.0";
+  image-swap render node-restore --image harbor.example.org/image-swap:0.1.0
+  image-swap render bundle --bundle bundle.yaml -f examples/registry-secret.yaml";
 
 /// Arguments of `render`.
 #[derive(Debug, clap::Args)]
@@ -74,6 +76,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Manifest {
+    /// Print the objects of a workload cluster, for GitOps.
+    Bundle(bundle::Args),
     /// Print a DaemonSet that restores the nodes of a cluster whose image-swap is gone.
     NodeRestore(node_restore::Args),
 }
@@ -102,6 +106,7 @@ fn formats() -> String {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let format = match (self.manifest, self.format) {
+            (Some(Manifest::Bundle(args)), _) => return args.run(),
             (Some(Manifest::NodeRestore(args)), _) => return args.run(),
             (None, Some(format)) => format,
             (None, None) => return Err(Failure::Unusable("name the format to print".to_owned())),

@@ -21,7 +21,7 @@ use image_swap_text::{base64, position::Position, yaml::Tree};
 use serde_json::{Map, Value, json};
 
 use self::{
-    images::swap_images,
+    images::OwnImages,
     slots::{SlotName, SlotValues},
 };
 pub use self::{
@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     control::effective::{Effective, Origin},
-    labels::{APP_MANAGED_BY, IMAGE_SWAP, JET_SYSTEM, LEAVING, REGISTRY_INFO, REVISION},
+    labels::{APP_MANAGED_BY, IMAGE_SWAP, JET_SYSTEM, LEAVING, POLICY, REGISTRY_INFO, REVISION},
     pull_secret,
     rule::RuleSet,
 };
@@ -46,8 +46,6 @@ pub const IF_SERVED: &str = "image-swap.io/if-served";
 pub const CREATED_BY: &str = "image-swap.io/created-by";
 /// Annotation of Helm's hooks, which no workload cluster receives.
 const HOOK: &str = "helm.sh/hook";
-/// Argument of the controller with the names of the pull Secrets of restart pods.
-const RESTART_PULL_SECRETS: &str = "--restart-pull-secrets=";
 
 /// Objects with slots.
 ///
@@ -104,7 +102,8 @@ pub struct BundleSlots<'a> {
     /// Address of the API server for agents, `HOST` or `HOST:PORT`; `None` for the Service
     /// `kubernetes`.
     pub api_server: Option<&'a str>,
-    /// Value `policy` of the chart; `None` if the bundle has no slot for it.
+    /// Value `policy` of the chart; `None` for that of the bundle, which is the annotation
+    /// [`POLICY`] of its Deployments.
     pub policy: Option<&'a str>,
     /// Groups with versions that the API server serves, as `GROUP/VERSION`.
     pub served: &'a BTreeSet<String>,
@@ -166,13 +165,15 @@ impl Bundle {
         if declaration.is_none() && slots.declaration.origin != Origin::None {
             return Err(start("the declaration is unusable".to_owned()));
         }
-        let values = SlotValues::new(slots.api_server, slots.policy, || {
+        let policy = slots.policy.or_else(|| self.policy());
+        let values = SlotValues::new(slots.api_server, policy, || {
             declaration.as_ref().and_then(pull_secret::content).map(base64::encode)
         })
         .map_err(start)?;
         let nothing = RuleSet::new(Vec::new());
         let rules = declaration.as_ref().map_or(&nothing, |it| it.rules());
         let dropped = self.dropped_secrets(&values);
+        let mut images = OwnImages::new(rules);
         let mut objects = Vec::new();
         for document in &self.documents {
             let mut value = document.value.clone();
@@ -181,10 +182,11 @@ impl Bundle {
             }
             drop_secrets(&mut value, &dropped);
             values.fill(&mut value).map_err(|it| BundleError::new(document.place, it))?;
-            swap_images(&mut value, rules).map_err(|it| BundleError::new(document.place, it))?;
+            images.swap(&mut value).map_err(|it| BundleError::new(document.place, it))?;
             mark_anchor(&mut value);
             objects.push(BundleObject::new(value, document.place)?);
         }
+        objects.iter_mut().for_each(|it| images.swap_in_policy(&mut it.value));
         add_namespaces(&mut objects, slots.namespace);
         if slots.declaration.origin != Origin::None {
             objects.push(registry_info(slots));
@@ -192,6 +194,12 @@ impl Bundle {
         // The order of the text stays within a rank.
         objects.sort_by_key(|object| (object.phase, phase::rank(&object.kind)));
         Ok(objects)
+    }
+
+    /// Returns the policy of the bundle; `None` without one.
+    fn policy(&self) -> Option<&str> {
+        let mut documents = self.documents.iter().map(|it| &it.value);
+        documents.find_map(|it| it["metadata"]["annotations"][POLICY].as_str())
     }
 
     /// Returns the names of the pull Secrets that are left out.
@@ -219,7 +227,8 @@ fn is_left_out(value: &mut Value, served: &BTreeSet<String>) -> bool {
     !version.as_str().is_some_and(|version| served.contains(version))
 }
 
-/// Removes the references of pods to the pull Secrets `dropped`.
+/// Removes the references of pods to the pull Secrets `dropped`. Arguments and policies may still
+/// name them: an absent pull Secret does not keep a pod from its start.
 fn drop_secrets(value: &mut Value, dropped: &BTreeSet<String>) {
     if dropped.is_empty() {
         return;
@@ -233,24 +242,10 @@ fn drop_secrets(value: &mut Value, dropped: &BTreeSet<String>) {
                     fields.remove("imagePullSecrets");
                 }
             }
-            if let Some(Value::Array(arguments)) = fields.get_mut("args") {
-                arguments.retain_mut(|argument| !drop_names(argument, dropped));
-            }
             fields.values_mut().for_each(|field| drop_secrets(field, dropped));
         }
         _ => {}
     }
-}
-
-/// Removes the names `dropped` from the list in `argument`. Returns true if none is left.
-fn drop_names(argument: &mut Value, dropped: &BTreeSet<String>) -> bool {
-    let Some(names) = argument.as_str().and_then(|it| it.strip_prefix(RESTART_PULL_SECRETS)) else {
-        return false;
-    };
-    let left: Vec<&str> = names.split(',').filter(|name| !dropped.contains(*name)).collect();
-    let (text, is_empty) = (format!("{RESTART_PULL_SECRETS}{}", left.join(",")), left.is_empty());
-    *argument = Value::String(text);
-    is_empty
 }
 
 /// Marks the anchor as not leaving, so that a removal that was given up ends.

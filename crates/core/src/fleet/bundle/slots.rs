@@ -2,8 +2,12 @@
 
 use serde_json::Value;
 
+use crate::admission::Mode;
+
 /// Values of the chart's value `policy`.
-const POLICIES: [&str; 3] = ["fail", "ignore", "audit"];
+const POLICIES: [&str; 3] = ["fail", "ignore", AUDIT];
+/// Policy under which no pod is changed.
+const AUDIT: &str = "audit";
 /// Port of an API server whose address has none.
 const HTTPS: &str = "443";
 
@@ -16,14 +20,16 @@ pub(super) enum SlotName {
     ApiPort,
     /// Value `policy` of the chart.
     Policy,
+    /// Mode of the webhook, which follows from the policy.
+    Mode,
     /// Content of the pull Secret, in base64.
     PullSecret,
 }
 
 impl SlotName {
     /// All slots.
-    pub(super) const ALL: [Self; 4] =
-        [Self::ApiHost, Self::ApiPort, Self::Policy, Self::PullSecret];
+    pub(super) const ALL: [Self; 5] =
+        [Self::ApiHost, Self::ApiPort, Self::Policy, Self::Mode, Self::PullSecret];
 
     /// Returns the text in a bundle.
     pub(super) const fn as_str(self) -> &'static str {
@@ -31,6 +37,7 @@ impl SlotName {
             Self::ApiHost => "@api-host@",
             Self::ApiPort => "@api-port@",
             Self::Policy => "@policy@",
+            Self::Mode => "@mode@",
             Self::PullSecret => "@pull-secret@",
         }
     }
@@ -51,6 +58,7 @@ pub(super) struct SlotValues {
     host: Option<String>,
     port: Option<String>,
     policy: Option<String>,
+    mode: Option<String>,
     pull_secret: Option<String>,
 }
 
@@ -71,7 +79,10 @@ impl SlotValues {
                 policy.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
             return Err(format!("expected the policy {}, found {shown}", POLICIES.join(" or ")));
         }
-        Ok(Self { host, port, policy: policy.map(str::to_owned), pull_secret: pull_secret() })
+        let mode = policy.map(|it| if it == AUDIT { Mode::Audit } else { Mode::Enforce });
+        let mode = mode.map(|it| it.to_string());
+        let policy = policy.map(str::to_owned);
+        Ok(Self { host, port, policy, mode, pull_secret: pull_secret() })
     }
 
     fn get(&self, slot: SlotName) -> Option<&str> {
@@ -79,6 +90,7 @@ impl SlotValues {
             SlotName::ApiHost => self.host.as_deref(),
             SlotName::ApiPort => self.port.as_deref(),
             SlotName::Policy => self.policy.as_deref(),
+            SlotName::Mode => self.mode.as_deref(),
             SlotName::PullSecret => self.pull_secret.as_deref(),
         }
     }

@@ -26,7 +26,12 @@ spec:
   template:
     spec:
       imagePullSecrets: [{name: image-swap-image}, {name: other}]
-      containers: [{name: admission, image: "docker.io/acme/image-swap:1"}]
+      containers: [{name: admission, image: "docker.io/acme/image-swap:1", args: ["--mode=@mode@"]}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: image-swap-restart}
+spec: {validations: [{expression: "x == {'image': dyn(\"docker.io/acme/image-swap:1\")}"}]}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -34,6 +39,7 @@ metadata:
   name: image-swap-controller
   namespace: image-swap
   labels: {app.kubernetes.io/component: controller}
+  annotations: {image-swap.io/policy: ignore}
 spec:
   template:
     spec:
@@ -145,6 +151,7 @@ fn objects_are_in_the_order_of_writing() {
         "Base CustomResourceDefinition nodemirrors.image-swap.io",
         "Base SecurityContextConstraints image-swap-agent",
         "Base ClusterRole image-swap",
+        "Base ValidatingAdmissionPolicy image-swap-restart",
         "Base Secret image-swap/image-swap-image",
         "Base Secret jet-system/registry-info",
         "Nodes Deployment image-swap/image-swap-controller",
@@ -178,6 +185,12 @@ fn slots_and_images_are_filled() {
         "--restart-pull-secrets=image-swap-image",
     ]);
     assert_eq!(spec["containers"][0]["args"], expected);
+    let policy = object(&objects, "ValidatingAdmissionPolicy", "image-swap-restart");
+    let expected = format!("x == {{'image': dyn(\"{swapped}\")}}");
+    assert_eq!(policy["spec"]["validations"][0]["expression"], expected);
+    let admission = object(&objects, "Deployment", "image-swap-admission");
+    let containers = &admission["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers[0]["args"], json!(["--mode=audit"]));
     let agent = object(&objects, "DaemonSet", "image-swap-agent");
     let spec = &agent["spec"]["template"]["spec"];
     assert_eq!(spec["initContainers"][0]["image"], "docker.io/acme/image-swap:1");
@@ -197,11 +210,14 @@ fn slots_without_values_are_dropped() {
     let spec = &controller["spec"]["template"]["spec"];
     let arguments = spec["containers"][0]["args"].as_array().unwrap();
     let shown = format!("{arguments:?}");
-    assert!(!shown.contains("policy") && !shown.contains("pull-secrets"), "{shown}");
+    // The bundle has a policy of its own.
+    assert!(shown.contains("--policy=ignore"), "{shown}");
     assert!(spec.get("imagePullSecrets").is_none());
     let admission = object(&objects, "Deployment", "image-swap-admission");
     let secrets = &admission["spec"]["template"]["spec"]["imagePullSecrets"];
     assert_eq!(*secrets, json!([{ "name": "other" }]));
+    let containers = &admission["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers[0]["args"], json!(["--mode=enforce"]));
     let agent = object(&objects, "DaemonSet", "image-swap-agent");
     let env = &agent["spec"]["template"]["spec"]["containers"][0]["env"];
     assert_eq!(env.as_array().unwrap().len(), 1);

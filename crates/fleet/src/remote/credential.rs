@@ -1,0 +1,187 @@
+//! The credential of the fleet controller in a workload cluster: a token of its own, with which
+//! the kubeconfig of the administrator is used once.
+
+use hyper::Method;
+use image_swap_core::{
+    declaration::UnixTime,
+    fleet::{
+        bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+        drift::RepairLog,
+        kubeconfig::{RemoteAccess, RemoteCredential},
+    },
+    labels::{APP_MANAGED_BY, APP_NAME, IMAGE_SWAP},
+};
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    client::{JSON, RemoteCluster, RemoteRequest},
+    error::RemoteError,
+    limits::RemoteLimits,
+};
+
+/// Requested life of a token, in seconds.
+const LIFE: UnixTime = 7 * 24 * 60 * 60;
+/// Longest token, in bytes.
+const TOKEN_MAX: usize = 16 << 10;
+
+/// Token of the fleet controller for a workload cluster.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FleetToken {
+    /// Bearer token.
+    pub token: String,
+    /// Time at which it expires.
+    pub expires: UnixTime,
+}
+
+impl std::fmt::Debug for FleetToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FleetToken").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+impl FleetToken {
+    /// Returns true if the token is to be renewed at `now`: half of its life is over.
+    pub const fn is_due(&self, now: UnixTime) -> bool {
+        self.expires.saturating_sub(now) < LIFE / 2
+    }
+
+    /// Returns `access` with the token as its credential.
+    #[must_use]
+    pub fn access(&self, access: &RemoteAccess) -> RemoteAccess {
+        RemoteAccess { credential: RemoteCredential::Token(self.token.clone()), ..access.clone() }
+    }
+
+    /// Renews the token by itself. If the cluster refuses it, `admin` creates the account again,
+    /// with its permissions and a token.
+    ///
+    /// # Errors
+    /// The cluster does not respond, or refuses both credentials.
+    pub async fn renew(
+        &self,
+        admin: &RemoteAccess,
+        limits: &RemoteLimits,
+        namespace: &str,
+        now: UnixTime,
+    ) -> Result<Self, RemoteError> {
+        let own = RemoteCluster::connect(&self.access(admin), limits)?;
+        match own.request_token(namespace, now).await {
+            Err(RemoteError::Unauthorized | RemoteError::Refused(403 | 404)) => {
+                RemoteCluster::connect(admin, limits)?.create_token(namespace, now).await
+            }
+            result => result,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenResponse {
+    status: TokenStatus,
+}
+
+#[derive(Deserialize)]
+struct TokenStatus {
+    token: String,
+    #[serde(rename = "expirationTimestamp")]
+    expires: String,
+}
+
+impl RemoteCluster {
+    /// Creates the account of the fleet controller in `namespace`, with the permissions of an
+    /// administrator, and returns a token for it. Needs the access of an administrator.
+    ///
+    /// # Errors
+    /// The cluster does not respond, or refuses a request.
+    pub async fn create_token(
+        &self,
+        namespace: &str,
+        now: UnixTime,
+    ) -> Result<FleetToken, RemoteError> {
+        let objects = [BundleObject::namespace(namespace), binding(namespace), account(namespace)];
+        let report = self.apply(&objects, &mut RepairLog::default(), now).await?;
+        if let Some(failure) = report.failures.first() {
+            return Err(failure.error);
+        }
+        if !report.is_complete() {
+            return Err(RemoteError::Refused(409));
+        }
+        self.request_token(namespace, now).await
+    }
+
+    /// Requests a token for the account of the fleet controller in `namespace`.
+    ///
+    /// # Errors
+    /// The cluster does not respond, or refuses the request.
+    pub async fn request_token(
+        &self,
+        namespace: &str,
+        now: UnixTime,
+    ) -> Result<FleetToken, RemoteError> {
+        let body = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": { "expirationSeconds": LIFE },
+        });
+        let path = format!("{}/token", account(namespace).path());
+        let body = Some((JSON, &body));
+        let request = RemoteRequest { method: Method::POST, path: &path, accept: JSON, body };
+        let response = self.send::<TokenResponse>(request).await?;
+        let TokenStatus { token, expires } =
+            response.map_err(|it| RemoteError::of_code(it.code))?.status;
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+        let is_token = (1..=TOKEN_MAX).contains(&token.len()) && token.bytes().all(is_inner);
+        let expires = expires.parse::<Timestamp>().map_err(|_| RemoteError::BadResponse)?;
+        let expires = UnixTime::try_from(expires.as_second()).unwrap_or_default();
+        if !is_token || expires <= now {
+            return Err(RemoteError::BadResponse);
+        }
+        // The API server may shorten the life; it never grants a longer one.
+        Ok(FleetToken { token, expires: expires.min(now + LIFE) })
+    }
+}
+
+fn labels() -> Value {
+    json!({ APP_NAME: IMAGE_SWAP, APP_MANAGED_BY: FLEET_MANAGER })
+}
+
+/// Returns the account of the fleet controller.
+fn account(namespace: &str) -> BundleObject {
+    object(
+        "v1",
+        "ServiceAccount",
+        Some(namespace),
+        json!({ "automountServiceAccountToken": false }),
+    )
+}
+
+/// Returns the permissions of the account.
+pub(super) fn binding(namespace: &str) -> BundleObject {
+    let more = json!({
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "cluster-admin",
+        },
+        "subjects": [{ "kind": "ServiceAccount", "name": FLEET_MANAGER, "namespace": namespace }],
+    });
+    object("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", None, more)
+}
+
+/// Returns an object of the credential with the fields `more`.
+fn object(api_version: &str, kind: &str, namespace: Option<&str>, mut more: Value) -> BundleObject {
+    more["apiVersion"] = api_version.into();
+    more["kind"] = kind.into();
+    more["metadata"] = json!({ "name": FLEET_MANAGER, "labels": labels() });
+    if let Some(namespace) = namespace {
+        more["metadata"]["namespace"] = namespace.into();
+    }
+    BundleObject {
+        phase: BundlePhase::Base,
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: FLEET_MANAGER.to_owned(),
+        value: more,
+    }
+}

@@ -1,0 +1,28 @@
+//! Limits of requests to a workload cluster.
+
+use std::time::Duration;
+
+/// Limits of requests to a workload cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteLimits {
+    /// Longest time for a connection, its TLS handshake included.
+    pub connect: Duration,
+    /// Longest time for a request with its whole response. Watches have no such limit.
+    pub request: Duration,
+    /// Longest time in which a connection with a request transfers nothing. The API server sends
+    /// a bookmark to every watch each minute.
+    pub idle: Duration,
+    /// Bytes of the longest response, and of a watch until it begins again.
+    pub response: usize,
+}
+
+impl Default for RemoteLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            idle: Duration::from_mins(2),
+            response: 4 << 20,
+        }
+    }
+}
