@@ -6,4 +6,4 @@
 mod heartbeat;
 mod objects;
 mod remote;
-mod sources;
+pub mod sources;
