@@ -45,7 +45,13 @@ pub struct SourceSettings {
     pub sources: BTreeSet<ClusterSource>,
     /// Credential providers for `ClusterProfile` objects, in the order of preference.
     pub providers: Vec<ConfiguredProvider>,
+    /// The time between two searches for an absent API, and for a newer version of a present one.
+    /// Usually [`SEARCH_INTERVAL`].
+    pub search_interval: Duration,
 }
+
+/// The usual [`SourceSettings::search_interval`].
+pub const SEARCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Follows the inventory until the tasks are dropped.
 ///

@@ -36,8 +36,6 @@ use super::{
 
 /// Objects in a page of a list. Those of Cluster API may have 100 KiB.
 const PAGE: u32 = 50;
-/// The time between two searches for an API, and for a newer version of it.
-const SEARCH: Duration = Duration::from_mins(1);
 /// The shortest time between two searches.
 const SEARCH_AGAIN: Duration = Duration::from_secs(1);
 /// The wait after the API server has refused a watch.
@@ -127,7 +125,8 @@ pub(super) async fn follow_objects(
             }
         }
         // A failing search before the first success is repeated soon.
-        let wait = if current.is_none() { SEARCH_AGAIN } else { SEARCH };
+        let usual = reader.settings.search_interval;
+        let wait = if current.is_none() { SEARCH_AGAIN } else { usual };
         if timeout(wait, lost.notified()).await.is_ok() {
             sleep(SEARCH_AGAIN).await;
         }

@@ -21,6 +21,7 @@ fn state() -> InventoryState {
         selector: Default::default(),
         sources: BTreeSet::from([SOURCE]),
         providers: Vec::new(),
+        search_interval: Duration::MAX,
     })
 }
 
