@@ -56,10 +56,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- end }}
 
 {{/* "true" if the release may contain this cluster-scoped object: (list $ "v1" "Namespace" NAME).
-Helm refuses to install an object that exists and belongs to another release. */}}
+Helm refuses to install an object that exists and belongs to another release. The objects of the
+management cluster decide nothing about the bundle. */}}
 {{- define "image-swap.mayOwn" -}}
 {{- $root := index . 0 -}}
-{{- $live := lookup (index . 1) (index . 2) "" (index . 3) | default dict -}}
+{{- $live := dict -}}
+{{- if not $root.Bundle -}}
+{{- $live = lookup (index . 1) (index . 2) "" (index . 3) | default dict -}}
+{{- end -}}
 {{- $annotations := dig "metadata" "annotations" dict $live -}}
 {{- $owner := printf "%s/%s" (dig "meta.helm.sh/release-namespace" "" $annotations) (dig "meta.helm.sh/release-name" "" $annotations) -}}
 {{- if or (not $live) (eq $owner (printf "%s/%s" $root.Release.Namespace $root.Release.Name)) -}}

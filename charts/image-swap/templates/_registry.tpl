@@ -19,12 +19,7 @@
 {{/* The image of every container. */}}
 {{- define "image-swap.image" -}}
 {{- $image := .Values.image -}}
-{{- $parts := list $image.registry $image.repository -}}
-{{- if include "image-swap.imageIsDeclared" . -}}
-{{- $registry := include "image-swap.registry" . | fromJson -}}
-{{- $parts = list (include "image-swap.registryHost" .) ($registry.baseContentPath | default "" | toString | trim | trimAll "/") $image.repository -}}
-{{- end -}}
-{{- $name := join "/" (compact $parts) -}}
+{{- $name := join "/" (compact (list (include "image-swap.imageRegistry" .) $image.repository)) -}}
 {{- if $image.digest -}}
 {{- $name }}@{{ $image.digest }}
 {{- else -}}
@@ -32,19 +27,34 @@
 {{- end -}}
 {{- end }}
 
-{{/* "true" if the pull of image-swap's own image needs the declared credential. */}}
-{{- define "image-swap.imageNeedsSecret" -}}
+{{/* The registry of the image of every container, with the base path; empty without one. */}}
+{{- define "image-swap.imageRegistry" -}}
+{{- $parts := list .Values.image.registry -}}
+{{- if include "image-swap.imageIsDeclared" . -}}
 {{- $registry := include "image-swap.registry" . | fromJson -}}
-{{- if and (include "image-swap.imageIsDeclared" .) $registry.username -}}true{{- end -}}
+{{- $parts = list (include "image-swap.registryHost" .) ($registry.baseContentPath | default "" | toString | trim | trimAll "/") -}}
+{{- end -}}
+{{- join "/" (compact $parts) -}}
 {{- end }}
 
-{{/* The declared credential as a file config.json of Docker. */}}
+{{/* "true" if the pull of image-swap's own image needs the declared credential. A workload cluster
+may declare one. */}}
+{{- define "image-swap.imageNeedsSecret" -}}
+{{- $registry := include "image-swap.registry" . | fromJson -}}
+{{- if or .Bundle (and (include "image-swap.imageIsDeclared" .) $registry.username) -}}true{{- end -}}
+{{- end }}
+
+{{/* The declared credential as a file config.json of Docker, in base64. */}}
 {{- define "image-swap.dockerConfig" -}}
+{{- if .Bundle -}}
+@pull-secret@
+{{- else -}}
 {{- $registry := include "image-swap.registry" . | fromJson -}}
 {{/* As the controller reads them: without the line break that `echo` or a block of YAML appends. */}}
 {{- $username := $registry.username | toString | trim -}}
 {{- $password := regexReplaceAll "[\\r\\n]+$" ($registry.password | default "" | toString) "" -}}
 {{- $auth := printf "%s:%s" $username $password | b64enc -}}
 {{- $auths := dict (include "image-swap.registryHost" .) (dict "auth" $auth) -}}
-{{- dict "auths" $auths | toJson -}}
+{{- dict "auths" $auths | toJson | b64enc -}}
+{{- end -}}
 {{- end }}

@@ -145,10 +145,8 @@ impl Process {
     /// # Errors
     /// It cannot be waited for.
     pub fn stop(&mut self) -> Result<(), Error> {
-        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            // The process may have ended already.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        // The process may have ended already.
+        let _ = self.signal(Signal::TERM);
         let Some(child) = &mut self.child else { return Ok(()) };
         let ended =
             until(&format!("the end of {}", self.name), PATIENCE, || match child.try_wait() {
@@ -179,6 +177,30 @@ impl Process {
             Some(pid) if runs(pid) => Err(Wait::NotYet("still running".into())),
             _ => Ok(()),
         })
+    }
+
+    /// Suspends it: connections to it are accepted by the kernel, and no request is answered.
+    /// [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn suspend(&mut self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Resumes it after [`suspend`](Self::suspend).
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), Error> {
+        self.check()?;
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let sent = pid.map_or(Ok(()), |pid| kill_process(pid, signal));
+        sent.map_err(|error| Error::io(format!("signal {}", self.name))(error.into()))
     }
 
     /// Checks that the process runs.

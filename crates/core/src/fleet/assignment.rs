@@ -1,5 +1,7 @@
 //! Assignments: the declaration that a workload cluster is to have, or the reason to wait.
 
+use std::sync::Arc;
+
 use super::{
     history::DeclarationHistory,
     inventory::{ClusterKey, EntryAccess, InventoryEntry},
@@ -26,7 +28,7 @@ pub struct AssignedDeclaration {
     /// Number of the declaration.
     pub revision: u64,
     /// Declaration.
-    pub effective: Effective,
+    pub effective: Arc<Effective>,
 }
 
 /// Reason why a workload cluster is not changed.
@@ -95,8 +97,8 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
     if entry.settings.is_removed {
         return Assignment::Remove;
     }
-    let apply = |revision, effective: &Effective| {
-        Assignment::Apply(AssignedDeclaration { revision, effective: effective.clone() })
+    let apply = |revision, effective: &Arc<Effective>| {
+        Assignment::Apply(AssignedDeclaration { revision, effective: Arc::clone(effective) })
     };
     if let Some(revision) = entry.settings.pinned_revision {
         let pinned = history.get(revision);
@@ -181,7 +183,7 @@ mod tests {
     }
 
     fn apply(revision: u64, domain: &str) -> Assignment {
-        Assignment::Apply(AssignedDeclaration { revision, effective: effective(domain) })
+        Assignment::Apply(AssignedDeclaration { revision, effective: Arc::new(effective(domain)) })
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Declarations of the management cluster by their numbers, so that a cluster can go back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +21,9 @@ const BESIDE: &str = "beside.";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeclarationHistory {
     /// Declarations in force on the management cluster, by their numbers.
-    numbered: BTreeMap<u64, Effective>,
+    numbered: BTreeMap<u64, Arc<Effective>>,
     /// Secrets `registry-info` beside the objects of clusters, by namespace, with their numbers.
-    beside: BTreeMap<String, (u64, Effective)>,
+    beside: BTreeMap<String, (u64, Arc<Effective>)>,
 }
 
 /// Value of a key of the Secret.
@@ -55,7 +55,7 @@ impl DeclarationHistory {
         let mut history = Self::default();
         for (key, value) in data {
             let Ok(entry) = serde_json::from_slice::<StoredEntry>(value) else { continue };
-            let Some(effective) = entry.effective() else { continue };
+            let Some(effective) = entry.effective().map(Arc::new) else { continue };
             match key.strip_prefix(BESIDE) {
                 Some(namespace) => {
                     let value = (entry.revision, effective);
@@ -83,19 +83,19 @@ impl DeclarationHistory {
 
     /// Adds the declaration with the number `revision`, and forgets the oldest one.
     pub fn record(&mut self, revision: u64, effective: Effective) {
-        self.numbered.insert(revision, effective);
+        self.numbered.insert(revision, Arc::new(effective));
         while self.numbered.len() > 1 && (self.numbered.len() > KEPT || self.length() > LONGEST) {
             self.numbered.pop_first();
         }
     }
 
     /// Returns the declaration with the number `revision`; `None` if it is not kept.
-    pub fn get(&self, revision: u64) -> Option<&Effective> {
+    pub fn get(&self, revision: u64) -> Option<&Arc<Effective>> {
         self.numbered.get(&revision)
     }
 
     /// Returns the newest declaration with its number; `None` before the first.
-    pub fn newest(&self) -> Option<(u64, &Effective)> {
+    pub fn newest(&self) -> Option<(u64, &Arc<Effective>)> {
         self.numbered.last_key_value().map(|(revision, effective)| (*revision, effective))
     }
 
@@ -107,7 +107,8 @@ impl DeclarationHistory {
             Some((revision, stored)) if stored.secret == *secret => *revision,
             _ => {
                 let revision = last.map_or(0, |(revision, _)| *revision) + 1;
-                self.beside.insert(namespace.to_owned(), (revision, beside(secret.clone())));
+                self.beside
+                    .insert(namespace.to_owned(), (revision, Arc::new(beside(secret.clone()))));
                 revision
             }
         }
@@ -115,7 +116,7 @@ impl DeclarationHistory {
 
     /// Returns the Secret `registry-info` of `namespace` in its last valid form; `None` without
     /// one.
-    pub fn beside(&self, namespace: &str) -> Option<(u64, &Effective)> {
+    pub fn beside(&self, namespace: &str) -> Option<(u64, &Arc<Effective>)> {
         self.beside.get(namespace).map(|(revision, effective)| (*revision, effective))
     }
 
@@ -151,7 +152,7 @@ mod tests {
             history.record(revision, beside(secret(&revision.to_string())));
         }
         assert_eq!(history.get(3), None);
-        assert_eq!(history.get(4), Some(&beside(secret("4"))));
+        assert_eq!(history.get(4), Some(&Arc::new(beside(secret("4")))));
         assert_eq!(history.newest().map(|(revision, _)| revision), Some(8));
         assert_eq!(read(&history), history);
     }
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!(history.number_beside("b", &secret("1")), 1);
         let mut history = read(&history);
         assert_eq!(history.number_beside("a", &secret("2")), 2);
-        assert_eq!(history.beside("a"), Some((2, &beside(secret("2")))));
+        assert_eq!(history.beside("a"), Some((2, &Arc::new(beside(secret("2"))))));
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub enum WaveOrder {
 pub struct WaveState {
     /// Number of the declaration.
     pub revision: u64,
+    /// True if all clusters may receive the declaration.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
     /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
     pub admitted: BTreeSet<String>,
     /// Members of the last wave, as `NAMESPACE/NAME`.
@@ -91,7 +94,7 @@ pub struct FailedWave {
 impl WaveState {
     /// Returns true if `key` may receive the declaration of the state.
     pub fn admits(&self, key: &ClusterKey) -> bool {
-        self.admitted.contains(&name(key))
+        self.is_open || self.admitted.contains(&name(key))
     }
 
     /// Returns the state after an administrator resumed the rollout: members of the last wave
@@ -122,8 +125,12 @@ pub fn decide(
     stored: &WaveState,
     clusters: &BTreeMap<ClusterKey, WaveCluster>,
 ) -> WaveDecision {
+    if settings.is_off() {
+        let state = WaveState { revision: wanted, is_open: true, ..WaveState::default() };
+        return WaveDecision { state, summary: String::new() };
+    }
     let mut state = if stored.revision == wanted {
-        stored.clone()
+        WaveState { is_open: false, ..stored.clone() }
     } else {
         WaveState { revision: wanted, ..WaveState::default() }
     };
@@ -135,11 +142,6 @@ pub fn decide(
     // A cluster with the declaration needs no admission.
     let verified = named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified);
     state.admitted.extend(verified.map(|(name, _)| name.clone()));
-    if settings.is_off() {
-        state.admitted.extend(named.into_keys());
-        state.failed = None;
-        return WaveDecision { state, summary: String::new() };
-    }
     if state.failed.is_none() {
         state.failed = failure(&state, &named);
     }
@@ -288,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn without_waves_all_clusters_are_admitted() {
+        let all = clusters(&[("a", false, ClusterProgress::Pending)]);
+        let off = WaveSettings::default();
+        let open = decide(off, WaveOrder::Continue, 7, &WaveState::default(), &all).state;
+        assert!(open.admits(&key("a")) && open.admits(&key("later")));
+        let on = decide(WAVES, WaveOrder::Pause, 7, &open, &all).state;
+        assert!(!on.admits(&key("a")));
+    }
+
+    #[test]
     fn next_declaration_begins_again() {
         use ClusterProgress::Pending;
         let stopped = WaveState {
@@ -308,11 +320,12 @@ mod tests {
     fn state_keeps_names_of_its_fields() {
         let state = WaveState {
             revision: 3,
+            is_open: true,
             admitted: ["a/b".to_owned()].into(),
             wave: ["a/b".to_owned()].into(),
             failed: Some(FailedWave { cluster: "a/b".into(), reason: "c".into() }),
         };
-        let text = r#"{"revision":3,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
+        let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
         assert_eq!(serde_json::to_string(&state).unwrap(), text);
         assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
     }

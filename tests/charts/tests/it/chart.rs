@@ -22,7 +22,7 @@ pub(crate) fn top_level_block() -> String {
     format!("ociImageRegistry:\n{}", fields.collect::<String>())
 }
 
-/// Every value that adds an object or an argument.
+/// Every value that adds an object or an argument, except those of the fleet.
 pub(crate) const EVERYTHING: &str = r#"
 config:
   ociImageRegistry:
@@ -55,6 +55,17 @@ agent:
   restart: rolling
   restartCommand: sh -c 'rc-service "containerd" restart'
   priorityQuota: true
+"#;
+
+/// Every value of the fleet, with one namespace.
+pub(crate) const FLEET: &str = r#"
+fleet:
+  enabled: true
+  namespaces: [clusters]
+  selector: env in (prod,test),!old
+  credentialProviders: {ocm: secretreader, gke: kubeconfig-secretreader}
+  canary: canary=true
+  waveSize: 5
 "#;
 
 /// Returns the directory of the chart.

@@ -6,8 +6,10 @@
 )]
 
 mod agent;
+mod bundle;
 mod chart;
 mod declaration;
+mod fleet;
 mod image;
 mod monitoring;
 mod names;
@@ -24,4 +26,5 @@ mod restart;
 mod server;
 mod values;
 mod versions;
+mod workload_cluster;
 mod yaml;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::chart::{EVERYTHING, Rendered, chart, deployment, workloads};
+use crate::chart::{EVERYTHING, FLEET, Rendered, chart, deployment, workloads};
 
 /// Kinds of objects outside namespaces.
 const CLUSTER_SCOPED: [&str; 9] = [
@@ -69,7 +69,7 @@ fn release_name_prefixes_every_name() {
 fn longest_release_name_results_in_valid_names() {
     let chart = chart();
     let release = "a".repeat(53);
-    for (path, object) in &chart.named(&release, &[EVERYTHING]).objects {
+    for (path, object) in &chart.named(&release, &[EVERYTHING, FLEET]).objects {
         if path == NAMESPACE {
             continue;
         }

@@ -2,13 +2,13 @@
 
 use image_swap_testbed::HelmError;
 
-use crate::chart::{EVERYTHING, PAGE, chart, charts, directory, file, top_level_block};
+use crate::chart::{EVERYTHING, FLEET, PAGE, chart, charts, directory, file, top_level_block};
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn strict_lint_accepts_the_chart() {
     for chart in charts() {
-        for values in ["", PAGE, &top_level_block(), EVERYTHING, "existingSecret: mine"] {
+        for values in ["", PAGE, &top_level_block(), EVERYTHING, FLEET, "existingSecret: mine"] {
             assert_eq!(chart.helm.lint(&directory(), &[values]).unwrap(), "", "{values}");
         }
     }
@@ -30,7 +30,8 @@ fn lint_refuses_values_that_the_schema_refuses() {
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn archive_renders_as_the_directory() {
-    let expected = chart().with(PAGE);
+    let values = format!("{PAGE}{FLEET}");
+    let expected = chart().with(&values);
     for packing in charts() {
         let folder = tempfile::tempdir().unwrap();
         let archive = packing.helm.package(&directory(), folder.path()).unwrap();
@@ -38,7 +39,7 @@ fn archive_renders_as_the_directory() {
         // image-swap-*.tgz
         let version = name.strip_prefix("image-swap-").unwrap().strip_suffix(".tgz").unwrap();
         assert_eq!(version, env!("CARGO_PKG_VERSION"));
-        let rendered = chart().render(&archive, "image-swap", &[PAGE]).unwrap();
+        let rendered = chart().render(&archive, "image-swap", &[&values]).unwrap();
         assert_eq!(rendered, expected, "{}", packing.helm.major());
     }
 }

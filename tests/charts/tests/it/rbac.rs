@@ -312,6 +312,10 @@ fn rules_have_a_comment_above() {
         "agent/role.yaml",
         "trial/role.yaml",
         "restart/role.yaml",
+        "fleet/clusterrole.yaml",
+        "fleet/clustersrole.yaml",
+        "fleet/releaserole.yaml",
+        "fleet/role.yaml",
         "uninstall/clusterrole.yaml",
         "uninstall/role.yaml",
     ] {

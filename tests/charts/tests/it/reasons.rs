@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::chart::{Rendered, chart, strings, top_level_block};
+use crate::chart::{FLEET, Rendered, chart, strings, top_level_block};
 
 /// Account, namespace, resource, name and verb of a permission.
 type Right = [String; 5];
@@ -16,6 +16,7 @@ type Right = [String; 5];
 const CONTROLLER: &str = "### The controller";
 const REPLICAS: &str = "### The replicas";
 const AGENTS: &str = "### The agents";
+const FLEET_CONTROLLER: &str = "### The fleet controller";
 
 /// Returns every right that a row of the tables gives a reason for.
 fn reasons() -> BTreeSet<Right> {
@@ -29,8 +30,8 @@ fn reasons() -> BTreeSet<Right> {
         }
         let cells: Vec<String> = line.split('|').map(|cell| cell.trim().replace('`', "")).collect();
         let [_, place, what, which, verbs, reason, _] = &cells[..] else { continue };
-        if ![CONTROLLER, REPLICAS, AGENTS].contains(&heading) || place == "where" || place == "---"
-        {
+        let known = [CONTROLLER, REPLICAS, AGENTS, FLEET_CONTROLLER];
+        if !known.contains(&heading) || place == "where" || place == "---" {
             continue;
         }
         assert!(reason.len() > 10, "a reason for {line}");
@@ -53,13 +54,18 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
         ("admission/role.yaml", REPLICAS),
         ("agent/clusterrole.yaml", AGENTS),
         ("agent/role.yaml", AGENTS),
+        ("fleet/clusterrole.yaml", FLEET_CONTROLLER),
+        ("fleet/role.yaml", FLEET_CONTROLLER),
+        ("fleet/releaserole.yaml", FLEET_CONTROLLER),
+        ("fleet/clustersrole.yaml", FLEET_CONTROLLER),
     ] {
         let Some(role) = rendered.objects.get(path) else { continue };
         let place = match (role["kind"].as_str(), heading, path) {
             (Some("ClusterRole"), ..) => "everywhere",
             (_, _, "trial/role.yaml") => "the trial namespace",
             (_, _, "restart/role.yaml") => "the restart namespace",
-            (_, AGENTS, _) => "the release's namespace",
+            (_, AGENTS, _) | (_, _, "fleet/releaserole.yaml") => "the release's namespace",
+            (_, _, "fleet/clustersrole.yaml") => "fleet.namespaces",
             _ => "its own namespace",
         };
         for rule in role["rules"].as_array().unwrap() {
@@ -108,7 +114,7 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
 fn documentation_names_a_reason_for_every_verb() {
     let chart = chart();
     let more = "adopt: true\nmanagePullSecrets: true\nagent: {restart: rolling}\n";
-    let most = format!("{}{more}", top_level_block());
+    let most = format!("{}{more}{FLEET}", top_level_block());
     let words = BTreeMap::from([
         ("imageswap-webhook", "adoptWebhooks"),
         ("serving", "tls.existingSecret"),

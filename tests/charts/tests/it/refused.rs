@@ -141,6 +141,7 @@ fn misspelt_key_is_named() {
         ("admission: {replica: 3}", "at '/admission': additional properties 'replica'"),
         ("controller: {replica: 3}", "at '/controller': additional properties 'replica'"),
         ("agent: {enable: false}", "at '/agent': additional properties 'enable' not allowed"),
+        ("fleet: {enable: true}", "at '/fleet': additional properties 'enable' not allowed"),
         ("tls: {secret: x}", "at '/tls': additional properties 'secret'"),
         ("log: {levels: x}", "at '/log': additional properties 'levels'"),
         ("networkPolicy: {enable: true}", "at '/networkPolicy': additional properties 'enable'"),
@@ -178,6 +179,15 @@ fn value_of_wrong_type_is_named() {
         ("agent: {restartCommand: 'kill $$'}", "at '/agent/restartCommand': 'kill $$' does not"),
         ("agent: {hostPaths: {state: /}}", "at '/agent/hostPaths/state': '/' does not match"),
         ("agent: {hostPaths: {state: /etc/..}}", "at '/agent/hostPaths/state': '/etc/..' does"),
+        ("fleet: {sources: [rancher]}", "at '/fleet/sources/0': value must be one of"),
+        ("fleet: {sources: []}", "at '/fleet/sources': minItems: got 0, want 1"),
+        ("fleet: {waveSize: -1}", "at '/fleet/waveSize': minimum: got -1, want 0"),
+        ("fleet: {namespaces: [A_b]}", "at '/fleet/namespaces/0': 'A_b' does not match pattern"),
+        (
+            "fleet: {credentialProviders: {ocm: exec}}",
+            "at '/fleet/credentialProviders/ocm': value must be one of 'secretreader'",
+        ),
+        ("fleet: {values: {policy: Fail}}", "at '/fleet/values/policy': value must be one of"),
         ("optIn: 'yes'", "at '/optIn': got string, want boolean"),
     ] {
         let message = chart.refuses(values);
@@ -230,4 +240,76 @@ fn restarts_need_agents_and_their_state_directory() {
     let expected = "agent.hostPaths.state: expected /var/lib/image-swap with agent.restart rolling";
     assert!(message.contains(expected), "{message}");
     chart.with(&format!("agent: {{{state}}}"));
+}
+
+/// Covers values that would give another program the credentials of all workload clusters.
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn fleet_needs_namespaces_other_than_its_own() {
+    let chart = chart();
+    for (values, expected) in [
+        ("enabled: true", "fleet.namespaces: expected at least one namespace"),
+        (
+            "enabled: true, namespaces: [image-swap-fleet]",
+            "fleet.namespaces: expected no namespace of the fleet controller itself",
+        ),
+        (
+            "enabled: true, namespace: somewhere, namespaces: [clusters]",
+            "fleet.namespace: expected a name of its own, found one that is in use",
+        ),
+        (
+            "enabled: true, namespace: image-swap-agent, namespaces: [clusters]",
+            "fleet.namespace: expected a name of its own, found one that is in use",
+        ),
+    ] {
+        let message = chart.refuses(&format!("fleet: {{{values}}}"));
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn values_of_workload_clusters_are_checked() {
+    let chart = chart();
+    for (values, expected) in [
+        ("workloadNamespace: jet-system", "fleet.workloadNamespace: expected a name of its own"),
+        ("workloadNamespace: image-swap-agent", "fleet.workloadNamespace: expected a name of its"),
+        (
+            "values: {agent: {enabled: false, restart: rolling}}",
+            "fleet.values.agent.restart: expected never while agent.enabled is false",
+        ),
+        (
+            "values: {agent: {restart: rolling, hostPaths: {state: /opt/state}}}",
+            "fleet.values.agent.hostPaths.state: expected /var/lib/image-swap",
+        ),
+        (
+            "values: {agent: {apiServer: {host: 10.0.0.1}}}",
+            "fleet.values.agent.apiServer: expected no value, found one",
+        ),
+        (
+            "values: {admission: {hostNetwork: true}}",
+            "fleet.values.admission.port: expected another port than 10250 with hostNetwork",
+        ),
+        (
+            "values: {adminPort: 10250}",
+            "fleet.values.admission.port, fleet.values.adminPort: expected two different ports",
+        ),
+    ] {
+        let message =
+            chart.refuses(&format!("fleet: {{enabled: true, namespaces: [clusters], {values}}}"));
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+// guarantee: 6b
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn workload_values_hold_no_declaration() {
+    let chart = chart();
+    for key in ["config", "ociImageRegistry", "existingSecret", "fleet", "mongo"] {
+        let values = format!("{{enabled: true, namespaces: [c], values: {{{key}: {{}}}}}}");
+        let message = chart.refuses(&format!("fleet: {values}"));
+        let expected = format!("at '/fleet/values': additional properties '{key}' not allowed");
+        assert!(message.contains(&expected), "{message}");
+    }
 }

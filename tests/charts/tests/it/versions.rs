@@ -5,7 +5,7 @@ use std::fs;
 use image_swap_testbed::{HelmError, HelmMajor, HelmRelease};
 
 use crate::{
-    chart::{EVERYTHING, PAGE, charts, top_level_block},
+    chart::{EVERYTHING, FLEET, PAGE, charts, top_level_block},
     yaml,
 };
 
@@ -14,7 +14,8 @@ use crate::{
 fn both_majors_render_the_same_objects() {
     let [four, three] = charts();
     assert_eq!((four.helm.major(), three.helm.major()), (HelmMajor::Four, HelmMajor::Three));
-    for values in ["", PAGE, &top_level_block(), EVERYTHING, "existingSecret: mine"] {
+    let fleet = format!("{EVERYTHING}{FLEET}");
+    for values in ["", PAGE, &top_level_block(), EVERYTHING, &fleet, "existingSecret: mine"] {
         let expected = four.with(values).objects;
         assert!(expected.len() > 10, "{:?}", expected.keys());
         assert_eq!(three.with(values).objects, expected, "{values}");

@@ -11,6 +11,12 @@ pub(crate) fn one(text: &str) -> Value {
     value(&tree, tree.documents[0])
 }
 
+/// Returns the values of all documents of a text, under the same conditions.
+pub(crate) fn all(text: &str) -> Vec<Value> {
+    let tree = Tree::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    tree.documents.iter().map(|document| value(&tree, *document)).collect()
+}
+
 fn value(tree: &Tree<'_>, id: NodeId) -> Value {
     let node = tree.node(tree.resolve(id));
     assert!(!node.tagged, "line {}: a tag", node.place.line);

@@ -1,5 +1,6 @@
 //! etcd and an API server; on request the controllers too.
 
+mod access;
 mod api;
 mod endpoints;
 mod network;
@@ -14,7 +15,7 @@ use std::{
 
 pub(crate) use self::network::ServiceNetwork;
 use self::{
-    plan::{CONTROLLER_MANAGER, Plan},
+    plan::{CONTROLLER_MANAGER, Plan, Storage},
     server::Server,
 };
 use crate::{
@@ -62,7 +63,8 @@ pub struct ControlPlane {
     controllers: Vec<Server>,
     api_server: Server,
     second: Option<(Server, u16)>,
-    etcd: Server,
+    etcd: Option<Server>,
+    storage: Storage,
     client: Client,
     url: String,
     port: u16,
@@ -80,9 +82,47 @@ impl ControlPlane {
     /// # Errors
     /// [`Error::Unavailable`] if a part is missing; the output of the servers if they do not start.
     pub fn start(parts: &Parts, options: &Options) -> Result<Self, Error> {
+        let mut control_plane = Self::prepare(parts, options, None)?;
+        control_plane.wait_ready()?;
+        Ok(control_plane)
+    }
+
+    /// Starts its processes, and returns when etcd answers;
+    /// [`wait_ready`](Self::wait_ready) waits for the others.
+    ///
+    /// # Errors
+    /// A part is missing, or etcd does not start.
+    pub(crate) fn start_etcd_first(parts: &Parts, options: &Options) -> Result<Self, Error> {
+        let mut control_plane = Self::prepare(parts, options, None)?;
+        control_plane.etcd.iter_mut().try_for_each(Server::start)?;
+        control_plane.api_server.process.start()?;
+        Ok(control_plane)
+    }
+
+    /// Starts another control plane on the etcd of this one, and returns before it is ready;
+    /// [`wait_ready`](Self::wait_ready) waits. Its data, authority and users are its own: `name`
+    /// is the prefix of its keys, and no other control plane on that etcd may have it.
+    ///
+    /// # Errors
+    /// A part is missing, or a process cannot be started.
+    pub fn start_beside(
+        &self,
+        parts: &Parts,
+        name: &str,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let storage = Storage { port: self.storage.port, prefix: format!("/{name}") };
+        let mut control_plane = Self::prepare(parts, options, Some(storage))?;
+        control_plane.api_server.process.start()?;
+        Ok(control_plane)
+    }
+
+    /// Makes a control plane whose processes do not run. Without `storage` it has its own etcd.
+    fn prepare(parts: &Parts, options: &Options, storage: Option<Storage>) -> Result<Self, Error> {
         let servers = parts.servers()?;
-        let mut plan = Plan::new(servers)?;
-        let etcd = plan.etcd()?;
+        let is_shared = storage.is_some();
+        let mut plan = Plan::new(servers, storage)?;
+        let etcd = if is_shared { None } else { Some(plan.etcd()?) };
         plan.identify_api_servers()?;
         let flags = &options.api_server_flags;
         let api_server = plan.api_server("kube-apiserver", plan.port(), &[flags])?;
@@ -100,11 +140,12 @@ impl ControlPlane {
         if options.scheduler {
             controllers.push(plan.scheduler(parts.controllers()?)?);
         }
-        let mut control_plane = Self {
+        Ok(Self {
             controllers,
             api_server,
             second,
             etcd,
+            storage: plan.storage.clone(),
             kubeconfig: plan.administrator()?,
             client: plan.client()?,
             url: plan.url(),
@@ -114,9 +155,7 @@ impl ControlPlane {
             network: plan.network,
             _ports: plan.ports,
             dir: plan.dir,
-        };
-        control_plane.wait_ready()?;
-        Ok(control_plane)
+        })
     }
 
     /// Starts the servers that do not run, and returns when all answer. A test calls it after it
@@ -125,7 +164,7 @@ impl ControlPlane {
     /// # Errors
     /// A server ended unexpectedly, or does not answer in time.
     pub fn wait_ready(&mut self) -> Result<(), Error> {
-        self.etcd.start()?;
+        self.etcd.iter_mut().try_for_each(Server::start)?;
         self.api_server.start()?;
         self.wait_for_namespace("default")?;
         self.second.iter_mut().try_for_each(|(server, _)| server.start())?;
@@ -139,10 +178,10 @@ impl ControlPlane {
     /// # Errors
     /// A server still runs.
     pub fn power_off(&mut self) -> Result<(), Error> {
-        let first = [&mut self.etcd, &mut self.api_server];
         let second = self.second.iter_mut().map(|(server, _)| server);
-        first
-            .into_iter()
+        self.etcd
+            .iter_mut()
+            .chain([&mut self.api_server])
             .chain(second)
             .chain(&mut self.controllers)
             .try_for_each(|server| server.process.kill())
@@ -187,9 +226,10 @@ impl ControlPlane {
         command
     }
 
-    /// Returns the process of etcd, for tests that stop or kill it.
-    pub const fn etcd(&mut self) -> &mut Process {
-        &mut self.etcd.process
+    /// Returns the process of etcd, for tests that stop or kill it; `None` if another control
+    /// plane owns it.
+    pub fn etcd(&mut self) -> Option<&mut Process> {
+        self.etcd.as_mut().map(|server| &mut server.process)
     }
 
     /// Returns the process of the API server, for tests that stop or kill it.
@@ -199,9 +239,9 @@ impl ControlPlane {
 
     /// Returns all processes.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        let first = [&self.etcd, &self.api_server];
         let second = self.second.iter().map(|(server, _)| server);
-        first.into_iter().chain(second).chain(&self.controllers).map(|server| &server.process)
+        let servers = self.etcd.iter().chain([&self.api_server]).chain(second);
+        servers.chain(&self.controllers).map(|server| &server.process)
     }
 
     pub(crate) const fn network(&self) -> ServiceNetwork {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
 
-use super::{network::ServiceNetwork, server::Server};
+use super::{access::ADMINISTRATORS, network::ServiceNetwork, server::Server};
 use crate::{
     error::Error,
     http::Client,
     janitor::RunDir,
-    kubeconfig,
+    kubeconfig::{self, SERVER_NAME, UserCredential},
     parts::{ControllerParts, ServerParts},
     pki::Authority,
     port::Port,
@@ -18,8 +18,6 @@ use crate::{
 
 /// The process that makes service accounts.
 pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-/// The group with all rights (`system:masters`, by the API server's own bootstrap policy).
-const ADMINISTRATORS: &str = "system:masters";
 
 /// A control plane before its processes run.
 pub(super) struct Plan<'a> {
@@ -28,22 +26,36 @@ pub(super) struct Plan<'a> {
     pub(super) authority: Authority,
     pub(super) network: ServiceNetwork,
     pub(super) ports: Vec<Port>,
-    etcd: u16,
+    pub(super) storage: Storage,
     api_server: u16,
 }
 
+/// The place of a control plane's data.
+#[derive(Clone, Debug)]
+pub(super) struct Storage {
+    /// The port of etcd on 127.0.0.1.
+    pub(super) port: u16,
+    /// The prefix of all keys.
+    pub(super) prefix: String,
+}
+
 impl<'a> Plan<'a> {
-    pub(super) fn new(parts: &'a ServerParts) -> Result<Self, Error> {
+    /// Reserves ports and a directory. Without `storage` the data are in an etcd of its own.
+    pub(super) fn new(parts: &'a ServerParts, storage: Option<Storage>) -> Result<Self, Error> {
         let mut plan = Self {
             parts,
             dir: RunDir::new("control-plane")?,
             authority: Authority::new("testbed")?,
             network: ServiceNetwork::random(),
             ports: Vec::new(),
-            etcd: 0,
+            // The default prefix of API servers.
+            storage: Storage { port: 0, prefix: "/registry".to_owned() },
             api_server: 0,
         };
-        plan.etcd = plan.reserve()?;
+        plan.storage = match storage {
+            Some(storage) => storage,
+            None => Storage { port: plan.reserve()?, ..plan.storage },
+        };
         plan.api_server = plan.reserve()?;
         plan.dir.write("ca.crt", plan.authority.certificate())?;
         Ok(plan)
@@ -98,13 +110,15 @@ impl<'a> Plan<'a> {
 
     fn kubeconfig(&self, file: &str, user: &str, group: Option<&str>) -> Result<PathBuf, Error> {
         let identity = self.authority.client(user, group)?;
-        let text = kubeconfig::render(&self.url(), self.authority.certificate(), &identity);
+        let credential = UserCredential::Certificate(&identity);
+        let authority = self.authority.certificate();
+        let text = kubeconfig::render(&self.url(), Some(SERVER_NAME), authority, &credential);
         self.dir.write(file, text)
     }
 
     pub(super) fn etcd(&mut self) -> Result<Server, Error> {
         let peer = format!("http://127.0.0.1:{}", self.reserve()?);
-        let client = format!("http://127.0.0.1:{}", self.etcd);
+        let client = format!("http://127.0.0.1:{}", self.storage.port);
         let process = self.process(&self.parts.etcd).arguments([
             format!("--data-dir={}", self.file("etcd")),
             // A test that cuts the power ends processes, not the kernel.
@@ -144,7 +158,8 @@ impl<'a> Plan<'a> {
         let process = self
             .named(name, &self.parts.kube_apiserver)
             .arguments([
-                format!("--etcd-servers=http://127.0.0.1:{}", self.etcd),
+                format!("--etcd-servers=http://127.0.0.1:{}", self.storage.port),
+                format!("--etcd-prefix={}", self.storage.prefix),
                 "--bind-address=127.0.0.1".into(),
                 "--advertise-address=127.0.0.1".into(),
                 // The API forbids endpoints on loopback addresses.

@@ -14,7 +14,7 @@ use crate::{
     control_plane::{ControlPlane, DEADLINE},
     error::Error,
     janitor::RunDir,
-    kubeconfig,
+    kubeconfig::{self, SERVER_NAME, UserCredential},
     parts::{NodeParts, Parts},
     port::random,
     process::Process,
@@ -308,7 +308,9 @@ fn servers(
     let url = format!("https://{}:{}", network.machine(), control_plane.port());
     let kubeconfig = |file: &str, user: &str, group: Option<&str>| {
         let identity = authority.client(user, group)?;
-        dir.write(file, kubeconfig::render(&url, authority.certificate(), &identity))
+        let credential = UserCredential::Certificate(&identity);
+        let name = Some(SERVER_NAME);
+        dir.write(file, kubeconfig::render(&url, name, authority.certificate(), &credential))
     };
     let user = format!("system:node:{name}");
     let kubelet = kubelet::Kubelet {

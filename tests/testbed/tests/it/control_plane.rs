@@ -66,7 +66,7 @@ fn objects_outlive_crash_of_api_server_and_etcd() -> Outcome {
     assert!(control_plane.get("/api/v1/namespaces/kept").is_err());
     control_plane.wait_ready()?;
     assert!(control_plane.get("/api/v1/namespaces/kept")?.is_some());
-    control_plane.etcd().stop()?;
+    control_plane.etcd().unwrap().stop()?;
     control_plane.wait_ready()?;
     assert!(control_plane.get("/api/v1/namespaces/kept")?.is_some());
     Ok(())

@@ -32,7 +32,7 @@ async fn etcd_outage_loses_nothing() {
     let mut scene = ServedCluster::set(2).await;
     let mut stream = Stream::stored(&scene.cluster.client, REGISTRY);
     stream.more().await;
-    tokio::task::block_in_place(|| scene.cluster.control_plane.etcd().stop().unwrap());
+    tokio::task::block_in_place(|| scene.cluster.control_plane.etcd().unwrap().stop().unwrap());
     let cluster = &scene.cluster;
     let is_noticed = || {
         let answer = cluster.control_plane.request("GET", "/readyz/etcd", None).unwrap();

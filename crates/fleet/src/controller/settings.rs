@@ -1,0 +1,67 @@
+//! Settings of the fleet controller.
+
+use std::time::Duration;
+
+use image_swap_cluster::Release;
+use image_swap_core::fleet::inventory::selector::LabelSelector;
+
+use crate::{names::FleetNames, remote::RemoteLimits, sources::SourceSettings};
+
+/// Settings of the fleet controller.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// Namespace of the fleet controller.
+    pub namespace: String,
+    /// Release of the management cluster, whose declaration is spread.
+    pub release: Release,
+    /// Release in each workload cluster.
+    pub workload: Release,
+    /// Value `policy` of the chart in workload clusters.
+    pub policy: String,
+    /// Sources of the inventory.
+    pub sources: SourceSettings,
+    /// Clusters that receive a declaration before the others; `None` without them.
+    pub canary: Option<LabelSelector>,
+    /// Maximum number of clusters in a wave; 0 for all clusters.
+    pub wave_size: usize,
+    /// Intervals and deadlines.
+    pub timing: FleetTiming,
+}
+
+/// Intervals and deadlines of the fleet controller.
+#[derive(Clone, Copy, Debug)]
+pub struct FleetTiming {
+    /// Interval of full comparisons of a workload cluster.
+    pub compare: Duration,
+    /// Longest time for one attempt on a workload cluster.
+    pub attempt: Duration,
+    /// First pause after a failed attempt. It doubles with each further one.
+    pub first_pause: Duration,
+    /// Longest pause after a failed attempt.
+    pub longest_pause: Duration,
+    /// Limits of requests to a workload cluster.
+    pub limits: RemoteLimits,
+}
+
+impl Default for FleetTiming {
+    fn default() -> Self {
+        Self {
+            compare: Duration::from_mins(30),
+            attempt: Duration::from_mins(3),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(5),
+            limits: RemoteLimits::default(),
+        }
+    }
+}
+
+impl FleetSettings {
+    /// Returns the fleet controller as a release of its own, for the leader election.
+    pub fn candidate(&self) -> Release {
+        self.names().controller
+    }
+
+    pub(crate) fn names(&self) -> FleetNames {
+        FleetNames::new(&self.namespace, &self.release)
+    }
+}

@@ -1,0 +1,501 @@
+//! The task of one workload cluster: a slow or broken cluster delays no other one.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use image_swap_cluster::clock::{now, written};
+use image_swap_core::{
+    declaration::UnixTime,
+    fleet::{
+        assignment::{AssignedDeclaration, Assignment, WaitReason},
+        bundle::{Bundle, BundleSlots},
+        drift::RepairLog,
+        inventory::{ClusterKey, EntryAccess, InventoryEntry},
+        wave::ClusterProgress,
+    },
+    status::{
+        cluster_summary::SummaryProblem,
+        workload_cluster::{
+            AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
+            RemovalProgress, WantedDeclaration, WorkloadClusterStatus, status_of,
+        },
+    },
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{info, warn};
+
+use super::{backoff::AttemptBackoff, settings::FleetSettings};
+use crate::{
+    heartbeat::{self, HeartbeatState},
+    objects::WorkloadClusters,
+    remote::{ApplyReport, ContestedObject, RemoteCluster, RemoteError},
+};
+
+/// Order for the task of a workload cluster.
+#[derive(Clone, Debug)]
+pub(super) struct ClusterOrder {
+    /// Entry of the inventory.
+    pub(super) entry: Arc<InventoryEntry>,
+    /// Assignment of the cluster.
+    pub(super) assignment: Assignment,
+    /// Bundle; the reason if there is none.
+    pub(super) bundle: Result<Arc<Bundle>, String>,
+    /// Number of the newest declaration of the management cluster; `None` without one.
+    pub(super) newest: Option<u64>,
+}
+
+impl PartialEq for ClusterOrder {
+    fn eq(&self, other: &Self) -> bool {
+        let same_bundle = match (&self.bundle, &other.bundle) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        };
+        same_bundle
+            && self.entry == other.entry
+            && self.assignment == other.assignment
+            && self.newest == other.newest
+    }
+}
+
+/// Report of the task of a workload cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClusterReport {
+    /// UID of the namespace `kube-system`; `None` before the first contact.
+    pub(super) uid: Option<String>,
+    /// Progress with the declaration of [`Self::revision`].
+    pub(super) progress: ClusterProgress,
+    /// Number of the declaration that the progress is about; `None` without one.
+    pub(super) revision: Option<u64>,
+    /// State of the cluster, for counts.
+    pub(super) state: String,
+}
+
+/// Task of one workload cluster.
+pub(super) struct ClusterTask {
+    pub(super) key: ClusterKey,
+    pub(super) settings: Arc<FleetSettings>,
+    pub(super) orders: watch::Receiver<ClusterOrder>,
+    pub(super) reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
+    pub(super) objects: WorkloadClusters,
+    /// Status that the object of the cluster has; `None` before the first.
+    pub(super) status: Option<WorkloadClusterStatus>,
+}
+
+/// Connection to a workload cluster.
+struct ClusterSession {
+    remote: RemoteCluster,
+    /// Version of the access.
+    version: String,
+    uid: String,
+    heartbeat: watch::Receiver<HeartbeatState>,
+    _watching: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for ClusterSession {
+    fn drop(&mut self) {
+        self._watching.abort();
+    }
+}
+
+/// State of a task.
+struct TaskState {
+    session: Option<ClusterSession>,
+    facts: ClusterFacts,
+    /// Declaration, bundle and settings that were last applied as a whole.
+    applied: Option<AppliedBundle>,
+    repairs: RepairLog,
+    /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
+    due: Option<Instant>,
+    /// Report that was sent last.
+    sent: Option<ClusterReport>,
+}
+
+/// Content that was applied to a workload cluster.
+struct AppliedBundle {
+    declaration: AssignedDeclaration,
+    bundle: Arc<Bundle>,
+    api_server: Option<String>,
+    policy: Option<String>,
+}
+
+impl AppliedBundle {
+    fn is_that_of(&self, order: &ClusterOrder, declaration: &AssignedDeclaration) -> bool {
+        let Ok(bundle) = &order.bundle else { return true };
+        let settings = &order.entry.settings;
+        Arc::ptr_eq(&self.bundle, bundle)
+            && self.declaration == *declaration
+            && self.api_server == settings.api_server
+            && self.policy == settings.policy
+    }
+}
+
+impl ClusterTask {
+    /// Keeps the cluster as ordered, until the sender of orders is dropped.
+    pub(super) async fn run(mut self) {
+        let mut backoff = AttemptBackoff::new(&self.settings.timing);
+        let mut state = TaskState {
+            session: None,
+            facts: ClusterFacts::default(),
+            applied: None,
+            repairs: RepairLog::default(),
+            due: None,
+            sent: None,
+        };
+        loop {
+            let order = self.orders.borrow_and_update().clone();
+            let attempt = timeout(self.settings.timing.attempt, self.attempt(&order, &mut state));
+            let result = attempt.await.unwrap_or(Err(RemoteError::TimedOut));
+            self.take(result, &order, &mut state, &mut backoff);
+            state.take_heartbeat();
+            self.publish(&order, &mut state).await;
+            let due = state.due;
+            let next = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            let beat = state.session.as_mut().map(|session| &mut session.heartbeat);
+            let beaten = async {
+                match beat {
+                    Some(heartbeat) if heartbeat.changed().await.is_ok() => {}
+                    _ => pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.orders.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    backoff.reset();
+                    state.due = None;
+                }
+                () = next => state.due = None,
+                () = beaten => state.compare_if_needed(),
+            }
+        }
+    }
+
+    /// Brings the cluster into the ordered state, as far as one attempt can.
+    ///
+    /// # Errors
+    /// The cluster does not answer as an API server does.
+    async fn attempt(
+        &self,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        state.facts = ClusterFacts {
+            access: AccessState::Usable,
+            is_paused: false,
+            duplicate_of: None,
+            wave: None,
+            removal: RemovalProgress::None,
+            wanted: wanted(order),
+            ..std::mem::take(&mut state.facts)
+        };
+        match &order.assignment {
+            Assignment::Wait(reason) => {
+                let name = |key: &ClusterKey| format!("{}/{}", key.namespace, key.object_name());
+                match reason {
+                    WaitReason::Access(reason) => {
+                        state.facts.access = AccessState::Waiting(reason.clone());
+                    }
+                    WaitReason::Refused(reason) => {
+                        state.facts.access = AccessState::Refused(reason.clone());
+                    }
+                    WaitReason::Paused => state.facts.is_paused = true,
+                    WaitReason::Duplicate(other) => state.facts.duplicate_of = Some(name(other)),
+                    WaitReason::Wave(reason) => {
+                        state.facts.wave = Some(reason.clone());
+                        return self.connect(order, state).await;
+                    }
+                    WaitReason::NoDeclaration | WaitReason::Orphaned => {
+                        return self.connect(order, state).await;
+                    }
+                    WaitReason::UnknownRevision(number) => {
+                        state.facts.outcome = ApplyOutcome::Failed(format!(
+                            "the declaration {number} is not kept; remove the annotation of the \
+                             cluster, or name a later number"
+                        ));
+                        return self.connect(order, state).await;
+                    }
+                }
+                state.session = None;
+                state.applied = None;
+                Ok(())
+            }
+            Assignment::Identify => self.connect(order, state).await,
+            Assignment::Apply(declaration) => {
+                self.connect(order, state).await?;
+                self.apply(order, declaration, state).await
+            }
+            Assignment::Remove => {
+                self.connect(order, state).await?;
+                self.remove(order, state).await
+            }
+        }
+    }
+
+    /// Connects to the cluster if there is no connection by the present access.
+    async fn connect(
+        &self,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        let EntryAccess::Usable { access, version } = &order.entry.access else { return Ok(()) };
+        if state.session.as_ref().is_some_and(|it| it.version == *version) {
+            return Ok(());
+        }
+        state.session = None;
+        state.applied = None;
+        let remote = RemoteCluster::connect(access, &self.settings.timing.limits)?;
+        let uid = remote.identity().await?;
+        if state.facts.uid != uid {
+            state.facts.stored = None;
+        }
+        state.facts.uid.clone_from(&uid);
+        state.facts.contact = ClusterContact::Reached;
+        let release = &self.settings.workload;
+        let (heartbeat, watching) =
+            heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
+        let version = version.clone();
+        state.session =
+            Some(ClusterSession { remote, version, uid, heartbeat, _watching: watching });
+        Ok(())
+    }
+
+    /// Applies bundle and declaration, unless they are in force already.
+    async fn apply(
+        &self,
+        order: &ClusterOrder,
+        declaration: &AssignedDeclaration,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        let Some(session) = &state.session else { return Ok(()) };
+        let bundle = match &order.bundle {
+            Ok(bundle) => bundle,
+            Err(reason) => {
+                state.facts.outcome = ApplyOutcome::Failed(reason.clone());
+                return Ok(());
+            }
+        };
+        if state.applied.as_ref().is_some_and(|it| it.is_that_of(order, declaration)) {
+            return Ok(());
+        }
+        state.applied = None;
+        let facts = session.remote.discover().await?;
+        let settings = &order.entry.settings;
+        let slots = BundleSlots {
+            namespace: &self.settings.workload.namespace,
+            declaration: &declaration.effective,
+            revision: declaration.revision,
+            api_server: settings.api_server.as_deref(),
+            policy: Some(settings.policy.as_deref().unwrap_or(&self.settings.policy)),
+            served: &facts.served,
+        };
+        let objects = match bundle.fill(&slots) {
+            Ok(objects) => objects,
+            Err(error) => {
+                state.facts.outcome = ApplyOutcome::Failed(format!("bundle: {error}"));
+                return Ok(());
+            }
+        };
+        let report = session.remote.apply(&objects, &mut state.repairs, now()).await?;
+        self.log(&report);
+        state.take_report(&report);
+        if report.is_complete() {
+            state.facts.stored = Some(declaration.revision);
+            state.applied = Some(AppliedBundle {
+                declaration: declaration.clone(),
+                bundle: Arc::clone(bundle),
+                api_server: settings.api_server.clone(),
+                policy: settings.policy.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn log(&self, report: &ApplyReport) {
+        let cluster = format!("{}/{}", self.key.namespace, self.key.object_name());
+        if report.written > 0 {
+            info!(cluster, objects = report.written, "applied to a workload cluster");
+        }
+        for repaired in &report.repaired {
+            info!(cluster, object = repaired.object, "repaired drift in a workload cluster");
+        }
+        for contested in &report.conflicts {
+            warn!(cluster, object = contested.object, "another writer holds an object");
+        }
+    }
+
+    /// Takes the result of an attempt, and plans the next one.
+    fn take(
+        &self,
+        result: Result<(), RemoteError>,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+        backoff: &mut AttemptBackoff,
+    ) {
+        let Err(error) = result else {
+            if state.session.is_some() {
+                state.facts.contact = ClusterContact::Reached;
+            }
+            let is_failed = matches!(state.facts.outcome, ApplyOutcome::Failed(_));
+            let is_waiting = !matches!(order.assignment, Assignment::Apply(_) | Assignment::Remove);
+            if is_waiting || !is_failed {
+                backoff.reset();
+            }
+            if state.session.is_some() && !is_waiting {
+                let pause = if is_failed {
+                    backoff.next()
+                } else {
+                    backoff.jittered(self.settings.timing.compare)
+                };
+                let at = Instant::now() + pause;
+                state.due = Some(state.due.map_or(at, |due| due.min(at)));
+            }
+            return;
+        };
+        let reason = error.to_string();
+        match error {
+            RemoteError::Refused(_) => {
+                state.facts.contact = ClusterContact::Reached;
+                state.facts.outcome = ApplyOutcome::Failed(reason);
+            }
+            _ => state.facts.contact = ClusterContact::Unreachable(reason),
+        }
+        state.applied = None;
+        // A credential may have been renewed without a new Secret, and a connection may be stuck.
+        state.session = None;
+        state.due = Some(Instant::now() + backoff.next());
+    }
+
+    /// Writes the status of the cluster, and reports to the controller.
+    async fn publish(&mut self, order: &ClusterOrder, state: &mut TaskState) {
+        let status = status_of(&state.facts, self.status.as_ref(), &written(now()));
+        if self.status.as_ref() != Some(&status) {
+            match self.objects.publish(&self.key, &order.entry.origin, &status).await {
+                Ok(()) => self.status = Some(status.clone()),
+                Err(error) => {
+                    let cluster = format!("{}/{}", self.key.namespace, self.key.object_name());
+                    warn!(cluster, %error, "cannot write the status of a workload cluster");
+                    let again = Instant::now() + Duration::from_secs(5);
+                    state.due = Some(state.due.map_or(again, |due| due.min(again)));
+                }
+            }
+        }
+        let (revision, progress) = state.progress(order);
+        let report = ClusterReport {
+            uid: state.session.as_ref().map(|it| it.uid.clone()).or_else(|| {
+                let uid = &state.facts.uid;
+                (!uid.is_empty()).then(|| uid.clone())
+            }),
+            progress,
+            revision,
+            state: status.state().to_owned(),
+        };
+        if state.sent.as_ref() != Some(&report) {
+            state.sent = Some(report.clone());
+            // The controller has ended.
+            let _ = self.reports.send((self.key.clone(), report));
+        }
+    }
+}
+
+impl TaskState {
+    /// Takes the last heartbeat.
+    fn take_heartbeat(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let heartbeat = session.heartbeat.borrow_and_update().clone();
+        self.facts.heartbeat = HeartbeatFacts {
+            received: heartbeat.received.map(written),
+            is_stale: heartbeat.is_stale,
+            summary: heartbeat.summary,
+        };
+    }
+
+    /// Plans a full comparison if the heartbeat shows that something changed the cluster: it is
+    /// stale, or reports another declaration than the applied one.
+    fn compare_if_needed(&mut self) {
+        let was_stale = self.facts.heartbeat.is_stale;
+        self.take_heartbeat();
+        let became_stale = self.facts.heartbeat.is_stale && !was_stale;
+        let reported =
+            self.facts.heartbeat.summary.as_ref().and_then(|it| it.registry_info_revision);
+        let applied = self.applied.as_ref().map(|it| it.declaration.revision);
+        let differs = reported.is_some() && applied.is_some() && reported != applied;
+        if became_stale || differs {
+            self.applied = None;
+        }
+    }
+
+    fn take_report(&mut self, report: &ApplyReport) {
+        let names = |all: &[ContestedObject]| all.iter().map(ToString::to_string).collect();
+        self.facts.conflicts = names(&report.conflicts);
+        self.facts.drift = names(&report.limited);
+        self.facts.outcome = match report.failures.first() {
+            Some(failure) => ApplyOutcome::Failed(failure.to_string()),
+            None => ApplyOutcome::Complete,
+        };
+        let waits = report.limited.iter().filter_map(|it| it.wait).min();
+        let wait = |seconds: UnixTime| Instant::now() + Duration::from_secs(seconds);
+        self.due = waits.map(wait);
+    }
+
+    /// Returns the progress of the cluster, with the number of the declaration that it is about.
+    fn progress(&self, order: &ClusterOrder) -> (Option<u64>, ClusterProgress) {
+        let facts = &self.facts;
+        if matches!(facts.contact, ClusterContact::Unreachable(_)) {
+            return (order.newest, ClusterProgress::Unreachable);
+        }
+        let Assignment::Apply(declaration) = &order.assignment else {
+            return (order.newest, ClusterProgress::Pending);
+        };
+        let revision = declaration.revision;
+        (Some(revision), self.progress_with(revision))
+    }
+
+    /// Returns the progress with the declaration `revision`.
+    fn progress_with(&self, revision: u64) -> ClusterProgress {
+        let facts = &self.facts;
+        if let ApplyOutcome::Failed(reason) = &facts.outcome {
+            return ClusterProgress::Failed(reason.clone());
+        }
+        if let Some(conflict) = facts.conflicts.first() {
+            return ClusterProgress::Failed(format!("conflict: {conflict}"));
+        }
+        if facts.stored != Some(revision) {
+            return ClusterProgress::Pending;
+        }
+        let summary = facts.heartbeat.summary.as_ref();
+        let summary = summary.filter(|it| it.registry_info_revision == Some(revision));
+        if facts.heartbeat.is_stale {
+            return ClusterProgress::Unreachable;
+        }
+        let Some(summary) = summary else { return ClusterProgress::Pending };
+        let stops = |it: &&SummaryProblem| {
+            matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
+        };
+        if let Some(problem) = summary.problems.iter().find(stops) {
+            return ClusterProgress::Failed(problem.message().to_owned());
+        }
+        match summary.nodes {
+            Some(nodes) if nodes.total > 0 && nodes.verified == 0 => ClusterProgress::Applied,
+            _ => ClusterProgress::Verified,
+        }
+    }
+}
+
+/// Returns the declaration that the cluster is to have in the end.
+fn wanted(order: &ClusterOrder) -> WantedDeclaration {
+    match (&order.assignment, order.newest) {
+        (Assignment::Apply(declaration), _) => WantedDeclaration::Revision(declaration.revision),
+        (Assignment::Wait(WaitReason::Orphaned), _) => WantedDeclaration::Orphaned,
+        (_, Some(newest)) => WantedDeclaration::Revision(newest),
+        (_, None) => WantedDeclaration::None,
+    }
+}
