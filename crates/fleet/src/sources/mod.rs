@@ -7,13 +7,12 @@ mod discovery;
 mod event;
 mod inventory;
 mod secrets;
+mod settings;
 mod watches;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use image_swap_core::fleet::inventory::{
-    ClusterSource, Inventory, cluster_profile::ConfiguredProvider, selector::LabelSelector,
-};
+use image_swap_core::fleet::inventory::{ClusterSource, Inventory};
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
@@ -22,6 +21,7 @@ use tokio::{
 };
 use tracing::info;
 
+pub use self::settings::{SEARCH_INTERVAL, SourceSettings};
 use self::{
     event::{SecretKey, SourceEvent},
     inventory::InventoryState,
@@ -33,25 +33,6 @@ use self::{
 const EVENTS: usize = 256;
 /// Limit of Secrets that are read at a time.
 const READS: usize = 8;
-
-/// Settings of the inventory.
-#[derive(Clone, Debug)]
-pub struct SourceSettings {
-    /// Namespaces whose objects count. No other namespace is read.
-    pub namespaces: BTreeSet<String>,
-    /// Labels of the objects that count.
-    pub selector: LabelSelector,
-    /// Sources in use.
-    pub sources: BTreeSet<ClusterSource>,
-    /// Credential providers for `ClusterProfile` objects, in the order of preference.
-    pub providers: Vec<ConfiguredProvider>,
-    /// The time between two searches for an absent API, and for a newer version of a present one.
-    /// Usually [`SEARCH_INTERVAL`].
-    pub search_interval: Duration,
-}
-
-/// The usual [`SourceSettings::search_interval`].
-pub const SEARCH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Follows the inventory until the tasks are dropped.
 ///

@@ -29,9 +29,9 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    SourceSettings,
     discovery::{ApiKind, served},
     event::{SecretKey, SourceEvent},
+    settings::SourceSettings,
 };
 
 /// Objects in a page of a list. Those of Cluster API may have 100 KiB.

@@ -16,9 +16,9 @@ use image_swap_core::{
 };
 
 use super::{
-    SourceSettings,
     event::{SecretKey, SourceEvent},
     secrets::ReadResult,
+    settings::SourceSettings,
 };
 
 /// The wait after the first failed request for a Secret. Each further failure doubles it.
@@ -133,7 +133,7 @@ impl InventoryState {
         None
     }
 
-    /// Applies what a watch reported.
+    /// Applies the report of a watch.
     pub(super) fn apply(&mut self, event: SourceEvent) {
         match event {
             SourceEvent::Listed { namespace, source, clusters } => {
