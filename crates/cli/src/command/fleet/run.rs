@@ -16,6 +16,7 @@ use image_swap_core::fleet::inventory::{
 };
 use image_swap_fleet::{
     FleetController, FleetMetrics, FleetSettings, FleetTiming, SourceSettings,
+    sources::SEARCH_INTERVAL,
 };
 use image_swap_serve::AdminPort;
 use tokio::signal::unix::{SignalKind, signal};
@@ -116,6 +117,7 @@ impl RunArgs {
                 selector: self.selector,
                 sources: self.source.into_iter().collect(),
                 providers: self.credential_provider,
+                search_interval: SEARCH_INTERVAL,
             },
             canary: self.canary,
             wave_size: self.wave_size,

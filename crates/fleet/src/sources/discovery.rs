@@ -1,0 +1,53 @@
+//! Versions of an API that the API server serves.
+
+use image_swap_cluster::error::code;
+use kube::{Client, Error, api::ApiResource};
+
+/// Kind with its API group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApiKind {
+    pub(super) group: &'static str,
+    pub(super) kind: &'static str,
+    /// Versions that are read, newest first.
+    pub(super) versions: &'static [&'static str],
+}
+
+/// Returns the newest version of `wanted` that the API server serves; `None` if it serves none.
+pub(super) async fn served(client: &Client, wanted: ApiKind) -> Result<Option<ApiResource>, Error> {
+    let groups = client.list_api_groups().await?.groups;
+    let Some(group) = groups.into_iter().find(|group| group.name == wanted.group) else {
+        return Ok(None);
+    };
+    for version in wanted.versions {
+        if group.versions.iter().any(|it| it.version == *version)
+            && let Some(resource) = resource(client, wanted, version).await?
+        {
+            return Ok(Some(resource));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the resource of a version; `None` if the version has other kinds alone.
+async fn resource(
+    client: &Client,
+    wanted: ApiKind,
+    version: &str,
+) -> Result<Option<ApiResource>, Error> {
+    let api_version = format!("{}/{version}", wanted.group);
+    let resources = match client.list_api_group_resources(&api_version).await {
+        Ok(list) => list.resources,
+        // The version was removed meanwhile.
+        Err(error) if code(&error) == Some(404) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut resources = resources.into_iter();
+    let found = resources.find(|it| it.kind == wanted.kind && !it.name.contains('/'));
+    Ok(found.map(|found| ApiResource {
+        group: wanted.group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: found.kind,
+        plural: found.name,
+    }))
+}

@@ -1,0 +1,132 @@
+//! A management cluster.
+
+use std::{fs, sync::LazyLock, time::Duration};
+
+use image_swap_cluster::client;
+use image_swap_testbed::{ControlPlane, Options, Parts};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::block_in_place};
+
+/// The deadline of a wait, long enough for a machine that compiles at the same time.
+const PATIENCE: Duration = Duration::from_mins(2);
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// The namespace that counts.
+pub(crate) const NAMESPACE: &str = "clusters";
+/// A namespace that does not count.
+pub(crate) const OTHER: &str = "other";
+
+/// Returns the parts for tests, which must be present.
+fn parts() -> &'static Parts {
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::present().unwrap());
+    &PARTS
+}
+
+/// A management cluster without objects of the chart.
+pub(crate) struct Hub {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) client: Client,
+}
+
+impl Hub {
+    /// Starts a control plane with the namespaces [`NAMESPACE`] and [`OTHER`].
+    pub(crate) async fn start() -> Self {
+        let control_plane =
+            block_in_place(|| ControlPlane::start(parts(), &Options::default()).unwrap());
+        for namespace in [NAMESPACE, OTHER] {
+            block_in_place(|| control_plane.create_namespace(namespace).unwrap());
+        }
+        let client = client(Some(control_plane.kubeconfig())).await.unwrap();
+        Self { control_plane, client }
+    }
+
+    /// Returns a kubeconfig for the management cluster itself.
+    pub(crate) fn kubeconfig(&self) -> String {
+        fs::read_to_string(self.control_plane.kubeconfig()).unwrap()
+    }
+
+    /// Sends `body` to `path` and returns the response, which must be a success.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer = block_in_place(|| self.control_plane.request(method, path, body).unwrap());
+        assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.body);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// Defines a custom resource with any fields, or replaces its versions. Returns when the API
+    /// server serves all of them.
+    pub(crate) async fn define(&self, group: &str, kind: &str, versions: &[&str]) {
+        let plural = format!("{}s", kind.to_lowercase());
+        let stored = versions.len() - 1;
+        let version = |(index, name): (usize, &&str)| {
+            json!({
+                "name": name, "served": true, "storage": index == stored,
+                "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                } },
+            })
+        };
+        let versions: Vec<_> = versions.iter().enumerate().map(version).collect();
+        let name = format!("{plural}.{group}");
+        let mut definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": name,
+                // The API server demands it for a group of Kubernetes.
+                "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
+            },
+            "spec": {
+                "group": group, "scope": "Namespaced", "versions": versions,
+                "names": {
+                    "kind": kind, "plural": plural, "listKind": format!("{kind}List"),
+                    "singular": kind.to_lowercase(),
+                },
+            },
+        });
+        let path = format!("{DEFINITIONS}/{name}");
+        if let Some(present) = block_in_place(|| self.control_plane.get(&path).unwrap()) {
+            definition["metadata"]["resourceVersion"] =
+                present["metadata"]["resourceVersion"].clone();
+            self.request("PUT", &path, Some(&definition));
+        } else {
+            self.request("POST", DEFINITIONS, Some(&definition));
+        }
+        for version in versions {
+            let list = format!("/apis/{group}/{}/{plural}", version["name"].as_str().unwrap());
+            let served = || self.control_plane.get(&list).ok().flatten();
+            eventually(|| block_in_place(served)).await;
+        }
+    }
+
+    /// Creates a Secret with texts, or replaces it.
+    pub(crate) fn put_secret(&self, namespace: &str, secret: &Value) {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets");
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        let own = format!("{path}/{name}");
+        if block_in_place(|| self.control_plane.get(&own).unwrap()).is_some() {
+            self.request("PUT", &own, Some(secret));
+        } else {
+            self.request("POST", &path, Some(secret));
+        }
+    }
+}
+
+/// Waits until a value of `seen` satisfies `enough`, and returns it.
+pub(crate) async fn until<T: Clone>(
+    seen: &mut watch::Receiver<T>,
+    enough: impl FnMut(&T) -> bool,
+) -> T {
+    let found = tokio::time::timeout(PATIENCE, seen.wait_for(enough)).await;
+    found.unwrap().unwrap().clone()
+}
+
+/// Calls `look` repeatedly until it returns a value.
+async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "it should have come by now");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the fleet controller on real API servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
+)]
+
+mod hub;
+mod sources;
