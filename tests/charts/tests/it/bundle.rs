@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use image_swap_core::labels;
+use image_swap_core::{
+    control::effective::Effective,
+    fleet::bundle::{Bundle, BundleObject, BundleSlots},
+    labels,
+};
 use image_swap_testbed::HelmRelease;
 use serde_json::{Value, json};
 
@@ -252,6 +256,45 @@ fn slots_are_where_clusters_differ() {
     }
 }
 
+/// Reads the bundle as the fleet controller does.
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn fleet_controller_fills_every_slot() {
+    for chart in charts() {
+        for values in ["", PAGE, EVERYTHING, "policy: audit"] {
+            let bundle = Bundle::parse(&text(chart, &[values])).unwrap();
+            let declaration = Effective::none();
+            let fill = |api_server, policy, served: &[&str]| -> Vec<BundleObject> {
+                let served = served.iter().map(|version| (*version).to_owned()).collect();
+                let slots = BundleSlots {
+                    namespace: labels::IMAGE_SWAP,
+                    declaration: &declaration,
+                    revision: 1,
+                    api_server,
+                    policy,
+                    served: &served,
+                };
+                bundle.fill(&slots).unwrap()
+            };
+            let least = fill(None, None, &[]);
+            let versions = ["security.openshift.io/v1", "monitoring.coreos.com/v1"];
+            let most = fill(Some("10.0.0.1:6443"), Some("ignore"), &versions);
+            for object in least.iter().chain(&most) {
+                assert_eq!(slots(&object.value.to_string()), BTreeSet::new(), "{object:?}");
+            }
+            let has = |objects: &[BundleObject], text: &str| {
+                objects.iter().any(|object| object.value.to_string().contains(text))
+            };
+            let policy = if values.contains("audit") { "--policy=audit" } else { "--policy=fail" };
+            assert!(has(&least, policy) && has(&most, "--policy=ignore"), "{values}");
+            let host = "KUBERNETES_SERVICE_HOST";
+            assert!(!has(&least, host) && has(&most, host), "{values}");
+            let scc = "SecurityContextConstraints";
+            assert!(!has(&least, scc) && has(&most, scc), "{values}");
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn objects_are_in_namespaces_of_the_bundle() {
@@ -332,7 +375,7 @@ fn heartbeat_is_only_in_the_bundle() {
             "apiGroups": ["coordination.k8s.io"],
             "resources": ["leases"],
             "resourceNames": ["image-swap-heartbeat"],
-            "verbs": ["get", "create", "patch", "update"],
+            "verbs": ["create", "patch"],
         });
         assert!(role.contains(&right), "{role:?}");
         let hub = chart.with(FLEET);

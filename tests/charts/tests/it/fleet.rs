@@ -99,16 +99,17 @@ fn objects(values: &[&str]) -> Vec<Value> {
 }
 
 /// Spells out every right: Secrets only in the listed namespaces, and no other cluster-wide right
-/// than that to read two anchors.
+/// than that to read its anchor.
 // guarantee: 6c
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn rights_on_secrets_are_in_listed_namespaces() {
     let everywhere =
-        ["*: rbac.authorization.k8s.io/clusterroles: image-swap image-swap-fleet: get".to_owned()];
+        ["*: rbac.authorization.k8s.io/clusterroles: image-swap-fleet: get".to_owned()];
     let own = [
         "/secrets: : get list create patch update delete",
         "/configmaps: image-swap-fleet-bundle: get list watch",
+        "/configmaps: image-swap-fleet-state: get list watch create patch",
         "coordination.k8s.io/leases: : get list watch create patch update delete",
         "events.k8s.io/events: : create patch",
     ];
@@ -118,8 +119,8 @@ fn rights_on_secrets_are_in_listed_namespaces() {
     let of_cluster_api = "cluster.x-k8s.io/clusters: : get list watch";
     let of_inventory = "multicluster.x-k8s.io/clusterprofiles: : get list watch";
     let reports = [
-        "image-swap.io/workloadclusters: : get list watch create patch update delete",
-        "image-swap.io/workloadclusters/status: : get patch update",
+        "image-swap.io/workloadclusters: : get list watch create patch delete",
+        "image-swap.io/workloadclusters/status: : patch",
         "events.k8s.io/events: : create patch",
     ];
     for (sources, origins) in [
@@ -266,9 +267,12 @@ fn selectors_of_the_fleet_match_its_pods() {
 #[ignore = "needs Helm: cargo xtask test"]
 fn notes_name_the_command_for_the_fleet() {
     let chart = chart();
-    let command = "image-swap fleet status --namespace=somewhere --name=image-swap";
+    let command = "image-swap fleet status --namespace=clusters";
     let notes = chart.notes(&[FLEET]);
-    assert!(notes.contains(command) && notes.contains("clusters in clusters."), "{notes}");
+    assert!(
+        notes.contains(command) && notes.contains("in these namespaces: clusters\n"),
+        "{notes}"
+    );
     assert!(!chart.notes(&[""]).contains("fleet"));
 }
 

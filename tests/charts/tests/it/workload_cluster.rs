@@ -1,13 +1,31 @@
-//! The custom resource of workload clusters.
+//! The custom resource of workload clusters, and the types that programs read.
 
 use std::collections::BTreeSet;
 
+use image_swap_core::status::{
+    node_mirror::NodeCondition,
+    workload_cluster::{
+        APPLIED, CONFLICT, ClusterObject, GROUP, HEALTHY, KIND, NodesInCluster, PLURAL, REACHABLE,
+        VERSION, WorkloadClusterSpec, WorkloadClusterStatus,
+    },
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::chart::{FLEET, chart, charts};
+use crate::chart::{FLEET, Rendered, chart, charts};
 
-fn version(rendered: &crate::chart::Rendered) -> &Value {
-    &rendered.objects["fleet/crd.yaml"]["spec"]["versions"][0]
+const PATH: &str = "fleet/crd.yaml";
+
+fn version(rendered: &Rendered) -> &Value {
+    &rendered.objects[PATH]["spec"]["versions"][0]
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+fn keys_of(value: impl Serialize) -> BTreeSet<String> {
+    keys(&serde_json::to_value(value).unwrap())
 }
 
 #[test]
@@ -15,17 +33,51 @@ fn version(rendered: &crate::chart::Rendered) -> &Value {
 fn report_is_beside_the_object_of_a_cluster() {
     for chart in charts() {
         let rendered = chart.with(FLEET);
-        let crd = &rendered.objects["fleet/crd.yaml"];
-        assert_eq!(crd["metadata"]["name"], "workloadclusters.image-swap.io");
+        let crd = &rendered.objects[PATH];
+        assert_eq!(crd["metadata"]["name"], format!("{PLURAL}.{GROUP}"));
         // Kept: its deletion would delete the reports of all workload clusters.
         assert_eq!(crd["metadata"]["annotations"], json!({"helm.sh/resource-policy": "keep"}));
-        assert_eq!(crd["spec"]["scope"], "Namespaced");
-        assert_eq!(crd["spec"]["names"]["kind"], "WorkloadCluster");
+        assert_eq!(
+            (&crd["spec"]["group"], &crd["spec"]["scope"]),
+            (&json!(GROUP), &json!("Namespaced"))
+        );
+        assert_eq!(crd["spec"]["names"]["kind"], KIND);
+        assert_eq!(crd["spec"]["names"]["plural"], PLURAL);
         assert_eq!(crd["spec"]["names"]["shortNames"], json!(["wlc"]));
         let version = version(&rendered);
-        assert_eq!(version["name"], "v1alpha1");
+        assert_eq!(version["name"], VERSION);
         assert_eq!(version["subresources"], json!({ "status": {} }));
     }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn schema_of_a_report_has_the_names_of_the_types() {
+    let rendered = chart().with(FLEET);
+    let schema = &version(&rendered)["schema"]["openAPIV3Schema"]["properties"];
+    let [spec, status] = ["spec", "status"].map(|part| &schema[part]["properties"]);
+    assert_eq!(keys(spec), keys_of(WorkloadClusterSpec::default()));
+    let source = &spec["source"]["properties"];
+    assert_eq!(keys(source), keys_of(ClusterObject::default()));
+    let written = WorkloadClusterStatus {
+        cluster_uid: "uid".to_owned(),
+        wanted_revision: Some(2),
+        applied_revision: Some(1),
+        last_heartbeat_time: Some("2026-01-01T00:00:00Z".to_owned()),
+        nodes: Some(NodesInCluster::default()),
+        node_summary: "0/0".to_owned(),
+        webhook: "Fail".to_owned(),
+        pods_not_from_mirror: Some(0),
+        last_error: Some("error".to_owned()),
+        last_error_time: Some("2026-01-01T00:00:00Z".to_owned()),
+        conditions: vec![NodeCondition::default()],
+    };
+    assert_eq!(keys(status), keys_of(&written));
+    assert_eq!(keys(&status["nodes"]["properties"]), keys_of(NodesInCluster::default()));
+    let conditions = &status["conditions"];
+    assert_eq!(conditions["x-kubernetes-list-type"], "map");
+    assert_eq!(conditions["x-kubernetes-list-map-keys"], json!(["type"]));
+    assert_eq!(keys(&conditions["items"]["properties"]), keys_of(NodeCondition::default()));
 }
 
 #[test]
@@ -49,11 +101,16 @@ fn columns_show_the_state_of_a_cluster() {
         "Age",
     ];
     assert_eq!(names, expected);
+    let paths: Vec<&str> =
+        columns.iter().map(|column| column["jsonPath"].as_str().unwrap()).collect();
+    for condition in [APPLIED, CONFLICT, HEALTHY, REACHABLE] {
+        let path = format!(r#".status.conditions[?(@.type=="{condition}")].status"#);
+        assert!(paths.contains(&path.as_str()), "{condition}: {paths:?}");
+    }
     // Each column of the status shows a field of the schema.
     let status = &version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
-    let fields: BTreeSet<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
-    for column in columns {
-        let path = column["jsonPath"].as_str().unwrap();
+    let fields = keys(status);
+    for path in paths {
         let Some(field) = path.strip_prefix(".status.") else { continue };
         let field = field.split('[').next().unwrap();
         assert!(fields.contains(field), "{path}");
