@@ -1,0 +1,1 @@
+//! Restores of a backup.
