@@ -1,6 +1,9 @@
 //! `WorkloadCluster` objects, and the heartbeats that they report, on a real API server.
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Output, Stdio},
+};
 
 use image_swap_core::{
     fleet::inventory::{ClusterKey, ClusterSource, OriginObject},
@@ -163,6 +166,46 @@ async fn fleet_status_shows_each_cluster() {
     assert_eq!((overview.total, overview.in_force, ran.status.code()), (2, 0, Some(1)));
     assert_eq!(overview.clusters[1].state, reason::UNREACHABLE);
     assert_eq!(overview.clusters[0].status, status(ClusterContact::Reached, NOW));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn fleet_watch_shows_progress_until_signal() {
+    let cluster = TestCluster::bare(&Options::default()).await;
+    define(&cluster).await;
+    let namespaces = ["apps".to_owned()];
+    let objects = WorkloadClusters::load(&cluster.client, "hub", &namespaces).await.unwrap();
+    let origin = origin(&cluster, "one");
+    let publish = async |contact| {
+        objects.publish(&key("one"), &origin, &status(contact, NOW)).await.unwrap();
+    };
+    publish(ClusterContact::Unreachable("the connection timed out".into())).await;
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_image-swap"))
+        .args(["fleet", "status", "-A", "--watch", "--kubeconfig"])
+        .arg(cluster.control_plane.kubeconfig())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(watch.stdout.take().unwrap());
+    let mut printed = String::new();
+    let mut read = |end: &str| {
+        tokio::task::block_in_place(|| {
+            while out.read_line(&mut printed).unwrap() > 0 {
+                if printed.lines().next_back().is_some_and(|line| line.contains(end)) {
+                    return;
+                }
+            }
+            panic!("expected {end}, found {printed}");
+        });
+    };
+    read("error[Unreachable]");
+    publish(ClusterContact::Reached).await;
+    read("note[Updating]");
+    let pid = watch.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert_eq!(watch.wait().unwrap().code(), Some(1), "{printed}");
+    assert_eq!(printed.matches("0 of 1 cluster in force").count(), 2, "{printed}");
+    assert_eq!(printed.matches("[..............................] 0 %").count(), 2, "{printed}");
 }
 
 /// A user of one namespace sees its clusters, and the reason for the other one.
