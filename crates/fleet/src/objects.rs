@@ -44,6 +44,8 @@ pub struct WorkloadClusters {
 struct KnownObject {
     /// UID of the owner; empty without one.
     owner: String,
+    /// Time of creation; 0 for an object of this process.
+    created: UnixTime,
     spec: WorkloadClusterSpec,
     status: WorkloadClusterStatus,
 }
@@ -95,6 +97,14 @@ impl WorkloadClusters {
         self.known().get(&object_key(key)).map(|it| it.status.clone())
     }
 
+    /// Returns the identity that the object of `key` has from a former process; `None` without
+    /// one.
+    pub fn former_identity(&self, key: &ClusterKey) -> Option<KnownIdentity> {
+        let known = self.known();
+        let found = known.get(&object_key(key)).filter(|it| !it.status.cluster_uid.is_empty())?;
+        Some(KnownIdentity { uid: found.status.cluster_uid.clone(), since: found.created })
+    }
+
     /// Creates the object of `key`, owned by `origin`, and writes `status`. Writes only what
     /// differs. Returns true if anything was written.
     ///
@@ -128,7 +138,8 @@ impl WorkloadClusters {
             written => written,
         };
         written?;
-        let known = KnownObject { owner: origin.uid.clone(), spec, status: status.clone() };
+        let owner = origin.uid.clone();
+        let known = KnownObject { owner, created: 0, spec, status: status.clone() };
         self.known().insert((namespace, name), known);
         Ok(true)
     }
@@ -217,9 +228,12 @@ impl WorkloadClusters {
 impl KnownObject {
     fn read(object: &DynamicObject) -> Self {
         let owner = object.metadata.owner_references.iter().flatten().next();
+        let created = object.metadata.creation_timestamp.as_ref();
+        let created = created.and_then(|it| UnixTime::try_from(it.0.as_second()).ok());
         let read = |field: &str| object.data[field].clone();
         Self {
             owner: owner.map(|it| it.uid.clone()).unwrap_or_default(),
+            created: created.unwrap_or_default(),
             spec: serde_json::from_value(read("spec")).unwrap_or_default(),
             // An object of another writer has another status, which is written again.
             status: serde_json::from_value(read("status")).unwrap_or_default(),

@@ -6,15 +6,16 @@ mod hub;
 mod settings;
 mod state;
 mod task;
+mod tokens;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use image_swap_cluster::{Error, Leadership, clock::now};
 use image_swap_core::{
     control::effective::{self, Effective},
-    declaration::UnixTime,
     fleet::{
-        assignment::{Assignment, AssignmentInput, WaitReason, assign},
+        assignment::{Assignment, AssignmentInput, assign},
+        bundle::Bundle,
         history::DeclarationHistory,
         inventory::{
             ClusterKey, EntryAccess, Inventory, InventoryEntry,
@@ -22,7 +23,6 @@ use image_swap_core::{
         },
         wave::{self, ClusterProgress, WaveCluster, WaveSettings, WaveState},
     },
-    status::workload_cluster::WorkloadClusterStatus,
 };
 use kube::Client;
 use tokio::{
@@ -98,7 +98,9 @@ impl FleetController {
             }
         };
         loop {
-            fleet.inventory = inventory.borrow_and_update().clone();
+            if inventory.has_changed().is_ok_and(|is_new| is_new) {
+                fleet.inventory = Some(Arc::clone(&inventory.borrow_and_update()));
+            }
             let view = hub.borrow_and_update().clone();
             let again = match fleet.reconcile(&view).await {
                 Ok(()) => None,
@@ -146,8 +148,9 @@ impl FleetController {
         reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
     ) -> Result<Fleet, Error> {
         let stored = StoredState::load(&self.client, &self.settings).await?;
-        let objects = WorkloadClusters::new(&self.client, &self.settings.release.name);
-        let known = objects.load(&self.settings.sources.namespaces).await?;
+        let namespaces: Vec<String> = self.settings.sources.namespaces.iter().cloned().collect();
+        let objects =
+            WorkloadClusters::load(&self.client, &self.settings.release.name, &namespaces).await?;
         let (history, waves) = (stored.history().clone(), stored.waves().clone());
         Ok(Fleet {
             settings: Arc::clone(&self.settings),
@@ -155,9 +158,9 @@ impl FleetController {
             history,
             waves,
             rollout: String::new(),
-            objects,
-            known,
-            inventory: Arc::default(),
+            objects: Arc::new(objects),
+            client: self.client.clone(),
+            inventory: None,
             clusters: BTreeMap::new(),
             reports,
         })
@@ -172,21 +175,12 @@ struct Fleet {
     waves: WaveState,
     /// Progress of the rollout, in words.
     rollout: String,
-    objects: WorkloadClusters,
-    /// Objects that existed when this process became the leader.
-    known: BTreeMap<(String, String), KnownObject>,
-    inventory: Arc<Inventory>,
+    objects: Arc<WorkloadClusters>,
+    client: Client,
+    /// Inventory; `None` before it is complete.
+    inventory: Option<Arc<Inventory>>,
     clusters: BTreeMap<ClusterKey, RunningCluster>,
     reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
-}
-
-/// `WorkloadCluster` object of a former leader.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownObject {
-    /// Time of its creation.
-    pub(crate) created: UnixTime,
-    /// Its status.
-    pub(crate) status: WorkloadClusterStatus,
 }
 
 /// Workload cluster with its task.
@@ -226,13 +220,15 @@ impl Fleet {
     /// # Errors
     /// The state cannot be written. No task gets a new order then.
     async fn reconcile(&mut self, hub: &HubView) -> Result<(), Error> {
-        let (Some(declaration), Some(bundle)) = (&hub.declaration, &hub.bundle) else {
+        let (Some(declaration), Some(bundle), Some(inventory)) =
+            (&hub.declaration, &hub.bundle, self.inventory.clone())
+        else {
             return Ok(());
         };
-        self.record(declaration);
+        self.record(declaration, &inventory);
         self.stored.store_history(&self.history).await?;
-        self.forget_clusters().await;
-        self.roll_out(declaration, hub.order);
+        self.forget_clusters(&inventory).await?;
+        self.roll_out(declaration, hub.order, &inventory);
         self.stored.store_waves(&self.waves).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
@@ -242,7 +238,7 @@ impl Fleet {
             HubDeclaration::Absent => None,
         };
         let standings = self.standings();
-        for (key, entry) in &*Arc::clone(&self.inventory) {
+        for (key, entry) in &*inventory {
             let running = self.clusters.get(key);
             let standing = standings.get(key);
             let assignment = assign(&AssignmentInput {
@@ -284,24 +280,21 @@ impl Fleet {
         key: &ClusterKey,
         entry: &InventoryEntry,
         assignment: Assignment,
-        bundle: Result<Arc<image_swap_core::fleet::bundle::Bundle>, String>,
+        bundle: Result<Arc<Bundle>, String>,
         newest: Option<u64>,
     ) {
         let entry = Arc::new(entry.clone());
         let order = ClusterOrder { entry: Arc::clone(&entry), assignment, bundle, newest };
         let (orders, receiver) = watch::channel(order);
-        let known = self.known.remove(&(key.namespace.clone(), key.object_name()));
-        let former = known
-            .as_ref()
-            .map(|it| KnownIdentity { uid: it.status.cluster_uid.clone(), since: it.created });
         let task = ClusterTask {
             key: key.clone(),
             settings: Arc::clone(&self.settings),
+            client: self.client.clone(),
             orders: receiver,
             reports: self.reports.clone(),
-            objects: self.objects.clone(),
-            status: known.map(|it| it.status),
+            objects: Arc::clone(&self.objects),
         };
+        let former = self.objects.former_identity(key);
         info!(cluster = format!("{}/{}", key.namespace, key.object_name()), "new workload cluster");
         let task = tokio::spawn(task.run());
         let running = RunningCluster { entry, orders, task, report: None, identity: None, former };
@@ -309,14 +302,14 @@ impl Fleet {
     }
 
     /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
-    fn record(&mut self, declaration: &HubDeclaration) {
+    fn record(&mut self, declaration: &HubDeclaration, inventory: &Inventory) {
         if let HubDeclaration::Present(revision, effective) = declaration
             && self.history.get(*revision).is_none_or(|it| **it != *effective)
         {
             self.history.record(*revision, effective.clone());
         }
         let mut namespaces = BTreeMap::new();
-        for (key, entry) in &*self.inventory {
+        for (key, entry) in inventory {
             if let Some(secret) = &entry.registry_info {
                 namespaces.entry(&*key.namespace).or_insert(secret);
             }
@@ -333,24 +326,26 @@ impl Fleet {
         }
     }
 
-    /// Ends the tasks of clusters that are not in the inventory any more.
-    async fn forget_clusters(&mut self) {
+    /// Ends the tasks of clusters that are not in the inventory any more, and deletes their
+    /// objects.
+    ///
+    /// # Errors
+    /// An object cannot be deleted.
+    async fn forget_clusters(&mut self, inventory: &Inventory) -> Result<(), Error> {
         let gone: Vec<ClusterKey> =
-            self.clusters.keys().filter(|key| !self.inventory.contains_key(key)).cloned().collect();
+            self.clusters.keys().filter(|key| !inventory.contains_key(key)).cloned().collect();
         for key in gone {
-            self.clusters.remove(&key);
-            info!(
-                cluster = format!("{}/{}", key.namespace, key.object_name()),
-                "the workload cluster is gone from the inventory"
-            );
-            if let Err(error) = self.objects.delete(&key).await {
-                warn!(%error, "cannot delete the object of a workload cluster");
+            // The task writes the object no more.
+            if let Some(mut cluster) = self.clusters.remove(&key) {
+                cluster.task.abort();
+                let _ = (&mut cluster.task).await;
             }
         }
+        self.objects.retain(inventory.keys()).await.map(drop)
     }
 
     /// Decides on the waves of the newest declaration.
-    fn roll_out(&mut self, declaration: &HubDeclaration, order: HubOrder) {
+    fn roll_out(&mut self, declaration: &HubDeclaration, order: HubOrder, inventory: &Inventory) {
         let HubDeclaration::Present(wanted, _) = declaration else { return };
         let settings = WaveSettings {
             has_canary: self.settings.canary.is_some(),
@@ -358,7 +353,7 @@ impl Fleet {
         };
         let standings = self.standings();
         let mut clusters = BTreeMap::new();
-        for (key, entry) in &*self.inventory {
+        for (key, entry) in inventory {
             let is_counted = matches!(entry.access, EntryAccess::Usable { .. })
                 && !entry.settings.is_paused
                 && !entry.settings.is_removed

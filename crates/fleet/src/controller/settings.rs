@@ -35,6 +35,8 @@ pub struct FleetTiming {
     pub compare: Duration,
     /// Longest time for one attempt on a workload cluster.
     pub attempt: Duration,
+    /// Longest time to wait for the restoration of nodes in one attempt of a removal.
+    pub restore: Duration,
     /// First pause after a failed attempt. It doubles with each further one.
     pub first_pause: Duration,
     /// Longest pause after a failed attempt.
@@ -48,6 +50,7 @@ impl Default for FleetTiming {
         Self {
             compare: Duration::from_mins(30),
             attempt: Duration::from_mins(3),
+            restore: Duration::from_mins(2),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
             limits: RemoteLimits::default(),

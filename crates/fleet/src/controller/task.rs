@@ -1,9 +1,14 @@
 //! The task of one workload cluster: a slow or broken cluster delays no other one.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use image_swap_cluster::clock::{now, written};
 use image_swap_core::{
+    control::effective::Effective,
     declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
@@ -16,21 +21,23 @@ use image_swap_core::{
         cluster_summary::SummaryProblem,
         workload_cluster::{
             AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, WantedDeclaration, WorkloadClusterStatus, status_of,
+            RemovalProgress, WantedDeclaration, status_of,
         },
     },
 };
+use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
-use super::{backoff::AttemptBackoff, settings::FleetSettings};
+use super::{backoff::AttemptBackoff, settings::FleetSettings, tokens::StoredTokens};
 use crate::{
     heartbeat::{self, HeartbeatState},
     objects::WorkloadClusters,
-    remote::{ApplyReport, ContestedObject, RemoteCluster, RemoteError},
+    remote::{ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal},
 };
 
 /// Order for the task of a workload cluster.
@@ -77,11 +84,11 @@ pub(super) struct ClusterReport {
 pub(super) struct ClusterTask {
     pub(super) key: ClusterKey,
     pub(super) settings: Arc<FleetSettings>,
+    /// Client of the management cluster.
+    pub(super) client: Client,
     pub(super) orders: watch::Receiver<ClusterOrder>,
     pub(super) reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
-    pub(super) objects: WorkloadClusters,
-    /// Status that the object of the cluster has; `None` before the first.
-    pub(super) status: Option<WorkloadClusterStatus>,
+    pub(super) objects: Arc<WorkloadClusters>,
 }
 
 /// Connection to a workload cluster.
@@ -91,19 +98,23 @@ struct ClusterSession {
     version: String,
     uid: String,
     heartbeat: watch::Receiver<HeartbeatState>,
-    _watching: tokio::task::JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 impl Drop for ClusterSession {
     fn drop(&mut self) {
-        self._watching.abort();
+        self.watching.abort();
     }
 }
 
 /// State of a task.
 struct TaskState {
     session: Option<ClusterSession>,
+    /// Token of the fleet controller for the cluster; `None` before the first.
+    token: Option<FleetToken>,
     facts: ClusterFacts,
+    /// True if image-swap has been removed from the cluster.
+    is_removed: bool,
     /// Declaration, bundle and settings that were last applied as a whole.
     applied: Option<AppliedBundle>,
     repairs: RepairLog,
@@ -138,6 +149,8 @@ impl ClusterTask {
         let mut backoff = AttemptBackoff::new(&self.settings.timing);
         let mut state = TaskState {
             session: None,
+            token: self.tokens().load(&self.name()).await,
+            is_removed: false,
             facts: ClusterFacts::default(),
             applied: None,
             repairs: RepairLog::default(),
@@ -230,7 +243,9 @@ impl ClusterTask {
             }
             Assignment::Identify => self.connect(order, state).await,
             Assignment::Apply(declaration) => {
+                state.is_removed = false;
                 self.connect(order, state).await?;
+                self.renew_token(order, state).await?;
                 self.apply(order, declaration, state).await
             }
             Assignment::Remove => {
@@ -241,6 +256,9 @@ impl ClusterTask {
     }
 
     /// Connects to the cluster if there is no connection by the present access.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
     async fn connect(
         &self,
         order: &ClusterOrder,
@@ -252,8 +270,28 @@ impl ClusterTask {
         }
         state.session = None;
         state.applied = None;
-        let remote = RemoteCluster::connect(access, &self.settings.timing.limits)?;
-        let uid = remote.identity().await?;
+        let limits = &self.settings.timing.limits;
+        let own = state.token.as_ref().map(|token| token.access(access));
+        let (remote, uid) = match own {
+            Some(own) => {
+                let remote = RemoteCluster::connect(&own, limits)?;
+                match remote.identity().await {
+                    Ok(uid) => (remote, uid),
+                    Err(error) if error.needs_new_client() => {
+                        state.token = None;
+                        let remote = RemoteCluster::connect(access, limits)?;
+                        let uid = remote.identity().await?;
+                        (remote, uid)
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            None => {
+                let remote = RemoteCluster::connect(access, limits)?;
+                let uid = remote.identity().await?;
+                (remote, uid)
+            }
+        };
         if state.facts.uid != uid {
             state.facts.stored = None;
         }
@@ -263,8 +301,93 @@ impl ClusterTask {
         let (heartbeat, watching) =
             heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
         let version = version.clone();
-        state.session =
-            Some(ClusterSession { remote, version, uid, heartbeat, _watching: watching });
+        state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
+        Ok(())
+    }
+
+    /// Replaces the credential of the inventory by a token of an account of the fleet controller
+    /// in the cluster, and renews it at half of its life.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
+    async fn renew_token(
+        &self,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(()) };
+        let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
+        let now = now();
+        let token = match &state.token {
+            Some(token) if !token.is_due(now) => return Ok(()),
+            Some(token) => token.renew(access, limits, namespace, now).await?,
+            None => RemoteCluster::connect(access, limits)?.create_token(namespace, now).await?,
+        };
+        if let Err(error) = self.tokens().store(&self.name(), &state.facts.uid, &token).await {
+            warn!(cluster = self.name(), %error, "cannot store the token of a workload cluster");
+        }
+        state.token = Some(token);
+        // The next connection uses the token.
+        state.session = None;
+        self.connect(order, state).await
+    }
+
+    /// Returns the tokens on the management cluster.
+    fn tokens(&self) -> StoredTokens {
+        StoredTokens::new(&self.client, &self.settings)
+    }
+
+    /// Removes image-swap from the cluster.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses a request.
+    async fn remove(&self, order: &ClusterOrder, state: &mut TaskState) -> Result<(), RemoteError> {
+        state.facts.removal = RemovalProgress::Removing;
+        if state.is_removed {
+            state.facts.removal = RemovalProgress::Removed;
+            return Ok(());
+        }
+        let (Some(session), Ok(bundle)) = (&state.session, &order.bundle) else { return Ok(()) };
+        let facts = session.remote.discover().await?;
+        let nothing = Effective::none();
+        let slots = BundleSlots {
+            namespace: &self.settings.workload.namespace,
+            declaration: &nothing,
+            revision: 0,
+            api_server: None,
+            policy: Some(&self.settings.policy),
+            served: &facts.served,
+        };
+        let objects = match bundle.fill(&slots) {
+            Ok(objects) => objects,
+            Err(error) => {
+                state.facts.outcome = ApplyOutcome::Failed(format!("bundle: {error}"));
+                return Ok(());
+            }
+        };
+        let removal = Removal {
+            namespace: self.settings.workload.namespace.clone(),
+            wait: self.settings.timing.restore,
+            proceed: false,
+        };
+        let report = session.remote.remove(&objects, &removal).await?;
+        state.facts.outcome = match report.failures.first() {
+            Some(failure) => ApplyOutcome::Failed(format!("{}: {}", failure.object, failure.error)),
+            None if report.pending > 0 => {
+                ApplyOutcome::Failed(format!("{} nodes are not restored", report.pending))
+            }
+            None => ApplyOutcome::Complete,
+        };
+        if report.is_complete {
+            info!(cluster = self.name(), "removed from a workload cluster");
+            state.facts.removal = RemovalProgress::Removed;
+            state.facts.stored = None;
+            state.is_removed = true;
+            state.token = None;
+            if let Err(error) = self.tokens().delete(&self.name()).await {
+                warn!(cluster = self.name(), %error, "cannot delete a token");
+            }
+        }
         Ok(())
     }
 
@@ -319,8 +442,13 @@ impl ClusterTask {
         Ok(())
     }
 
+    /// Returns the namespace and name of the cluster's object.
+    fn name(&self) -> String {
+        format!("{}/{}", self.key.namespace, self.key.object_name())
+    }
+
     fn log(&self, report: &ApplyReport) {
-        let cluster = format!("{}/{}", self.key.namespace, self.key.object_name());
+        let cluster = self.name();
         if report.written > 0 {
             info!(cluster, objects = report.written, "applied to a workload cluster");
         }
@@ -375,18 +503,13 @@ impl ClusterTask {
     }
 
     /// Writes the status of the cluster, and reports to the controller.
-    async fn publish(&mut self, order: &ClusterOrder, state: &mut TaskState) {
-        let status = status_of(&state.facts, self.status.as_ref(), &written(now()));
-        if self.status.as_ref() != Some(&status) {
-            match self.objects.publish(&self.key, &order.entry.origin, &status).await {
-                Ok(()) => self.status = Some(status.clone()),
-                Err(error) => {
-                    let cluster = format!("{}/{}", self.key.namespace, self.key.object_name());
-                    warn!(cluster, %error, "cannot write the status of a workload cluster");
-                    let again = Instant::now() + Duration::from_secs(5);
-                    state.due = Some(state.due.map_or(again, |due| due.min(again)));
-                }
-            }
+    async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
+        let before = self.objects.status(&self.key);
+        let status = status_of(&state.facts, before.as_ref(), &written(now()));
+        if let Err(error) = self.objects.publish(&self.key, &order.entry.origin, &status).await {
+            warn!(cluster = self.name(), %error, "cannot write the status of a workload cluster");
+            let again = Instant::now() + Duration::from_secs(5);
+            state.due = Some(state.due.map_or(again, |due| due.min(again)));
         }
         let (revision, progress) = state.progress(order);
         let report = ClusterReport {
@@ -412,7 +535,7 @@ impl TaskState {
         let Some(session) = &mut self.session else { return };
         let heartbeat = session.heartbeat.borrow_and_update().clone();
         self.facts.heartbeat = HeartbeatFacts {
-            received: heartbeat.received.map(written),
+            received: heartbeat.received.and_then(unix_time).map(written),
             is_stale: heartbeat.is_stale,
             summary: heartbeat.summary,
         };
@@ -434,11 +557,11 @@ impl TaskState {
     }
 
     fn take_report(&mut self, report: &ApplyReport) {
-        let names = |all: &[ContestedObject]| all.iter().map(ToString::to_string).collect();
+        let names = |all: &[ContestedObject]| all.iter().map(contested).collect();
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
         self.facts.outcome = match report.failures.first() {
-            Some(failure) => ApplyOutcome::Failed(failure.to_string()),
+            Some(failure) => ApplyOutcome::Failed(format!("{}: {}", failure.object, failure.error)),
             None => ApplyOutcome::Complete,
         };
         let waits = report.limited.iter().filter_map(|it| it.wait).min();
@@ -488,6 +611,19 @@ impl TaskState {
             _ => ClusterProgress::Verified,
         }
     }
+}
+
+/// Returns an object that another writer holds, with its first field.
+fn contested(object: &ContestedObject) -> String {
+    match object.fields.first() {
+        Some(field) => format!("{}: {} by {}", object.object, field.field, field.manager),
+        None => format!("{} belongs to another Helm release", object.object),
+    }
+}
+
+/// Returns a time of this machine's clock in seconds; `None` before 1970.
+fn unix_time(time: SystemTime) -> Option<UnixTime> {
+    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// Returns the declaration that the cluster is to have in the end.

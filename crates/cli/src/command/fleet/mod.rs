@@ -1,5 +1,6 @@
 //! `image-swap fleet`: one declaration of a management cluster on its workload clusters.
 
+mod run;
 mod status;
 
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
+  image-swap fleet --namespace image-swap-fleet --release-namespace image-swap --namespaces team-a
   image-swap fleet status --all-namespaces
   image-swap fleet status -n team-a -n team-b --watch";
 
@@ -24,6 +26,8 @@ Examples:
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Option<FleetVerb>,
+    #[command(flatten)]
+    run: run::RunArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +40,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
             Some(FleetVerb::Status(args)) => args.run(),
-            None => Err(Failure::Unusable("name a subcommand: status".to_owned())),
+            None => self.run.run(),
         }
     }
 }

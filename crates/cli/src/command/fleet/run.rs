@@ -107,16 +107,14 @@ impl RunArgs {
         let settings = FleetSettings {
             namespace,
             release: Release { namespace: release_namespace, name: self.name },
-            workload: Release {
-                namespace: self.workload_namespace,
-                name: "image-swap".to_owned(),
-            },
+            workload: Release { namespace: self.workload_namespace, name: "image-swap".to_owned() },
             policy: self.policy,
             sources: SourceSettings {
                 namespaces: self.namespaces.into_iter().filter(filled).collect(),
                 selector: self.selector,
                 sources: self.source.into_iter().collect(),
                 providers: self.credential_provider,
+                search_interval: SEARCH_INTERVAL,
                 search_interval: SEARCH_INTERVAL,
             },
             canary: self.canary,
@@ -142,8 +140,7 @@ async fn lead(
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let identity = identity();
     let candidate = settings.candidate();
-    let mut election =
-        LeaderElection::new(&client, &candidate, &identity, LeaseTiming::default());
+    let mut election = LeaderElection::new(&client, &candidate, &identity, LeaseTiming::default());
     let controller = FleetController::new(&client, settings);
     let metrics = FleetMetrics::new(controller.report(), election.leadership());
     let leadership = election.leadership();
@@ -161,9 +158,8 @@ async fn lead(
 
 /// Parses a credential provider with its plugin.
 fn provider(text: &str) -> Result<ConfiguredProvider, String> {
-    let expected = || {
-        format!("expected NAME=secretreader or NAME=kubeconfig-secretreader, found {text}")
-    };
+    let expected =
+        || format!("expected NAME=secretreader or NAME=kubeconfig-secretreader, found {text}");
     let (name, plugin) = text.split_once('=').ok_or_else(expected)?;
     let plugin = CredentialPlugin::named(plugin).ok_or_else(expected)?;
     Ok(ConfiguredProvider { name: name.to_owned(), plugin })

@@ -1,0 +1,90 @@
+//! Tokens for workload clusters, in Secrets of the fleet controller's namespace.
+
+use image_swap_cluster::{
+    Error, Release, api,
+    secret::{self, text},
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, api::DeleteParams};
+use serde_json::json;
+use tracing::warn;
+
+use super::settings::FleetSettings;
+use crate::remote::FleetToken;
+
+/// Annotation with the cluster of a token, as `NAMESPACE/NAME`.
+const CLUSTER: &str = "image-swap.io/workload-cluster";
+
+/// Tokens of the fleet controller, one Secret for each workload cluster.
+pub(super) struct StoredTokens {
+    secrets: Api<Secret>,
+    release: Release,
+}
+
+impl StoredTokens {
+    pub(super) fn new(client: &Client, settings: &FleetSettings) -> Self {
+        let secrets = Api::namespaced(client.clone(), &settings.namespace);
+        Self { secrets, release: settings.candidate() }
+    }
+
+    /// Returns the token of `cluster`; `None` without one.
+    pub(super) async fn load(&self, cluster: &str) -> Option<FleetToken> {
+        let found = match api::get(&self.secrets, &self.name(cluster)).await {
+            Ok(found) => found?,
+            Err(error) => {
+                warn!(cluster, %error, "cannot read the token of a workload cluster");
+                return None;
+            }
+        };
+        let of_cluster = secret::annotation(&found, CLUSTER) == Some(cluster);
+        let token = text(&found, "token").filter(|_| of_cluster)?;
+        let expires = text(&found, "expires")?.parse().ok()?;
+        Some(FleetToken { token: token.to_owned(), expires })
+    }
+
+    /// Stores the token of `cluster`, whose namespace kube-system has the UID `uid`.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub(super) async fn store(
+        &self,
+        cluster: &str,
+        uid: &str,
+        token: &FleetToken,
+    ) -> Result<(), Error> {
+        let name = self.name(cluster);
+        let encode = |text: &str| image_swap_text::base64::encode(text);
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "namespace": self.release.namespace,
+                "labels": secret::labels(&self.release),
+                "annotations": { CLUSTER: cluster },
+            },
+            "type": "Opaque",
+            "data": {
+                "token": encode(&token.token),
+                "expires": encode(&token.expires.to_string()),
+                "uid": encode(uid),
+            },
+        });
+        api::apply(&self.secrets, &name, &object).await.map(drop)
+    }
+
+    /// Deletes the token of `cluster`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub(super) async fn delete(&self, cluster: &str) -> Result<(), Error> {
+        let name = self.name(cluster);
+        let action = format!("delete {name}");
+        api::delete_by(&self.secrets, &name, &DeleteParams::default(), action).await.map(drop)
+    }
+
+    /// Returns the name of the Secret of `cluster`.
+    fn name(&self, cluster: &str) -> String {
+        format!("{}-token-{}", self.release.name, secret::hash(cluster))
+    }
+}
