@@ -93,16 +93,18 @@ async fn publish(
             is_published = true;
         }
         tokio::select! {
-            _ = queue.recv_many(&mut batch, EVENTS) => {
-                batch.drain(..).for_each(|event| state.apply(event));
-            }
-            Some(Ok((secret, result))) = reads.join_next() => {
-                if let Some(wait) = state.loaded(&secret, result) {
-                    retries.spawn(retry(secret, wait));
-                }
-            }
-            Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
+                   _ = queue.recv_many(&mut batch, EVENTS) => {
+                       for event in batch.drain(..) {
+        state.apply(event);
         }
+                   }
+                   Some(Ok((secret, result))) = reads.join_next() => {
+                       if let Some(wait) = state.loaded(&secret, &result) {
+                           retries.spawn(retry(secret, wait));
+                       }
+                   }
+                   Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
+               }
     }
 }
 
