@@ -185,19 +185,16 @@ impl InventoryState {
         let secret = self.secrets.get_mut(key)?;
         let was_reported = secret.phase == ReadPhase::Stale;
         let users = secret.users.clone();
-        let wait = match result {
-            Ok(found) => {
-                secret.phase = ReadPhase::Done;
-                secret.failures = 0;
-                secret.version = found.as_ref().map(|it| it.version.clone());
-                None
-            }
-            Err(_) => {
-                secret.phase = ReadPhase::Failed;
-                let doubled = FIRST.saturating_mul(1 << secret.failures.min(5)).min(LONGEST);
-                secret.failures = secret.failures.saturating_add(1);
-                Some(doubled)
-            }
+        let wait = if let Ok(found) = result {
+            secret.phase = ReadPhase::Done;
+            secret.failures = 0;
+            secret.version = found.as_ref().map(|it| it.version.clone());
+            None
+        } else {
+            secret.phase = ReadPhase::Failed;
+            let doubled = FIRST.saturating_mul(1 << secret.failures.min(5)).min(LONGEST);
+            secret.failures = secret.failures.saturating_add(1);
+            Some(doubled)
         };
         if was_reported && wait.is_none() && secret.reported != secret.version {
             self.request(key);
@@ -243,10 +240,10 @@ impl InventoryState {
             Some(_) => self.clusters.remove(&key).and_then(|it| it.access),
         };
         self.clusters.insert(key.clone(), ClusterState { found, access });
-        if former_secret != wanted {
-            for secret in &former_secret {
-                self.release(secret, &key);
-            }
+        if former_secret != wanted
+            && let Some(secret) = &former_secret
+        {
+            self.release(secret, &key);
         }
         if let Some(secret) = wanted
             && !is_same_route

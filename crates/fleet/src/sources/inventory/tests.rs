@@ -4,6 +4,7 @@ use image_swap_core::{
         inventory::{
             cluster_api,
             found::{CLUSTER_API_TYPE, CLUSTER_NAME, CredentialSecret},
+            selector::LabelSelector,
         },
         kubeconfig::RemoteCredential,
     },
@@ -18,7 +19,7 @@ const SOURCE: ClusterSource = ClusterSource::ClusterApi;
 fn state() -> InventoryState {
     InventoryState::new(&SourceSettings {
         namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
-        selector: Default::default(),
+        selector: LabelSelector::default(),
         sources: BTreeSet::from([SOURCE]),
         providers: Vec::new(),
         search_interval: Duration::MAX,
