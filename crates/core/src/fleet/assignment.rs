@@ -240,7 +240,7 @@ mod tests {
         let mut history = history();
         let beside = effective("beside");
         history.number_beside("fleet", &beside.secret);
-        let entry = InventoryEntry { registry_info: Some(beside.secret), ..entry() };
+        let entry = InventoryEntry { registry_info: Some(beside.secret.into()), ..entry() };
         let assigned = assign(&AssignmentInput {
             key: &key(),
             entry: &entry,

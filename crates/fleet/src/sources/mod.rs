@@ -44,7 +44,7 @@ pub fn follow(
     settings: SourceSettings,
 ) -> (watch::Receiver<Arc<Inventory>>, JoinSet<()>) {
     let (inventory, receiver) = watch::channel(Arc::new(Inventory::new()));
-    let (events, received) = mpsc::channel(EVENTS);
+    let (events, queue) = mpsc::channel(EVENTS);
     let settings = Arc::new(settings);
     let mut tasks = JoinSet::new();
     for namespace in &settings.namespaces {
@@ -59,7 +59,7 @@ pub fn follow(
         }
     }
     let state = InventoryState::new(&settings);
-    tasks.spawn(publish(client, state, received, events, inventory));
+    tasks.spawn(publish(client, state, queue, events, inventory));
     (receiver, tasks)
 }
 
@@ -68,7 +68,7 @@ pub fn follow(
 async fn publish(
     client: Client,
     mut state: InventoryState,
-    mut received: mpsc::Receiver<SourceEvent>,
+    mut queue: mpsc::Receiver<SourceEvent>,
     _events: mpsc::Sender<SourceEvent>,
     inventory: watch::Sender<Arc<Inventory>>,
 ) {
@@ -93,16 +93,18 @@ async fn publish(
             is_published = true;
         }
         tokio::select! {
-            _ = received.recv_many(&mut batch, EVENTS) => {
-                batch.drain(..).for_each(|event| state.apply(event));
-            }
-            Some(Ok((secret, result))) = reads.join_next() => {
-                if let Some(wait) = state.loaded(&secret, result) {
-                    retries.spawn(retry(secret, wait));
-                }
-            }
-            Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
+                   _ = queue.recv_many(&mut batch, EVENTS) => {
+                       for event in batch.drain(..) {
+        state.apply(event);
         }
+                   }
+                   Some(Ok((secret, result))) = reads.join_next() => {
+                       if let Some(wait) = state.loaded(&secret, &result) {
+                           retries.spawn(retry(secret, wait));
+                       }
+                   }
+                   Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
+               }
     }
 }
 

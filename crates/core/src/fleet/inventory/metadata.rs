@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    ClusterKey, ClusterSource, OriginObject,
+    ClusterKey, ClusterSettings, ClusterSource, OriginObject,
     found::{CredentialRoute, FoundCluster},
     settings,
 };
@@ -31,13 +31,13 @@ pub(super) fn found(
     if size > OBJECT_MAX {
         let reason =
             format!("the object has {size} bytes, expected at most {OBJECT_MAX}; reduce it");
-        let (labels, settings) = Default::default();
+        let (labels, settings) = (BTreeMap::new(), ClusterSettings::default());
         let route = CredentialRoute::Refused(reason);
         return Some(FoundCluster { key, origin, labels, settings, route });
     }
     let labels = labels(object);
     let (settings, route) = match settings::read(metadata) {
-        Err(reason) => (Default::default(), CredentialRoute::Refused(reason)),
+        Err(reason) => (ClusterSettings::default(), CredentialRoute::Refused(reason)),
         Ok(settings) if metadata["deletionTimestamp"].is_string() => {
             (settings, CredentialRoute::Waiting("the object is being deleted".to_owned()))
         }

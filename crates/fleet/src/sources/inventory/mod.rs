@@ -142,8 +142,12 @@ impl InventoryState {
                     key.namespace == namespace && key.source == source && !listed.contains(*key)
                 };
                 let gone: Vec<_> = self.clusters.keys().filter(is_gone).cloned().collect();
-                gone.iter().for_each(|key| self.remove(key));
-                clusters.into_iter().for_each(|found| self.change(found));
+                for key in &gone {
+                    self.remove(key);
+                }
+                for found in clusters {
+                    self.change(found);
+                }
                 self.unlisted.remove(&(namespace, source));
             }
             SourceEvent::Changed(found) => self.change(*found),
@@ -152,13 +156,17 @@ impl InventoryState {
                 self.unlisted.remove(&(namespace, source));
             }
             SourceEvent::SecretsListing { namespace } => {
-                self.secrets_of(&namespace).for_each(|(_, secret)| secret.reported = None);
+                for (_, secret) in self.secrets_of(&namespace) {
+                    secret.reported = None;
+                }
             }
             SourceEvent::SecretsListed { namespace } => {
                 let is_stale = |it: &SecretState| it.reported.is_none() && it.version.is_some();
                 let stale = self.secrets_of(&namespace).filter(|(_, secret)| is_stale(secret));
                 let stale: Vec<_> = stale.map(|(key, _)| key.clone()).collect();
-                stale.iter().for_each(|key| self.request(key));
+                for key in &stale {
+                    self.request(key);
+                }
             }
             SourceEvent::Secret { secret: key, version } => {
                 let Some(secret) = self.secrets.get_mut(&key) else { return };
@@ -172,34 +180,31 @@ impl InventoryState {
     }
 
     /// Applies the result of a request. Returns the wait until the next one after a failure.
-    pub(super) fn loaded(&mut self, key: &SecretKey, result: ReadResult) -> Option<Duration> {
+    pub(super) fn loaded(&mut self, key: &SecretKey, result: &ReadResult) -> Option<Duration> {
         // No entry needs the Secret any more.
         let secret = self.secrets.get_mut(key)?;
         let was_reported = secret.phase == ReadPhase::Stale;
         let users = secret.users.clone();
-        let wait = match &result {
-            Ok(found) => {
-                secret.phase = ReadPhase::Done;
-                secret.failures = 0;
-                secret.version = found.as_ref().map(|it| it.version.clone());
-                None
-            }
-            Err(_) => {
-                secret.phase = ReadPhase::Failed;
-                let doubled = FIRST.saturating_mul(1 << secret.failures.min(5)).min(LONGEST);
-                secret.failures = secret.failures.saturating_add(1);
-                Some(doubled)
-            }
+        let wait = if let Ok(found) = result {
+            secret.phase = ReadPhase::Done;
+            secret.failures = 0;
+            secret.version = found.as_ref().map(|it| it.version.clone());
+            None
+        } else {
+            secret.phase = ReadPhase::Failed;
+            let doubled = FIRST.saturating_mul(1 << secret.failures.min(5)).min(LONGEST);
+            secret.failures = secret.failures.saturating_add(1);
+            Some(doubled)
         };
         if was_reported && wait.is_none() && secret.reported != secret.version {
             self.request(key);
         }
         if key.name == REGISTRY_INFO {
-            self.set_registry_info(&key.namespace, &result);
+            self.set_registry_info(&key.namespace, result);
         }
         for user in &users {
             if let Some(cluster) = self.clusters.get_mut(user) {
-                match &result {
+                match result {
                     Ok(found) => cluster.access = Some(cluster.found.access(found.as_deref())),
                     // The last access stays in use.
                     Err(reason) => {
@@ -235,8 +240,10 @@ impl InventoryState {
             Some(_) => self.clusters.remove(&key).and_then(|it| it.access),
         };
         self.clusters.insert(key.clone(), ClusterState { found, access });
-        if former_secret != wanted {
-            former_secret.iter().for_each(|secret| self.release(secret, &key));
+        if former_secret != wanted
+            && let Some(secret) = &former_secret
+        {
+            self.release(secret, &key);
         }
         if let Some(secret) = wanted
             && !is_same_route
@@ -303,7 +310,9 @@ impl InventoryState {
         *state = next;
         let of_namespace = self.clusters.keys().filter(|key| key.namespace == namespace);
         let keys: Vec<_> = of_namespace.cloned().collect();
-        keys.iter().for_each(|key| self.refresh(key));
+        for key in &keys {
+            self.refresh(key);
+        }
     }
 
     /// Updates the entry `key` of the inventory.

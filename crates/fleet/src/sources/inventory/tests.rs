@@ -4,6 +4,7 @@ use image_swap_core::{
         inventory::{
             cluster_api,
             found::{CLUSTER_API_TYPE, CLUSTER_NAME, CredentialSecret},
+            selector::LabelSelector,
         },
         kubeconfig::RemoteCredential,
     },
@@ -18,7 +19,7 @@ const SOURCE: ClusterSource = ClusterSource::ClusterApi;
 fn state() -> InventoryState {
     InventoryState::new(&SourceSettings {
         namespaces: BTreeSet::from([NAMESPACE.to_owned()]),
-        selector: Default::default(),
+        selector: LabelSelector::default(),
         sources: BTreeSet::from([SOURCE]),
         providers: Vec::new(),
         search_interval: Duration::MAX,
@@ -95,9 +96,9 @@ fn with_cluster() -> InventoryState {
     let mut state = state();
     state.apply(listed(vec![cluster("a", "x")]));
     assert_eq!(requests(&mut state), [REGISTRY_INFO, "a-kubeconfig"]);
-    assert_eq!(state.loaded(&secret_key(REGISTRY_INFO), Ok(None)), None);
+    assert_eq!(state.loaded(&secret_key(REGISTRY_INFO), &Ok(None)), None);
     assert!(!state.is_complete());
-    assert_eq!(state.loaded(&secret_key("a-kubeconfig"), kubeconfig("a", "1", "first")), None);
+    assert_eq!(state.loaded(&secret_key("a-kubeconfig"), &kubeconfig("a", "1", "first")), None);
     assert!(state.is_complete() && state.take_changed());
     state
 }
@@ -108,7 +109,7 @@ fn inventory_is_complete_without_clusters() {
     assert_eq!(requests(&mut state), [REGISTRY_INFO]);
     state.apply(SourceEvent::Unlisted { namespace: NAMESPACE.into(), source: SOURCE });
     assert!(!state.is_complete());
-    state.loaded(&secret_key(REGISTRY_INFO), Err("forbidden".into()));
+    state.loaded(&secret_key(REGISTRY_INFO), &Err("forbidden".into()));
     assert!(state.is_complete() && !state.take_changed() && state.inventory().is_empty());
 }
 
@@ -118,7 +119,7 @@ fn rotated_kubeconfig_changes_the_version() {
     assert_eq!(token(&state, "a"), ("first".into(), "uid/1".into()));
     state.apply(reported("a-kubeconfig", Some("2")));
     assert_eq!(requests(&mut state), ["a-kubeconfig"]);
-    state.loaded(&secret_key("a-kubeconfig"), kubeconfig("a", "2", "second"));
+    state.loaded(&secret_key("a-kubeconfig"), &kubeconfig("a", "2", "second"));
     assert_eq!(token(&state, "a"), ("second".into(), "uid/2".into()));
     assert!(state.take_changed());
 }
@@ -152,7 +153,7 @@ fn secret_that_changes_during_a_request_is_read_again() {
         assert_eq!(requests(&mut state), ["a-kubeconfig"]);
         let meanwhile = if again { "4" } else { version };
         state.apply(reported("a-kubeconfig", Some(meanwhile)));
-        state.loaded(&secret_key("a-kubeconfig"), kubeconfig("a", version, "next"));
+        state.loaded(&secret_key("a-kubeconfig"), &kubeconfig("a", version, "next"));
         assert_eq!(!requests(&mut state).is_empty(), again, "{version}");
     }
 }
@@ -166,7 +167,7 @@ fn entries_disappear_with_their_objects() {
         // The Secret is forgotten, too.
         state.apply(reported("a-kubeconfig", Some("2")));
         assert!(requests(&mut state).is_empty());
-        assert_eq!(state.loaded(&secret_key("a-kubeconfig"), Ok(None)), None);
+        assert_eq!(state.loaded(&secret_key("a-kubeconfig"), &Ok(None)), None);
         assert_eq!(state.secrets.len(), 1);
     }
 }
@@ -184,7 +185,7 @@ fn deleted_secret_is_awaited() {
         let mut state = with_cluster();
         delete(&mut state);
         assert_eq!(requests(&mut state), ["a-kubeconfig"]);
-        state.loaded(&secret_key("a-kubeconfig"), Ok(None));
+        state.loaded(&secret_key("a-kubeconfig"), &Ok(None));
         let waiting = EntryAccess::Waiting("the Secret a-kubeconfig does not exist".into());
         assert_eq!(state.inventory()[&key("a")].access, waiting);
     }
@@ -198,14 +199,14 @@ fn failing_requests_keep_the_last_access() {
     let mut waits = Vec::new();
     for _ in 0..7 {
         requests(&mut state);
-        let failed = state.loaded(&secret_key("a-kubeconfig"), Err("no response".into()));
+        let failed = state.loaded(&secret_key("a-kubeconfig"), &Err("no response".into()));
         waits.push(failed.unwrap().as_secs());
         state.retry(&secret_key("a-kubeconfig"));
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
     assert_eq!(token(&state, "a").0, "first");
     assert!(!state.inventory().contains_key(&key("b")));
-    state.loaded(&secret_key("b-kubeconfig"), Err("no response".into()));
+    state.loaded(&secret_key("b-kubeconfig"), &Err("no response".into()));
     let waiting = EntryAccess::Waiting("cannot read the Secret b-kubeconfig: no response".into());
     assert_eq!(state.inventory()[&key("b")].access, waiting);
 }
@@ -225,13 +226,13 @@ fn registry_info_is_that_of_the_namespace() {
             data: BTreeMap::from([("DOMAIN".into(), b"harbor.example.org".to_vec())]),
         },
     };
-    state.loaded(&secret_key(REGISTRY_INFO), Ok(Some(Arc::new(info.clone()))));
+    state.loaded(&secret_key(REGISTRY_INFO), &Ok(Some(Arc::new(info.clone()))));
     let of = |state: &InventoryState| state.inventory()[&key("a")].registry_info.clone();
     assert_eq!(of(&state).as_deref(), Some(&info.secret));
     // A failing API server does not switch to the other declaration.
     state.apply(reported(REGISTRY_INFO, Some("2")));
     assert_eq!(requests(&mut state), [REGISTRY_INFO]);
-    state.loaded(&secret_key(REGISTRY_INFO), Err("no response".into()));
+    state.loaded(&secret_key(REGISTRY_INFO), &Err("no response".into()));
     assert_eq!(of(&state).as_deref(), Some(&info.secret));
 }
 
@@ -240,8 +241,8 @@ fn unreadable_registry_info_is_awaited() {
     let mut state = state();
     state.apply(listed(vec![cluster("a", "x")]));
     requests(&mut state);
-    state.loaded(&secret_key(REGISTRY_INFO), Err("forbidden".into()));
-    state.loaded(&secret_key("a-kubeconfig"), kubeconfig("a", "1", "x"));
+    state.loaded(&secret_key(REGISTRY_INFO), &Err("forbidden".into()));
+    state.loaded(&secret_key("a-kubeconfig"), &kubeconfig("a", "1", "x"));
     let waiting = EntryAccess::Waiting("cannot read the Secret registry-info: forbidden".into());
     assert_eq!(state.inventory()[&key("a")].access, waiting);
     assert!(state.is_complete());
