@@ -7,7 +7,8 @@ use std::{
 
 use image_swap_cluster::Error;
 use image_swap_core::{
-    fleet::inventory::{ClusterKey, OriginObject},
+    declaration::UnixTime,
+    fleet::inventory::{ClusterKey, OriginObject, standing::KnownIdentity},
     labels,
     status::workload_cluster::{
         ClusterObject, GROUP, KIND, PLURAL, VERSION, WorkloadClusterSpec, WorkloadClusterStatus,

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use image_swap_cluster::{
-    api::namespaced,
     error::watch_reason,
     object_watch,
     secret::{annotation, text},
@@ -102,8 +101,7 @@ pub(super) fn follow(
         object_watch::follow(secrets, &name, take).await;
     });
 
-    let maps: Api<ConfigMap> = namespaced::<ConfigMap, _>(client, &settings.namespace);
-    let maps = Api::namespaced(maps.into_client(), &settings.namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &settings.namespace);
     let (name, view) = (names.bundle(), sender.clone());
     let bundles: Api<ConfigMap> = maps.clone();
     tasks.spawn(async move {

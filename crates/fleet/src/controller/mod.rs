@@ -185,7 +185,6 @@ struct Fleet {
 
 /// Workload cluster with its task.
 struct RunningCluster {
-    entry: Arc<InventoryEntry>,
     orders: watch::Sender<ClusterOrder>,
     task: JoinHandle<()>,
     report: Option<ClusterReport>,
@@ -257,10 +256,7 @@ impl Fleet {
             let bundle = bundle.clone();
             match self.clusters.get_mut(key) {
                 Some(running) => {
-                    if *running.entry != *entry {
-                        running.entry = Arc::new(entry.clone());
-                    }
-                    let entry = Arc::clone(&running.entry);
+                    let entry = Arc::clone(entry);
                     let order = ClusterOrder { entry, assignment, bundle, newest };
                     running.orders.send_if_modified(|before| {
                         let differs = *before != order;
@@ -278,13 +274,12 @@ impl Fleet {
     fn begin(
         &mut self,
         key: &ClusterKey,
-        entry: &InventoryEntry,
+        entry: &Arc<InventoryEntry>,
         assignment: Assignment,
         bundle: Result<Arc<Bundle>, String>,
         newest: Option<u64>,
     ) {
-        let entry = Arc::new(entry.clone());
-        let order = ClusterOrder { entry: Arc::clone(&entry), assignment, bundle, newest };
+        let order = ClusterOrder { entry: Arc::clone(entry), assignment, bundle, newest };
         let (orders, receiver) = watch::channel(order);
         let task = ClusterTask {
             key: key.clone(),
@@ -297,7 +292,7 @@ impl Fleet {
         let former = self.objects.former_identity(key);
         info!(cluster = format!("{}/{}", key.namespace, key.object_name()), "new workload cluster");
         let task = tokio::spawn(task.run());
-        let running = RunningCluster { entry, orders, task, report: None, identity: None, former };
+        let running = RunningCluster { orders, task, report: None, identity: None, former };
         self.clusters.insert(key.clone(), running);
     }
 

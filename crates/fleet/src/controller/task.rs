@@ -173,9 +173,9 @@ impl ClusterTask {
             };
             let beat = state.session.as_mut().map(|session| &mut session.heartbeat);
             let beaten = async {
-                match beat {
-                    Some(heartbeat) if heartbeat.changed().await.is_ok() => {}
-                    _ => pending().await,
+                let Some(heartbeat) = beat else { return pending().await };
+                if heartbeat.changed().await.is_err() {
+                    pending().await
                 }
             };
             tokio::select! {
