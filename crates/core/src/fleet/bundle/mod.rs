@@ -186,7 +186,9 @@ impl Bundle {
             mark_anchor(&mut value);
             objects.push(BundleObject::new(value, document.place)?);
         }
-        objects.iter_mut().for_each(|it| images.swap_in_policy(&mut it.value));
+        for object in &mut objects {
+            images.swap_in_policy(&mut object.value);
+        }
         add_namespaces(&mut objects, slots.namespace);
         if slots.declaration.origin != Origin::None {
             objects.push(registry_info(slots));
