@@ -5,5 +5,6 @@
     reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
 )]
 
+mod controller;
 mod hub;
 mod sources;

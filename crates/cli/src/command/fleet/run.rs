@@ -15,8 +15,7 @@ use image_swap_core::fleet::inventory::{
     selector::LabelSelector,
 };
 use image_swap_fleet::{
-    FleetController, FleetMetrics, FleetSettings, FleetTiming, SourceSettings,
-    sources::SEARCH_INTERVAL,
+    FleetController, FleetMetrics, FleetSettings, FleetTiming, sources::SEARCH_INTERVAL,
 };
 use image_swap_serve::AdminPort;
 use tokio::signal::unix::{SignalKind, signal};
