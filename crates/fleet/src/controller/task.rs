@@ -186,7 +186,11 @@ impl ClusterTask {
                     backoff.reset();
                     state.due = None;
                 }
-                () = next => state.due = None,
+                () = next => {
+                    // A full comparison.
+                    state.due = None;
+                    state.applied = None;
+                }
                 () = beaten => state.compare_if_needed(),
             }
         }

@@ -114,6 +114,7 @@ impl Fleet {
             ("BASE_PATH", ""),
             ("USERNAME", "robot"),
             ("PASSWORD", "hunter2-hunter2"),
+            ("INSECURE", "false"),
             ("MIRROR_REGISTRIES", &rules),
         ];
         let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
