@@ -17,7 +17,6 @@
 
 mod cache;
 mod cluster;
-mod cluster_api;
 mod control_plane;
 mod control_planes;
 mod error;
@@ -45,7 +44,6 @@ mod wait;
 pub use crate::{
     cache::Cache,
     cluster::Cluster,
-    cluster_api::ClusterApi,
     control_plane::{ControlPlane, Options},
     control_planes::ControlPlanes,
     error::{Error, Missing},
@@ -56,7 +54,7 @@ pub use crate::{
     node::{Node, NodeOptions},
     object::is_ready,
     parts::{
-        ClusterApiParts, Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor,
+        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor,
         NodeParts, Parts, Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},

@@ -39,7 +39,7 @@ pub(crate) struct ContainerdHost {
     pub(crate) host: LabHost,
     pub(crate) mirror: RegistryServer,
     containerd: Containerd,
-    pub(crate) declaration: PathBuf,
+    declaration: PathBuf,
 }
 
 /// The result of one run.
@@ -172,8 +172,7 @@ impl ContainerdHost {
         self.node(verb, &[&allow, options].concat())
     }
 
-    /// Returns the `PATH` with the programs of containerd.
-    pub(crate) fn path(&self) -> String {
+    fn path(&self) -> String {
         let bin = self.containerd.program.parent().unwrap().display();
         format!("{bin}:/usr/sbin:/usr/bin:/sbin:/bin")
     }

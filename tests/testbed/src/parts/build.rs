@@ -100,15 +100,6 @@ impl<'m, 'a> Builder<'m, 'a> {
                 symlink(program, whole.join(link)).map_err(Error::io(format!("link {link}")))?;
             }
         }
-        for (name, upstream, folder) in module.folders {
-            let mut find = self.command(go, module, work)?;
-            find.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", upstream]);
-            let sources = Path::new(run::output(&mut find)?.trim()).join(folder);
-            let copy = whole.join(name);
-            let parent = copy.parent().unwrap_or(&whole);
-            fs::create_dir_all(parent).map_err(Error::io(format!("make {}", parent.display())))?;
-            run::output(Command::new("cp").arg("-r").arg(sources).arg(copy))?;
-        }
         fs::write(whole.join(COMPILER), &go.version).map_err(Error::io("write the Go version"))?;
         let time = run::minutes(start.elapsed());
         (self.progress)(&format!("built {} {version} in {time}", module.name));

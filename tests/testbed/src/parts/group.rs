@@ -18,8 +18,6 @@ pub enum Group {
     Helm,
     /// The API server and Helm.
     ApiServerAndHelm,
-    /// The API server and Cluster API.
-    ClusterApi,
     /// A node, a control plane, a registry, Helm.
     Cluster,
     /// A cluster with a second node, which has an old containerd.
@@ -28,14 +26,13 @@ pub enum Group {
 
 impl Group {
     /// All groups.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::ApiServer,
         Self::Registry,
         Self::Node,
         Self::Runtimes,
         Self::Helm,
         Self::ApiServerAndHelm,
-        Self::ClusterApi,
         Self::Cluster,
         Self::TwoNodes,
     ];
@@ -49,7 +46,6 @@ impl Group {
             Self::Runtimes => "container runtimes",
             Self::Helm => "Helm",
             Self::ApiServerAndHelm => "the API server and Helm",
-            Self::ClusterApi => "Cluster API",
             Self::Cluster => "a cluster",
             Self::TwoNodes => "two nodes",
         }
@@ -71,7 +67,6 @@ impl Group {
             Self::Runtimes => registry().and(parts.runtimes().map(drop)),
             Self::Helm => helm(),
             Self::ApiServerAndHelm => servers().and(helm()),
-            Self::ClusterApi => servers().and(parts.cluster_api().map(drop)),
             Self::Cluster => node().and(helm()),
             Self::TwoNodes => node().and(helm()).and(parts.runtimes().map(drop)),
         }

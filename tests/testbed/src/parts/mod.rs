@@ -62,7 +62,6 @@ pub struct Parts {
     registry: Result<RegistryParts, Missing>,
     runtimes: Result<RuntimeParts, Missing>,
     helm: Result<HelmParts, Missing>,
-    cluster_api: Result<ClusterApiParts, Missing>,
 }
 
 /// The programs of a control plane without controllers.
@@ -122,14 +121,6 @@ pub struct HelmParts {
     pub helm4: PathBuf,
     /// The `helm` program of Helm 3.
     pub helm3: PathBuf,
-}
-
-/// The controllers of Cluster API.
-#[derive(Clone, Debug)]
-pub struct ClusterApiParts {
-    /// The folder with the programs, and in `config` a kustomization for each, and upstream's
-    /// own manifests in `templates`.
-    pub folder: PathBuf,
 }
 
 impl Parts {
@@ -261,14 +252,7 @@ impl Parts {
                 helm3: helm("helm-3", &module::helm3())?,
             })
         })?;
-        let cluster_api = optional(|| {
-            let folder = match find::named("cluster-api") {
-                Some(folder) => folder,
-                None => machine.built_folder(builder, &module::cluster_api())?,
-            };
-            Ok(ClusterApiParts { folder })
-        })?;
-        Ok(Self { minor, servers, controllers, node, registry, runtimes, helm, cluster_api })
+        Ok(Self { minor, servers, controllers, node, registry, runtimes, helm })
     }
 
     /// Returns the Kubernetes version of the parts.
@@ -322,14 +306,6 @@ impl Parts {
     /// A program is missing; the error names the command that obtains it.
     pub fn helm(&self) -> Result<&HelmParts, Missing> {
         self.helm.as_ref().map_err(Missing::clone)
-    }
-
-    /// Returns the controllers of Cluster API.
-    ///
-    /// # Errors
-    /// A program is missing; the error names the command that obtains it.
-    pub fn cluster_api(&self) -> Result<&ClusterApiParts, Missing> {
-        self.cluster_api.as_ref().map_err(Missing::clone)
     }
 
     /// Returns every program with its path, and the reason for every missing group.
@@ -395,7 +371,6 @@ impl Parts {
                 .as_ref()
                 .map(|parts| vec![("helm 4", &parts.helm4), ("helm 3", &parts.helm3)]),
         );
-        add(&mut list, self.cluster_api.as_ref().map(|parts| vec![("Cluster API", &parts.folder)]));
         match &self.runtimes {
             Ok(parts) => {
                 list.extend(parts.containerds.iter().map(|part| {

@@ -28,9 +28,6 @@ pub(super) struct Module {
     pub(super) programs: &'static [(&'static str, &'static str)],
     /// Links to the first program, one for each name that it answers to.
     pub(super) links: &'static [&'static str],
-    /// Folders of upstream modules that the programs need beside them: name in the cache entry,
-    /// module, folder in the module.
-    pub(super) folders: &'static [(&'static str, &'static str, &'static str)],
     /// Linker variables that hold the version. `{v}` is `v1.2.3`, `{n}` is `1.2.3`,
     /// `{minor}` is `2`.
     variables: &'static [&'static str],
@@ -56,7 +53,6 @@ pub(super) fn shared() -> Vec<Module> {
         registry(),
         helm4(),
         helm3(),
-        cluster_api(),
     ]
 }
 
@@ -68,7 +64,6 @@ fn module(name: &'static str, upstream: &'static str) -> Module {
         upstream,
         programs: &[],
         links: &[],
-        folders: &[],
         variables: &[],
         tags: "",
         links_seccomp: false,
@@ -210,38 +205,6 @@ pub(super) fn helm3() -> Module {
     }
 }
 
-/// Returns the module of Cluster API: a program for each provider, and its CRDs and webhooks as
-/// input of `kubectl kustomize`.
-pub(super) fn cluster_api() -> Module {
-    Module {
-        programs: &[
-            ("core", "sigs.k8s.io/cluster-api/core"),
-            ("kubeadm-bootstrap", "sigs.k8s.io/cluster-api/bootstrap/kubeadm"),
-            ("kubeadm-control-plane", "sigs.k8s.io/cluster-api/controlplane/kubeadm"),
-            ("docker-infrastructure", "sigs.k8s.io/cluster-api/test/infrastructure/docker"),
-        ],
-        folders: &[
-            ("config/core", "sigs.k8s.io/cluster-api", "core/config"),
-            ("config/kubeadm-bootstrap", "sigs.k8s.io/cluster-api", "bootstrap/kubeadm/config"),
-            (
-                "config/kubeadm-control-plane",
-                "sigs.k8s.io/cluster-api",
-                "controlplane/kubeadm/config",
-            ),
-            (
-                "config/docker-infrastructure",
-                "sigs.k8s.io/cluster-api/test",
-                "infrastructure/docker/config",
-            ),
-            ("templates", "sigs.k8s.io/cluster-api/test", "infrastructure/docker/templates"),
-        ],
-        variables: &["sigs.k8s.io/cluster-api/version.gitVersion={v}"],
-        seconds: 160,
-        megabytes: 255,
-        ..module("cluster-api", "sigs.k8s.io/cluster-api")
-    }
-}
-
 impl Module {
     /// Returns the folder with the module's sources.
     pub(super) fn sources(&self) -> PathBuf {
@@ -282,9 +245,7 @@ impl Module {
             fs::read_to_string(&path).map_err(Error::io(format!("read {}", path.display())))?;
         let found = text.lines().find_map(|line| {
             let mut words = line.trim_start_matches("require ").split_whitespace();
-            // A replacement has an arrow in place of the version.
-            let is_upstream = words.next() == Some(self.upstream);
-            is_upstream.then(|| words.next()).flatten().filter(|word| word.starts_with('v'))
+            (words.next() == Some(self.upstream)).then(|| words.next()).flatten()
         });
         found.map(str::to_owned).ok_or_else(|| {
             Error::unavailable(
@@ -311,9 +272,6 @@ impl Module {
             all.extend(format!("\n{name} {package}").bytes());
         }
         all.extend(self.links.join(" ").bytes());
-        for (name, module, folder) in self.folders {
-            all.extend(format!("\n{name} {module} {folder}").bytes());
-        }
         for file in files {
             let bytes = fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
             all.extend(digest_of(&bytes).bytes());

@@ -1,7 +1,6 @@
 //! The parts themselves.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-mod cluster_api;
 mod control_plane;
 mod control_planes;
 mod end;

@@ -121,7 +121,6 @@ undo() {
 settle() {
   rm -f "$state/added" "$state/added$new"
   rmdir "$state" "$(dirname "$state")" 2>/dev/null
-  return 0
 }
 
 interrupted() {
