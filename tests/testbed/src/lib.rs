@@ -54,8 +54,8 @@ pub use crate::{
     node::{Node, NodeOptions},
     object::is_ready,
     parts::{
-        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor,
-        NodeParts, Parts, Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
+        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor, NodeParts, Parts,
+        Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
     port::{Port, loopback, own_address},

@@ -97,8 +97,11 @@ impl FleetController {
                 }
             }
         };
+        let mut is_listed = false;
         loop {
-            if inventory.has_changed().is_ok_and(|is_new| is_new) {
+            // The first value is empty: the sources have listed nothing yet.
+            is_listed |= inventory.has_changed().is_ok_and(|is_new| is_new);
+            if is_listed {
                 fleet.inventory = Some(Arc::clone(&inventory.borrow_and_update()));
             }
             let view = hub.borrow_and_update().clone();
@@ -126,6 +129,7 @@ impl FleetController {
                     if changed.is_err() {
                         return;
                     }
+                    is_listed = true;
                 }
                 changed = hub.changed() => {
                     if changed.is_err() {

@@ -175,7 +175,7 @@ impl ClusterTask {
             let beaten = async {
                 let Some(heartbeat) = beat else { return pending().await };
                 if heartbeat.changed().await.is_err() {
-                    pending().await
+                    pending::<()>().await;
                 }
             };
             tokio::select! {
@@ -275,26 +275,21 @@ impl ClusterTask {
         state.session = None;
         state.applied = None;
         let limits = &self.settings.timing.limits;
-        let own = state.token.as_ref().map(|token| token.access(access));
-        let (remote, uid) = match own {
-            Some(own) => {
-                let remote = RemoteCluster::connect(&own, limits)?;
-                match remote.identity().await {
-                    Ok(uid) => (remote, uid),
-                    Err(error) if error.needs_new_client() => {
-                        state.token = None;
-                        let remote = RemoteCluster::connect(access, limits)?;
-                        let uid = remote.identity().await?;
-                        (remote, uid)
-                    }
-                    Err(error) => return Err(error),
-                }
+        let mut known = None;
+        if let Some(token) = &state.token {
+            let remote = RemoteCluster::connect(&token.access(access), limits)?;
+            match remote.identity().await {
+                Ok(uid) => known = Some((remote, uid)),
+                Err(error) if error.needs_new_client() => state.token = None,
+                Err(error) => return Err(error),
             }
-            None => {
-                let remote = RemoteCluster::connect(access, limits)?;
-                let uid = remote.identity().await?;
-                (remote, uid)
-            }
+        }
+        let (remote, uid) = if let Some(known) = known {
+            known
+        } else {
+            let remote = RemoteCluster::connect(access, limits)?;
+            let uid = remote.identity().await?;
+            (remote, uid)
         };
         if state.facts.uid != uid {
             state.facts.stored = None;

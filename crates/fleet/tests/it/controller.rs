@@ -154,11 +154,12 @@ impl Fleet {
     /// Waits until a cluster has the declaration `revision` with the folder `path`.
     fn wait_declared(&self, index: usize, revision: u64, path: &str) {
         let plane = &self.planes.workloads[index];
+        let number = revision.to_string();
         block_in_place(|| {
             until(&format!("declaration {revision}"), DEADLINE, || {
                 let secret = plane.get(REGISTRY_INFO)?.unwrap_or_default();
-                let is_wanted = secret["metadata"]["annotations"]["image-swap.io/revision"]
-                    == revision.to_string()
+                let stored = &secret["metadata"]["annotations"]["image-swap.io/revision"];
+                let is_wanted = stored.as_str() == Some(&number)
                     && text(&secret, "MIRROR_REGISTRIES")
                         == format!("docker.io::harbor.example.org/{path}");
                 if is_wanted { Ok(()) } else { Err(Wait::NotYet(secret["metadata"].to_string())) }
@@ -187,16 +188,17 @@ impl Fleet {
         .unwrap();
     }
 
-    fn kubectl(&self, plane: &ControlPlane, arguments: &[&str]) {
-        let output = block_in_place(|| plane.kubectl().args(arguments).output()).unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-    }
-
     fn annotate(&self, cluster: &str, annotation: &str) {
         let arguments =
             ["annotate", "secret", cluster, "--namespace", NAMESPACE, "--overwrite", annotation];
-        self.kubectl(&self.planes.hub, &arguments);
+        kubectl(&self.planes.hub, &arguments);
     }
+}
+
+/// Runs kubectl on a cluster.
+fn kubectl(plane: &ControlPlane, arguments: &[&str]) {
+    let output = block_in_place(|| plane.kubectl().args(arguments).output()).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
 /// Returns the condition `kind` of a status; null if it is absent.
@@ -255,7 +257,7 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
 
     // Drift is repaired.
     let scale = ["scale", "deployment", "image-swap-controller", "--replicas=0", "-nimage-swap"];
-    fleet.kubectl(&fleet.planes.workloads[0], &scale);
+    kubectl(&fleet.planes.workloads[0], &scale);
     fleet.wait_object(0, CONTROLLER, |it| it.is_some_and(|it| it["spec"]["replicas"] == 1));
 
     // A field of another Apply manager is a conflict.
@@ -308,7 +310,7 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     fleet.wait_object(0, CONTROLLER, |it| it.is_some());
 
     // The declaration of the management cluster is gone: nothing changes.
-    fleet.kubectl(
+    kubectl(
         &fleet.planes.hub,
         &["delete", "secret", "image-swap-last-good", "--namespace", RELEASE],
     );

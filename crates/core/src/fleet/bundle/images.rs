@@ -34,7 +34,7 @@ impl<'r> OwnImages<'r> {
         let workload = Workload::of(&text(&object["apiVersion"]), &text(&object["kind"]));
         let Some(workload) = workload else { return Ok(()) };
         let path = workload.template_path();
-        let template = path.into_iter().try_fold(object, |value, key| value.get_mut(*key));
+        let template = path.iter().try_fold(object, |value, key| value.get_mut(*key));
         let Some(spec) = template.and_then(|it| it.get_mut("spec")) else { return Ok(()) };
         for list in CONTAINER_LISTS {
             let containers = spec.get_mut(list).and_then(Value::as_array_mut);
