@@ -140,9 +140,7 @@ impl Node {
     /// # Errors
     /// containerd or the kubelet ended unexpectedly, or is not ready in time.
     pub fn wait_ready(&mut self, control_plane: &ControlPlane) -> Result<(), Error> {
-        self.wait_containerd()?;
-        self.proxy.start()?;
-        self.kubelet.start()?;
+        self.power_on()?;
         let path = format!("/api/v1/nodes/{}", self.name);
         until(&format!("the node {} to be Ready", self.name), DEADLINE, || {
             self.kubelet.check()?;
@@ -160,7 +158,7 @@ impl Node {
     }
 
     /// Cuts the power: every process of the node ends without warning, and `/run` is
-    /// lost; the disk stays. [`wait_ready`](Self::wait_ready) switches it on again.
+    /// lost; the disk stays. [`power_on`](Self::power_on) starts it again.
     ///
     /// # Errors
     /// Something of it still runs.
@@ -169,6 +167,16 @@ impl Node {
         self.proxy.kill()?;
         self.containerd.kill()?;
         self.space.power_off()
+    }
+
+    /// Starts the processes that do not run, and waits until containerd answers.
+    ///
+    /// # Errors
+    /// A process does not start, or containerd does not answer in time.
+    pub fn power_on(&mut self) -> Result<(), Error> {
+        self.wait_containerd()?;
+        self.proxy.start()?;
+        self.kubelet.start()
     }
 
     fn wait_containerd(&mut self) -> Result<(), Error> {

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use image_swap_e2e::{DEADLINE, NodeFiles};
-use image_swap_testbed::{Node, Wait, until};
+use image_swap_e2e::{DEADLINE, HelmCluster, NodeFiles};
+use image_swap_testbed::{Logged, Node, Wait, until};
+use serde_json::Value;
 
 use super::{
     AGENTS, FIRST, OLD, SECOND, agents, declare, files, install, kill_agent, pull, pull_on, rules,
-    start,
+    start, write_static,
 };
 use crate::assert_air_gap;
 
@@ -71,13 +72,42 @@ fn agent_without_api_server_changes_nothing() -> Result<()> {
         ensure!(writes.is_empty(), "{writes:?}");
     }
 
+    cluster.step("a node reboots meanwhile");
+    cluster.node.power_off()?;
+    cluster.node.power_on()?;
+    let requests = cluster.registry.requests()?.len();
+    write_static(&cluster.node)?;
+    wait_static(&cluster, requests)?;
+
     cluster.step("the API server is back");
     cluster.control_plane.wait_ready()?;
+    let HelmCluster { node, control_plane, .. } = &mut cluster;
+    node.wait_ready(control_plane)?;
     pull(&cluster, FIRST)?;
     declare(&cluster, &[("MIRROR_REGISTRIES", &rules(SECOND))])?;
     cluster.wait_in_force(number)?;
     pull(&cluster, SECOND)?;
     assert_air_gap(&cluster);
+    Ok(())
+}
+
+/// Waits until the static pod of the first node runs, pulled from the mirror after the first
+/// `before` requests. Without an API server only its containerd shows that.
+fn wait_static(cluster: &HelmCluster, before: usize) -> Result<()> {
+    until("the static pod", DEADLINE, || {
+        let output =
+            cluster.node.crictl().args(["ps", "--state=Running", "--output=json"]).output();
+        let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let pods = listed["containers"].as_array().into_iter().flatten();
+        let mut names = pods.map(|it| &it["labels"]["io.kubernetes.pod.name"]);
+        let name = format!("static-{}", cluster.node.name());
+        if names.any(|it| *it == *name) { Ok(()) } else { Err(Wait::NotYet(listed.to_string())) }
+    })?;
+    let path = format!("/v2/{FIRST}/library/nginx/manifests/1.25");
+    let requests = cluster.registry.requests()?.split_off(before);
+    let is_pull = |it: &Logged| it.status == 200 && it.path.split('?').next() == Some(&path);
+    ensure!(requests.iter().any(is_pull), "{requests:?}");
     Ok(())
 }
 

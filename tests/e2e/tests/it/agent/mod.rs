@@ -11,6 +11,8 @@ mod repairs;
 mod rolling;
 mod trials;
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 use image_swap_e2e::{
     DEADLINE, HelmCluster, HelmClusterOptions, Install, NodeFiles, PALETTE_SECRET, PALETTE_VALUES,
@@ -145,6 +147,14 @@ fn assert_pulled(
         "no pull of {paths:?} by {minor}: {requests:?}"
     );
     Ok(())
+}
+
+/// Writes the manifest of a static pod, which no webhook and no pull Secret reaches.
+fn write_static(node: &Node) -> Result<()> {
+    let mut manifest = pod("static", UPSTREAM);
+    manifest["metadata"]["namespace"] = EXEMPT.into();
+    manifest["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    Ok(fs::write(node.static_pods().join("static.json"), manifest.to_string())?)
 }
 
 /// Returns the files of every node.

@@ -1,13 +1,10 @@
 //! The last steps of Palette's documentation, as they are printed.
 
-use std::fs;
-
 use anyhow::{Result, ensure};
-use image_swap_e2e::{HelmCluster, Install, NodeFiles, pod};
+use image_swap_e2e::{HelmCluster, Install, NodeFiles};
 use image_swap_testbed::Node;
-use serde_json::json;
 
-use super::{DOCKER, EXEMPT, FIRST, OLD, UPSTREAM, assert_pulled, pull, secret, start};
+use super::{DOCKER, EXEMPT, FIRST, OLD, assert_pulled, pull, secret, start, write_static};
 use crate::{assert_air_gap, publish_nginx};
 
 // guarantee: 1a
@@ -50,10 +47,7 @@ fn palette_commands_configure_every_node() -> Result<()> {
 fn run_static(cluster: &HelmCluster, node: &Node) -> Result<()> {
     cluster.step(&format!("a static pod of {}", node.name()));
     let before = cluster.registry.requests()?.len();
-    let mut manifest = pod("static", UPSTREAM);
-    manifest["metadata"]["namespace"] = EXEMPT.into();
-    manifest["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
-    fs::write(node.static_pods().join("static.json"), manifest.to_string())?;
+    write_static(node)?;
     cluster.wait_pod(EXEMPT, &format!("static-{}", node.name()))?;
     assert_pulled(cluster, node, &[FIRST], before)
 }

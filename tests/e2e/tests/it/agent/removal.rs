@@ -3,7 +3,9 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use image_swap_e2e::{DEADLINE, HelmCluster, Install, NodeFiles, PALETTE_VALUES};
+use image_swap_e2e::{
+    BASE_PATH, DEADLINE, HARBOR, HelmCluster, Install, NodeFiles, PALETTE_VALUES,
+};
 use image_swap_testbed::{Node, Wait, until};
 
 use super::{AGENTS, FIRST, OLD, VALUES, files, install, pull, pull_on, start};
@@ -62,7 +64,18 @@ fn uninstall_restores_every_node() -> Result<()> {
     ensure!(changes.is_empty(), "{changes:?}");
     pull_on(&cluster, &cluster.others[0], &[FIRST])?;
 
-    cluster.step("installing again takes over");
+    cluster.step("image-swap render node-restore restores it");
+    let image = format!("{HARBOR}/{BASE_PATH}/image-swap:{}", env!("CARGO_PKG_VERSION"));
+    cluster
+        .shell(&format!("image-swap render node-restore --image {image} | kubectl apply -f -"))?;
+    wait_restored(&cluster.others[0], &before[1])?;
+    let printed = cluster.kubectl(&["delete", "namespace", "image-swap-restore"])?;
+    ensure!(printed.contains("deleted"), "{printed}");
+
+    cluster.step("installing again takes over a node that is configured");
+    install_again(&cluster)?;
+    cluster.shell("helm uninstall image-swap --namespace default --no-hooks 2>&1")?;
+    wait_no_agents(&cluster)?;
     install_again(&cluster)?;
     pull(&cluster, FIRST)?;
     uninstall(&cluster)?;
