@@ -15,7 +15,8 @@ use image_swap_core::fleet::inventory::{
     selector::LabelSelector,
 };
 use image_swap_fleet::{
-    FleetController, FleetMetrics, FleetSettings, FleetTiming, sources::SEARCH_INTERVAL,
+    FleetController, FleetMetrics, FleetSettings, FleetTiming,
+    sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use image_swap_serve::AdminPort;
 use tokio::signal::unix::{SignalKind, signal};
@@ -113,7 +114,6 @@ impl RunArgs {
                 selector: self.selector,
                 sources: self.source.into_iter().collect(),
                 providers: self.credential_provider,
-                search_interval: SEARCH_INTERVAL,
                 search_interval: SEARCH_INTERVAL,
             },
             canary: self.canary,
