@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Programs read the output of `fleet status`.
+    // Programs read the output of `fleet status`.
     #[test]
     fn every_name_is_kept() {
         let overview = FleetOverview::of(vec![row("a", "Paused")], vec!["b".into()], 7);

@@ -1,6 +1,6 @@
 //! The next status on a terminal or in a pipe.
 
-use super::WatchedStatus;
+use super::watched::WatchedStatus;
 use crate::{
     failure::Failure,
     output::{self, Output},

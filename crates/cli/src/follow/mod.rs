@@ -1,6 +1,7 @@
 //! A status that is printed at each change: `--watch`.
 
 mod frame;
+mod watched;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -9,35 +10,23 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
 use self::frame::FrameWriter;
+pub(crate) use self::watched::WatchedStatus;
 use crate::{
     failure::Failure,
     output::{self, Output},
 };
 
-/// A status that can be printed at each change.
-pub(crate) trait WatchedStatus: Serialize + Clone {
-    /// Returns the status as text, with colours.
-    fn text(&self) -> String;
-
-    /// Returns true if `other` need not be printed after this status.
-    fn is_like(&self, other: &Self) -> bool;
-
-    /// Returns true if the exit code is 0.
-    fn is_healthy(&self) -> bool;
-}
-
 /// The wait between two looks at the cluster.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Shows each change of the status that `read` returns, until a signal ends that. Returns the exit code of the last
-/// status.
+/// Shows each change of the status that `read` returns, until a signal ends that. Returns the exit
+/// code of the last status.
 ///
 /// # Errors
 /// The first status cannot be read, or the output cannot be written.

@@ -208,7 +208,7 @@ async fn fleet_watch_shows_progress_until_signal() {
     assert_eq!(printed.matches("[..............................] 0 %").count(), 2, "{printed}");
 }
 
-/// A user of one namespace sees its clusters, and the reason for the other one.
+// A user of one namespace sees its clusters, and the reason for the other one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn user_sees_permitted_namespaces() {

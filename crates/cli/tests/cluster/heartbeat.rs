@@ -29,7 +29,7 @@ async fn beat(cluster: &TestCluster, enough: impl Fn(&ClusterSummary) -> bool) -
     eventually(|| lease(cluster).filter(|it| enough(&summary(it)))).await
 }
 
-/// Annotates `registry-info` with `revision`; with `null` it has none.
+/// Sets the annotation of `registry-info` to `revision`; `null` removes it.
 fn annotate(cluster: &TestCluster, revision: &Value) {
     let mark = json!({ "metadata": { "annotations": { "image-swap.io/revision": revision } } });
     cluster.request("PATCH", &format!("{JET_SECRETS}/registry-info"), Some(&mark));

@@ -352,8 +352,7 @@ mod tests {
     }
 
     proptest! {
-        /// At each moment at most the size of a wave is admitted and unsettled, apart from
-        /// canaries and from members that went away.
+        // A decision admits at most as many clusters as a wave has, and none after a failure.
         #[test]
         fn waves_stay_within_their_size(steps in proptest::collection::vec(fleet(), 1..12)) {
             let settings = WaveSettings { has_canary: false, size: 2 };
@@ -379,7 +378,7 @@ mod tests {
             }
         }
 
-        /// Without a failure every reachable cluster is admitted in the end.
+        // Without a failure every reachable cluster is admitted in the end.
         #[test]
         fn healthy_clusters_are_all_admitted(mut clusters in fleet()) {
             for cluster in clusters.values_mut() {

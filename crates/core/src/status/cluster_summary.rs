@@ -259,7 +259,7 @@ mod tests {
         AdmissionStatus, DeclarationStatus, FailingStep, RegistryOutcome, node_mirror::reason,
     };
 
-    /// A management cluster of another release reads the summary.
+    // A management cluster of another release reads the summary.
     #[test]
     fn every_name_is_kept() {
         let summary = ClusterSummary {

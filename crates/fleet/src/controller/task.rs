@@ -196,7 +196,7 @@ impl ClusterTask {
         }
     }
 
-    /// Brings the cluster into the ordered state, as far as one attempt can.
+    /// Applies the order to the cluster, as far as one attempt can.
     ///
     /// # Errors
     /// The cluster does not answer as an API server does.

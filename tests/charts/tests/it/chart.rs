@@ -58,7 +58,7 @@ agent:
 "#;
 
 /// Every value of the fleet, with one namespace.
-pub(crate) const FLEET: &str = r#"
+pub(crate) const FLEET: &str = r"
 fleet:
   enabled: true
   namespaces: [clusters]
@@ -66,7 +66,7 @@ fleet:
   credentialProviders: {ocm: secretreader, gke: kubeconfig-secretreader}
   canary: canary=true
   waveSize: 5
-"#;
+";
 
 /// Returns the directory of the chart.
 pub(crate) fn directory() -> PathBuf {

@@ -173,13 +173,13 @@ fn values_reach_the_fleet_controller() {
     );
     expected.extend(last.map(str::to_owned));
     assert_eq!(args(&chart.with(FLEET)), expected);
-    let least = "fleet: {enabled: true, namespace: hub, namespaces: [c], sources: [kubeconfig], \
+    let minimum = "fleet: {enabled: true, namespace: hub, namespaces: [c], sources: [kubeconfig], \
                  workloadNamespace: mirrors}";
     let mut expected = common("hub");
     let rest = ["--namespaces=c", "--source=kubeconfig", "--workload-namespace=mirrors"];
     expected.extend(rest.map(str::to_owned));
     expected.extend(last.map(str::to_owned));
-    assert_eq!(args(&chart.with(least)), expected);
+    assert_eq!(args(&chart.with(minimum)), expected);
 }
 
 #[test]

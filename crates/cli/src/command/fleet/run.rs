@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     /// The sources of the inventory.
     #[arg(long, value_name = "SOURCES", value_delimiter = ',', value_parser = one_of(SOURCES), default_values = ["cluster-api", "cluster-profile", "kubeconfig"], help_heading = INVENTORY)]
     source: Vec<ClusterSource>,
-    /// A credential provider of ClusterProfiles with its plugin, secretreader or
+    /// A credential provider of cluster profiles with its plugin, secretreader or
     /// kubeconfig-secretreader. May be repeated.
     #[arg(long, value_name = "NAME=PLUGIN", value_parser = provider, help_heading = INVENTORY)]
     credential_provider: Vec<ConfiguredProvider>,

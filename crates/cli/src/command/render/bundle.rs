@@ -36,7 +36,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The file bundle.yaml of the ConfigMap RELEASE-fleet-bundle; `-` is standard input.
+    /// The file bundle.yaml of the `ConfigMap` RELEASE-fleet-bundle; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     bundle: PathBuf,
     /// The Secret registry-info, YAML or JSON.

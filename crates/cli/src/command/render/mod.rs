@@ -76,7 +76,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Manifest {
-    /// Print the objects of a workload cluster, for GitOps.
+    /// Print the objects of a workload cluster, for a Git repository.
     Bundle(bundle::Args),
     /// Print a DaemonSet that restores the nodes of a cluster whose image-swap is gone.
     NodeRestore(node_restore::Args),

@@ -52,7 +52,7 @@ fn used(access: EntryAccess) -> (String, String, String) {
     match access {
         EntryAccess::Usable { access, version } => match access.credential {
             RemoteCredential::Token(token) => (access.server, token, version),
-            other => panic!("{other:?}"),
+            other @ RemoteCredential::Certificate { .. } => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     }

@@ -125,12 +125,14 @@ fn oversized_objects_are_refused() {
     assert!(reason(&found).unwrap().1.starts_with("the object has 600"), "{found:?}");
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value in place")]
 fn profile(list: &str, providers: Value) -> FoundCluster {
     let kind = ("multicluster.x-k8s.io/v1alpha1", "ClusterProfile");
     let profile = object(kind, json!({ "status": { list: providers } }));
     cluster_profile::found(&profile, &self::providers()).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value in place")]
 fn provider(name: &str, cluster: Value, extension: Value) -> Value {
     let mut whole = json!({
         "server": "https://a.example.org",
