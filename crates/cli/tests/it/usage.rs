@@ -146,12 +146,13 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["explain"],
     &["check"],
     &["convert"],
     &["rewrite"],
     &["render"],
+    &["render", "bootstrap"],
     &["render", "bundle"],
     &["render", "node-restore"],
     &["node"],
@@ -199,7 +200,9 @@ fn examples_of_the_help_run() {
             let line: Vec<&str> = line.split_whitespace().collect();
             let of_files = ["explain", "check", "convert", "rewrite", "render"];
             let is_local = line.len() > 2 && line[0] == "image-swap" && of_files.contains(&line[1]);
-            if !is_local || line.contains(&"manifests/") || line.contains(&"--out") {
+            // Files of a user's own.
+            let needs_file = line.contains(&"manifests/") || line.contains(&"bundle.yaml");
+            if !is_local || needs_file || line.contains(&"--out") {
                 continue;
             }
             let end = line.iter().position(|it| [">", "|"].contains(it)).unwrap_or(line.len());

@@ -39,7 +39,7 @@ pub(crate) struct ContainerdHost {
     pub(crate) host: LabHost,
     pub(crate) mirror: RegistryServer,
     containerd: Containerd,
-    declaration: PathBuf,
+    pub(crate) declaration: PathBuf,
 }
 
 /// The result of one run.
@@ -172,7 +172,8 @@ impl ContainerdHost {
         self.node(verb, &[&allow, options].concat())
     }
 
-    fn path(&self) -> String {
+    /// Returns the `PATH` with the programs of containerd.
+    pub(crate) fn path(&self) -> String {
         let bin = self.containerd.program.parent().unwrap().display();
         format!("{bin}:/usr/sbin:/usr/bin:/sbin:/bin")
     }

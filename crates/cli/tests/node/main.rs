@@ -1,6 +1,7 @@
 //! `image-swap node` on machines with a real containerd.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod bootstrap;
 mod check;
 mod containerd_host;
 mod cri;

@@ -4,6 +4,8 @@
 //! prints from [`MirrorTable`] and the declared [`Registry`]. Rules that a format cannot
 //! express are in [`Rendered::inexpressible`], and are left out of its files.
 
+pub mod bootstrap;
+
 mod buildkit;
 mod containerd;
 mod containerd_mirrors;

@@ -1,7 +1,9 @@
 //! `image-swap render`: prints configuration for a runtime or an image builder.
 
+mod bootstrap;
 mod bundle;
 mod node_restore;
+mod report;
 
 use std::{
     fs,
@@ -15,10 +17,8 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use image_swap_core::{
-    declaration::Declaration,
     mirror::Fallback,
-    render::{ConfigVersion, EndpointForm, FORMATS, Format, Options, Rendered, RenderedFile},
-    rule::RuleKind,
+    render::{ConfigVersion, EndpointForm, FORMATS, Format, Options, RenderedFile},
 };
 
 use crate::{
@@ -33,6 +33,7 @@ Examples:
   image-swap render containerd -f examples/registry-secret.yaml
   image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
   image-swap render registries-conf -f examples/values.yaml > registries.conf
+  image-swap render bootstrap -f examples/registry-secret.yaml > bootstrap.sh
   image-swap render node-restore --image harbor.example.org/image-swap:0.1.0
   image-swap render bundle --bundle bundle.yaml -f examples/registry-secret.yaml";
 
@@ -76,10 +77,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Manifest {
-    /// Print the objects of a workload cluster, for a Git repository.
-    Bundle(bundle::Args),
     /// Print a DaemonSet that restores the nodes of a cluster whose image-swap is gone.
     NodeRestore(node_restore::Args),
+    /// Print a script that adds the mirrors to the containerd of a new machine.
+    Bootstrap(bootstrap::Args),
+    /// Print the objects of a workload cluster, for a Git repository.
+    Bundle(bundle::Args),
 }
 
 /// Values of `--endpoint`.
@@ -106,8 +109,9 @@ fn formats() -> String {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let format = match (self.manifest, self.format) {
-            (Some(Manifest::Bundle(args)), _) => return args.run(),
             (Some(Manifest::NodeRestore(args)), _) => return args.run(),
+            (Some(Manifest::Bootstrap(args)), _) => return args.run(),
+            (Some(Manifest::Bundle(args)), _) => return args.run(),
             (None, Some(format)) => format,
             (None, None) => return Err(Failure::Unusable("name the format to print".to_owned())),
         };
@@ -120,34 +124,16 @@ impl Args {
             config_version: self.config_version,
             header_over_http: self.header_over_http,
         };
-        let Rendered { files, inexpressible, notes } = format.render(&declaration, options);
+        let rendered = format.render(&declaration, options);
         if to_stdout {
-            print(&files)?;
+            print(&rendered.files)?;
         } else {
-            for file in &files {
+            for file in &rendered.files {
                 write(&self.out, file)?;
             }
         }
-        for note in notes {
-            output::note(&format!("{}: {note}", output::styled(output::ODD, "note")));
-        }
-        for row in &inexpressible {
-            output::line(&cannot_hold(&declaration, format, row.rule, row.reason));
-        }
-        Ok(if inexpressible.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(report::report(&declaration, format, &rendered))
     }
-}
-
-fn cannot_hold(declaration: &Declaration, format: &Format, rule: usize, reason: &str) -> String {
-    let rule = &declaration.rules().rules()[rule];
-    let shown = if rule.kind == RuleKind::Noswap { &rule.target } else { &rule.source };
-    format!(
-        "{}: line {}, column {}: {} cannot express the rule for {shown}: {reason}",
-        output::styled(output::BAD, "error"),
-        rule.place.line,
-        rule.place.column,
-        format.name,
-    )
 }
 
 /// Prints the text of a single file; of several files each with its name.
