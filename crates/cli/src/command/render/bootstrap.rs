@@ -23,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   image-swap render bootstrap -f examples/registry-secret.yaml > bootstrap.sh
   image-swap render bootstrap -f examples/registry-secret.yaml --fallback never
-  image-swap render bootstrap -f examples/values.yaml --restart-command 'sv restart containerd'";
+  image-swap render bootstrap -f examples/values.yaml --restart-command /usr/local/bin/restart";
 
 /// Flags of the content of new machines' files.
 #[derive(Debug, clap::Args)]
