@@ -16,8 +16,6 @@ pub struct FleetSettings {
     pub release: Release,
     /// Release in each workload cluster.
     pub workload: Release,
-    /// Value `policy` of the chart in workload clusters.
-    pub policy: String,
     /// Sources of the inventory.
     pub sources: SourceSettings,
     /// Clusters that receive a declaration before the others; `None` without them.

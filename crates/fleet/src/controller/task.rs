@@ -354,7 +354,7 @@ impl ClusterTask {
             declaration: &nothing,
             revision: 0,
             api_server: None,
-            policy: Some(&self.settings.policy),
+            policy: None,
             served: &facts.served,
         };
         let objects = match bundle.fill(&slots) {
@@ -416,7 +416,7 @@ impl ClusterTask {
             declaration: &declaration.effective,
             revision: declaration.revision,
             api_server: settings.api_server.as_deref(),
-            policy: Some(settings.policy.as_deref().unwrap_or(&self.settings.policy)),
+            policy: settings.policy.as_deref(),
             served: &facts.served,
         };
         let objects = match bundle.fill(&slots) {

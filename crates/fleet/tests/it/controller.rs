@@ -82,7 +82,6 @@ impl Fleet {
             namespace: name(FLEET),
             release: release.clone(),
             workload: release,
-            policy: name("fail"),
             sources: SourceSettings {
                 namespaces: BTreeSet::from([name(NAMESPACE)]),
                 selector: "".parse().unwrap(),

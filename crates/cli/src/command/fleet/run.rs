@@ -75,9 +75,6 @@ pub(crate) struct RunArgs {
     /// The namespace of image-swap in workload clusters.
     #[arg(long, value_name = "NAMESPACE", default_value = "image-swap", help_heading = ROLLOUT)]
     workload_namespace: String,
-    /// The policy of workload clusters without an annotation: fail, ignore or audit.
-    #[arg(long, value_name = "POLICY", default_value = "fail", value_parser = ["fail", "ignore", "audit"], help_heading = ROLLOUT)]
-    policy: String,
     /// The labels of clusters that receive a declaration before the others.
     #[arg(long, value_name = "SELECTOR", help_heading = ROLLOUT)]
     canary: Option<LabelSelector>,
@@ -108,7 +105,6 @@ impl RunArgs {
             namespace,
             release: Release { namespace: release_namespace, name: self.name },
             workload: Release { namespace: self.workload_namespace, name: "image-swap".to_owned() },
-            policy: self.policy,
             sources: SourceSettings {
                 namespaces: self.namespaces.into_iter().filter(filled).collect(),
                 selector: self.selector,
