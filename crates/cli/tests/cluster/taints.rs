@@ -63,8 +63,9 @@ async fn taint_follows_the_reports_of_nodes() {
     until_verified(&cluster, 1).await;
     assert_eq!(taints(&cluster, "b"), [OWN]);
 
-    // Two of six nodes at most carry it.
+    // Two of six nodes at most carry it. A report without an agent would expire.
     for name in ["b", "c", "d"] {
+        add_agent(&cluster, name);
         report(&cluster, name, 1, "False", "Refused").await;
         if name == "c" {
             until_taints(&cluster, "c", &[OWN]).await;
