@@ -22,7 +22,7 @@ const REMEMBERED: usize = 64;
 
 /// A publisher of Events about objects.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     client: Client,
     reporter: Reporter,
     controller: ObjectReference,
@@ -33,7 +33,7 @@ pub struct Events {
 
 impl Events {
     /// Returns the Events of `release`, which name the process `identity`.
-    pub fn new(client: &Client, release: &Release, identity: &str) -> Self {
+    pub(crate) fn new(client: &Client, release: &Release, identity: &str) -> Self {
         let reporter =
             Reporter { controller: labels::CONTROLLER.into(), instance: Some(identity.into()) };
         let controller = ObjectReference {
@@ -47,12 +47,12 @@ impl Events {
     }
 
     /// Publishes an Event on the controller's Deployment.
-    pub async fn emit(&self, type_: EventType, reason: &str, note: &str) {
+    pub(crate) async fn emit(&self, type_: EventType, reason: &str, note: &str) {
         self.publish(type_, reason, note, &self.controller).await;
     }
 
     /// Publishes a warning about the object `about`.
-    pub async fn warn_of(&self, about: &ObjectReference, reason: &str, note: &str) {
+    pub(crate) async fn warn_of(&self, about: &ObjectReference, reason: &str, note: &str) {
         self.publish(EventType::Warning, reason, note, about).await;
     }
 

@@ -2,7 +2,7 @@
 //! and `deregister`.
 //!
 //! `image_swap_core::control` plans each change from plain data and a time. This crate reads
-//! and writes the cluster. The fleet controller shares the requests, watches, Events and the Lease.
+//! and writes the cluster. The fleet controller shares the requests, the watches and the Lease.
 
 pub mod api;
 mod client;
@@ -11,7 +11,7 @@ mod controller;
 mod deregister;
 mod endpoints;
 pub mod error;
-pub mod events;
+mod events;
 mod health;
 mod heartbeat;
 mod helm_mark;

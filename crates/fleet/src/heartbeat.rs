@@ -1,7 +1,6 @@
 //! The heartbeat of a workload cluster: a Lease whose annotation summarises its status.
 //!
-//! Its receipt is measured by the clock of this process. The clock of the workload cluster counts
-//! for nothing, so clocks need not agree.
+//! The fleet controller measures the age of a heartbeat by its own clock, so clocks need not agree.
 
 use std::{
     pin::pin,

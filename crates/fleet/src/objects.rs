@@ -8,7 +8,10 @@ use std::{
 use image_swap_cluster::Error;
 use image_swap_core::{
     declaration::UnixTime,
-    fleet::inventory::{ClusterKey, OriginObject, standing::KnownIdentity},
+    fleet::{
+        bundle::FLEET_MANAGER,
+        inventory::{ClusterKey, OriginObject, standing::KnownIdentity},
+    },
     labels,
     status::workload_cluster::{
         ClusterObject, GROUP, KIND, PLURAL, VERSION, WorkloadClusterSpec, WorkloadClusterStatus,
@@ -23,8 +26,6 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::info;
 
-/// Field manager of the objects.
-const MANAGER: &str = "image-swap-fleet";
 /// Maximum number of objects in a page of a list.
 const PAGE: u32 = 500;
 
@@ -262,7 +263,7 @@ pub(crate) async fn list(
 }
 
 async fn apply(api: &Api<DynamicObject>, name: &str, object: &Value) -> Result<(), Error> {
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams::apply(FLEET_MANAGER).force();
     let written = api.patch(name, &params, &Patch::Apply(object)).await;
     written.map(drop).map_err(Error::api(format!("write the WorkloadCluster {name}")))
 }
@@ -278,7 +279,7 @@ async fn apply_status(
         "metadata": { "name": name },
         "status": status,
     });
-    let params = PatchParams::apply(MANAGER).force();
+    let params = PatchParams::apply(FLEET_MANAGER).force();
     let written = api.patch_status(name, &params, &Patch::Apply(&object)).await;
     written.map(drop).map_err(Error::api(format!("write the status of {name}")))
 }

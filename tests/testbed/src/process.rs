@@ -179,19 +179,19 @@ impl Process {
         })
     }
 
-    /// Suspends it: connections to it are accepted by the kernel, and no request is answered.
+    /// Suspends the process: the kernel accepts connections to it, and no request is answered.
     /// [`resume`](Self::resume) or [`kill`](Self::kill) ends that.
     ///
     /// # Errors
-    /// It does not run.
+    /// The process does not run.
     pub fn suspend(&mut self) -> Result<(), Error> {
         self.signal(Signal::STOP)
     }
 
-    /// Resumes it after [`suspend`](Self::suspend).
+    /// Resumes the process after [`suspend`](Self::suspend).
     ///
     /// # Errors
-    /// It does not run.
+    /// The process does not run.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.signal(Signal::CONT)
     }

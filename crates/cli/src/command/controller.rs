@@ -1,12 +1,6 @@
 //! `image-swap controller`: runs the controller of a release.
 
-use std::{
-    env, future,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{self, ExitCode},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::ArgAction;
 use image_swap_cluster::{
@@ -18,7 +12,6 @@ use image_swap_core::{
     labels,
     mirror::Fallback,
 };
-use image_swap_serve::AdminPort;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -27,8 +20,8 @@ use tracing::{info, level_filters::LevelFilter};
 
 use crate::{
     choice::{Choice, address, interval, one_of},
-    command::block_on,
-    failure::{Failure, reason},
+    command::{block_on, candidate},
+    failure::Failure,
     logging,
     output::Output,
 };
@@ -235,13 +228,10 @@ async fn lead(
 ) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
-    let admin = AdminPort::bind(admin_listen).map_err(|error| {
-        let reason = reason(&error);
-        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {reason}"))
-    })?;
+    let admin = candidate::admin_port(admin_listen)?;
     let config = config(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let client = connect(config.clone()).map_err(Failure::broken)?;
-    let identity = identity();
+    let identity = candidate::identity("image-swap");
     let mut election =
         LeaderElection::new(&client, &settings.release, &identity, LeaseTiming::default());
     let controller = Controller::new(&client, settings, &identity, intervals).probing_by(config);
@@ -287,11 +277,4 @@ fn with_kube_system(mut names: Vec<String>) -> Vec<String> {
         names.insert(0, "kube-system".to_owned());
     }
     names
-}
-
-/// Returns a name that no other process has: from the pod's name and the start time.
-fn identity() -> String {
-    let host = env::var("HOSTNAME").unwrap_or_else(|_| "image-swap".to_owned());
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    format!("{host}-{}-{began:x}", process::id())
 }

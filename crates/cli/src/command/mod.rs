@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod await_restore;
+mod candidate;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod controller;

@@ -94,7 +94,7 @@ pub struct FailedWave {
 impl WaveState {
     /// Returns true if `key` may receive the declaration of the state.
     pub fn admits(&self, key: &ClusterKey) -> bool {
-        self.is_open || self.admitted.contains(&name(key))
+        self.is_open || self.admitted.contains(&key.to_string())
     }
 
     /// Returns the state after an administrator resumed the rollout: members of the last wave
@@ -135,7 +135,7 @@ pub fn decide(
         WaveState { revision: wanted, ..WaveState::default() }
     };
     let named: BTreeMap<String, &WaveCluster> =
-        clusters.iter().map(|(key, cluster)| (name(key), cluster)).collect();
+        clusters.iter().map(|(key, cluster)| (key.to_string(), cluster)).collect();
     for set in [&mut state.admitted, &mut state.wave] {
         set.retain(|it| named.contains_key(it));
     }
@@ -191,11 +191,6 @@ fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Opti
         }
         _ => None,
     })
-}
-
-/// Returns the name of a cluster in a state: that of its `WorkloadCluster` object.
-fn name(key: &ClusterKey) -> String {
-    format!("{}/{}", key.namespace, key.object_name())
 }
 
 /// Returns the first names, and the number of further ones.
@@ -364,7 +359,7 @@ mod tests {
                 let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
                     it.progress != ClusterProgress::Verified
                         && state.admits(key)
-                        && !before.contains(&name(key))
+                        && !before.contains(&key.to_string())
                 };
                 prop_assert!(clusters.iter().filter(is_new).count() <= 2);
                 if state.failed.is_some() {

@@ -231,7 +231,8 @@ impl Fleet {
         self.record(declaration, &inventory);
         self.stored.store_history(&self.history).await?;
         self.forget_clusters(&inventory).await?;
-        self.roll_out(declaration, hub.order, &inventory);
+        let standings = self.standings();
+        self.roll_out(declaration, hub.order, (&*inventory, &standings));
         self.stored.store_waves(&self.waves).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
@@ -240,7 +241,6 @@ impl Fleet {
             HubDeclaration::Present(revision, _) => Some(*revision),
             HubDeclaration::Absent => None,
         };
-        let standings = self.standings();
         for (key, entry) in &*inventory {
             let running = self.clusters.get(key);
             let standing = standings.get(key);
@@ -294,7 +294,7 @@ impl Fleet {
             objects: Arc::clone(&self.objects),
         };
         let former = self.objects.former_identity(key);
-        info!(cluster = format!("{}/{}", key.namespace, key.object_name()), "new workload cluster");
+        info!(cluster = %key, "new workload cluster");
         let task = tokio::spawn(task.run());
         let running = RunningCluster { orders, task, report: None, identity: None, former };
         self.clusters.insert(key.clone(), running);
@@ -344,13 +344,17 @@ impl Fleet {
     }
 
     /// Decides on the waves of the newest declaration.
-    fn roll_out(&mut self, declaration: &HubDeclaration, order: HubOrder, inventory: &Inventory) {
+    fn roll_out(
+        &mut self,
+        declaration: &HubDeclaration,
+        order: HubOrder,
+        (inventory, standings): (&Inventory, &BTreeMap<ClusterKey, Standing>),
+    ) {
         let HubDeclaration::Present(wanted, _) = declaration else { return };
         let settings = WaveSettings {
             has_canary: self.settings.canary.is_some(),
             size: self.settings.wave_size,
         };
-        let standings = self.standings();
         let mut clusters = BTreeMap::new();
         for (key, entry) in inventory {
             let is_counted = matches!(entry.access, EntryAccess::Usable { .. })

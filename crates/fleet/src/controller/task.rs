@@ -12,9 +12,9 @@ use image_swap_core::{
     declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::{Bundle, BundleSlots},
+        bundle::{Bundle, BundleObject, BundleSlots},
         drift::RepairLog,
-        inventory::{ClusterKey, EntryAccess, InventoryEntry},
+        inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
         wave::ClusterProgress,
     },
     status::{
@@ -149,7 +149,7 @@ impl ClusterTask {
         let mut backoff = AttemptBackoff::new(&self.settings.timing);
         let mut state = TaskState {
             session: None,
-            token: self.tokens().load(&self.name()).await,
+            token: self.tokens().load(&self.key.to_string()).await,
             is_removed: false,
             facts: ClusterFacts::default(),
             applied: None,
@@ -216,7 +216,6 @@ impl ClusterTask {
         };
         match &order.assignment {
             Assignment::Wait(reason) => {
-                let name = |key: &ClusterKey| format!("{}/{}", key.namespace, key.object_name());
                 match reason {
                     WaitReason::Access(reason) => {
                         state.facts.access = AccessState::Waiting(reason.clone());
@@ -225,7 +224,9 @@ impl ClusterTask {
                         state.facts.access = AccessState::Refused(reason.clone());
                     }
                     WaitReason::Paused => state.facts.is_paused = true,
-                    WaitReason::Duplicate(other) => state.facts.duplicate_of = Some(name(other)),
+                    WaitReason::Duplicate(other) => {
+                        state.facts.duplicate_of = Some(other.to_string());
+                    }
                     WaitReason::Wave(reason) => {
                         state.facts.wave = Some(reason.clone());
                         return self.connect(order, state).await;
@@ -322,8 +323,10 @@ impl ClusterTask {
             Some(token) => token.renew(access, limits, namespace, now).await?,
             None => RemoteCluster::connect(access, limits)?.create_token(namespace, now).await?,
         };
-        if let Err(error) = self.tokens().store(&self.name(), &state.facts.uid, &token).await {
-            warn!(cluster = self.name(), %error, "cannot store the token of a workload cluster");
+        if let Err(error) =
+            self.tokens().store(&self.key.to_string(), &state.facts.uid, &token).await
+        {
+            warn!(cluster = %self.key, %error, "cannot store the token of a workload cluster");
         }
         state.token = Some(token);
         // The next connection uses the token.
@@ -347,20 +350,12 @@ impl ClusterTask {
             return Ok(());
         }
         let (Some(session), Ok(bundle)) = (&state.session, &order.bundle) else { return Ok(()) };
-        let facts = session.remote.discover().await?;
-        let nothing = Effective::none();
-        let slots = BundleSlots {
-            namespace: &self.settings.workload.namespace,
-            declaration: &nothing,
-            revision: 0,
-            api_server: None,
-            policy: None,
-            served: &facts.served,
-        };
-        let objects = match bundle.fill(&slots) {
+        let nothing = AssignedDeclaration { revision: 0, effective: Arc::new(Effective::none()) };
+        let objects = self.fill(session, bundle, &nothing, &ClusterSettings::default()).await?;
+        let objects = match objects {
             Ok(objects) => objects,
-            Err(error) => {
-                state.facts.outcome = ApplyOutcome::Failed(format!("bundle: {error}"));
+            Err(outcome) => {
+                state.facts.outcome = outcome;
                 return Ok(());
             }
         };
@@ -371,20 +366,20 @@ impl ClusterTask {
         };
         let report = session.remote.remove(&objects, &removal).await?;
         state.facts.outcome = match report.failures.first() {
-            Some(failure) => ApplyOutcome::Failed(format!("{}: {}", failure.object, failure.error)),
+            Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.pending > 0 => {
                 ApplyOutcome::Failed(format!("{} nodes are not restored", report.pending))
             }
             None => ApplyOutcome::Complete,
         };
         if report.is_complete {
-            info!(cluster = self.name(), "removed from a workload cluster");
+            info!(cluster = %self.key, "removed from a workload cluster");
             state.facts.removal = RemovalProgress::Removed;
             state.facts.stored = None;
             state.is_removed = true;
             state.token = None;
-            if let Err(error) = self.tokens().delete(&self.name()).await {
-                warn!(cluster = self.name(), %error, "cannot delete a token");
+            if let Err(error) = self.tokens().delete(&self.key.to_string()).await {
+                warn!(cluster = %self.key, %error, "cannot delete a token");
             }
         }
         Ok(())
@@ -409,20 +404,11 @@ impl ClusterTask {
             return Ok(());
         }
         state.applied = None;
-        let facts = session.remote.discover().await?;
         let settings = &order.entry.settings;
-        let slots = BundleSlots {
-            namespace: &self.settings.workload.namespace,
-            declaration: &declaration.effective,
-            revision: declaration.revision,
-            api_server: settings.api_server.as_deref(),
-            policy: settings.policy.as_deref(),
-            served: &facts.served,
-        };
-        let objects = match bundle.fill(&slots) {
+        let objects = match self.fill(session, bundle, declaration, settings).await? {
             Ok(objects) => objects,
-            Err(error) => {
-                state.facts.outcome = ApplyOutcome::Failed(format!("bundle: {error}"));
+            Err(outcome) => {
+                state.facts.outcome = outcome;
                 return Ok(());
             }
         };
@@ -441,13 +427,31 @@ impl ClusterTask {
         Ok(())
     }
 
-    /// Returns the namespace and name of the cluster's object.
-    fn name(&self) -> String {
-        format!("{}/{}", self.key.namespace, self.key.object_name())
+    /// Returns the objects of the cluster; the outcome if the bundle cannot be filled.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses the discovery.
+    async fn fill(
+        &self,
+        session: &ClusterSession,
+        bundle: &Bundle,
+        declaration: &AssignedDeclaration,
+        settings: &ClusterSettings,
+    ) -> Result<Result<Vec<BundleObject>, ApplyOutcome>, RemoteError> {
+        let facts = session.remote.discover().await?;
+        let filled = bundle.fill(&BundleSlots {
+            namespace: &self.settings.workload.namespace,
+            declaration: &declaration.effective,
+            revision: declaration.revision,
+            api_server: settings.api_server.as_deref(),
+            policy: settings.policy.as_deref(),
+            served: &facts.served,
+        });
+        Ok(filled.map_err(|error| ApplyOutcome::Failed(format!("bundle: {error}"))))
     }
 
     fn log(&self, report: &ApplyReport) {
-        let cluster = self.name();
+        let cluster = self.key.to_string();
         if report.written > 0 {
             info!(cluster, objects = report.written, "applied to a workload cluster");
         }
@@ -506,7 +510,7 @@ impl ClusterTask {
         let before = self.objects.status(&self.key);
         let status = status_of(&state.facts, before.as_ref(), &written(now()));
         if let Err(error) = self.objects.publish(&self.key, &order.entry.origin, &status).await {
-            warn!(cluster = self.name(), %error, "cannot write the status of a workload cluster");
+            warn!(cluster = %self.key, %error, "cannot write the status of a workload cluster");
             let again = Instant::now() + Duration::from_secs(5);
             state.due = Some(state.due.map_or(again, |due| due.min(again)));
         }
@@ -534,7 +538,7 @@ impl TaskState {
         let Some(session) = &mut self.session else { return };
         let heartbeat = session.heartbeat.borrow_and_update().clone();
         self.facts.heartbeat = HeartbeatFacts {
-            received: heartbeat.received.and_then(unix_time).map(written),
+            received: heartbeat.received.and_then(seconds).map(written),
             is_stale: heartbeat.is_stale,
             summary: heartbeat.summary,
         };
@@ -560,7 +564,7 @@ impl TaskState {
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
         self.facts.outcome = match report.failures.first() {
-            Some(failure) => ApplyOutcome::Failed(format!("{}: {}", failure.object, failure.error)),
+            Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None => ApplyOutcome::Complete,
         };
         let waits = report.limited.iter().filter_map(|it| it.wait).min();
@@ -621,7 +625,7 @@ fn contested(object: &ContestedObject) -> String {
 }
 
 /// Returns a time of this machine's clock in seconds; `None` before 1970.
-fn unix_time(time: SystemTime) -> Option<UnixTime> {
+fn seconds(time: SystemTime) -> Option<UnixTime> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 

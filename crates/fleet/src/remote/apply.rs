@@ -1,6 +1,6 @@
 //! Writes the objects of a workload cluster.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use image_swap_core::{
     declaration::UnixTime,
@@ -71,6 +71,12 @@ pub struct ObjectFailure {
     pub object: String,
     /// Reason.
     pub error: RemoteError,
+}
+
+impl fmt::Display for ObjectFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.object, self.error)
+    }
 }
 
 impl ApplyReport {

@@ -66,7 +66,7 @@ impl RemoteCluster {
     /// Returns the version of the API server, and the APIs that it serves.
     ///
     /// # Errors
-    /// They cannot be read.
+    /// The cluster does not answer, or refuses a request.
     pub async fn discover(&self) -> Result<RemoteFacts, RemoteError> {
         let version: Option<VersionInfo> = self.read("/version", JSON).await?;
         let version = version.ok_or(RemoteError::Refused(404))?.git_version;

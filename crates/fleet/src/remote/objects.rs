@@ -103,7 +103,7 @@ impl RemoteCluster {
     /// Returns the metadata of `object`; `None` if it does not exist.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The cluster does not answer, or refuses the request.
     pub(super) async fn live(
         &self,
         object: &BundleObject,

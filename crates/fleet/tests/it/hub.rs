@@ -3,7 +3,7 @@
 use std::{fs, sync::LazyLock, time::Duration};
 
 use image_swap_cluster::client;
-use image_swap_testbed::{ControlPlane, Options, Parts};
+use image_swap_testbed::{ControlPlane, Options, Parts, Wait};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::block_in_place};
@@ -54,7 +54,7 @@ impl Hub {
 
     /// Defines a custom resource with any fields, or replaces its versions. Returns when the API
     /// server serves all of them.
-    pub(crate) async fn define(&self, group: &str, kind: &str, versions: &[&str]) {
+    pub(crate) fn define(&self, group: &str, kind: &str, versions: &[&str]) {
         let plural = format!("{}s", kind.to_lowercase());
         let stored = versions.len() - 1;
         let version = |(index, name): (usize, &&str)| {
@@ -92,8 +92,11 @@ impl Hub {
         }
         for version in versions {
             let list = format!("/apis/{group}/{}/{plural}", version["name"].as_str().unwrap());
-            let served = || self.control_plane.get(&list).ok().flatten();
-            eventually(|| block_in_place(served)).await;
+            let served = || match self.control_plane.get(&list).ok().flatten() {
+                Some(_) => Ok(()),
+                None => Err(Wait::NotYet("not found".to_owned())),
+            };
+            block_in_place(|| image_swap_testbed::until(&list, PATIENCE, served)).unwrap();
         }
     }
 
@@ -117,16 +120,4 @@ pub(crate) async fn until<T: Clone>(
 ) -> T {
     let found = tokio::time::timeout(PATIENCE, seen.wait_for(enough)).await;
     found.unwrap().unwrap().clone()
-}
-
-/// Calls `look` repeatedly until it returns a value.
-async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
-    let started = std::time::Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < PATIENCE, "it should have come by now");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

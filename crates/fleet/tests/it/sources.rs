@@ -102,8 +102,8 @@ async fn entry(
 #[ignore = "needs the API server: cargo xtask test"]
 async fn inventory_follows_all_sources() {
     let hub = Hub::start().await;
-    hub.define(CLUSTER_API, "Cluster", &["v1beta1"]).await;
-    hub.define(MULTICLUSTER, "ClusterProfile", &["v1alpha1"]).await;
+    hub.define(CLUSTER_API, "Cluster", &["v1beta1"]);
+    hub.define(MULTICLUSTER, "ClusterProfile", &["v1alpha1"]);
     add_cluster(&hub, NAMESPACE, "a");
     add_cluster(&hub, OTHER, "b");
     for (namespace, name) in [(NAMESPACE, "a"), (OTHER, "b")] {
@@ -184,17 +184,17 @@ async fn inventory_follows_all_sources() {
 async fn api_is_followed_once_it_is_served() {
     let hub = Hub::start().await;
     // The group of ClusterProfile is that of other kinds, too.
-    hub.define(MULTICLUSTER, "ServiceImport", &["v1alpha1"]).await;
+    hub.define(MULTICLUSTER, "ServiceImport", &["v1alpha1"]);
     let (mut inventory, _tasks) = follow(hub.client.clone(), settings());
     inventory.changed().await.unwrap();
     assert!(inventory.borrow_and_update().is_empty());
 
-    hub.define(CLUSTER_API, "Cluster", &["v1beta1"]).await;
+    hub.define(CLUSTER_API, "Cluster", &["v1beta1"]);
     add_cluster(&hub, NAMESPACE, "a");
     let a = key(ClusterSource::ClusterApi, "a");
     let found = entry(&mut inventory, &a, |_| true).await;
     assert_eq!(found.origin.api_version, "cluster.x-k8s.io/v1beta1");
-    hub.define(CLUSTER_API, "Cluster", &["v1beta1", "v1beta2"]).await;
+    hub.define(CLUSTER_API, "Cluster", &["v1beta1", "v1beta2"]);
     entry(&mut inventory, &a, |it| it.origin.api_version == "cluster.x-k8s.io/v1beta2").await;
 
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusters.cluster.x-k8s.io";

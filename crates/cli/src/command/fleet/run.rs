@@ -1,12 +1,6 @@
 //! `image-swap fleet`: runs the fleet controller.
 
-use std::{
-    env,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{self, ExitCode},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{LeaderElection, LeaseTiming, Release, client};
 use image_swap_core::fleet::inventory::{
@@ -18,14 +12,13 @@ use image_swap_fleet::{
     FleetController, FleetMetrics, FleetSettings, FleetTiming,
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
-use image_swap_serve::AdminPort;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, level_filters::LevelFilter};
 
 use crate::{
     choice::{Choice, address, one_of},
-    command::block_on,
-    failure::{Failure, reason},
+    command::{block_on, candidate},
+    failure::Failure,
     logging,
     output::Output,
 };
@@ -128,12 +121,9 @@ async fn lead(
 ) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
-    let admin = AdminPort::bind(admin_listen).map_err(|error| {
-        let reason = reason(&error);
-        Failure::Broken(format!("--admin-listen: cannot listen on {admin_listen}: {reason}"))
-    })?;
+    let admin = candidate::admin_port(admin_listen)?;
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
-    let identity = identity();
+    let identity = candidate::identity("image-swap-fleet");
     let candidate = settings.candidate();
     let mut election = LeaderElection::new(&client, &candidate, &identity, LeaseTiming::default());
     let controller = FleetController::new(&client, settings);
@@ -158,11 +148,4 @@ fn provider(text: &str) -> Result<ConfiguredProvider, String> {
     let (name, plugin) = text.split_once('=').ok_or_else(expected)?;
     let plugin = CredentialPlugin::named(plugin).ok_or_else(expected)?;
     Ok(ConfiguredProvider { name: name.to_owned(), plugin })
-}
-
-/// Returns a name that no other process has: from the pod's name and the start time.
-fn identity() -> String {
-    let host = env::var("HOSTNAME").unwrap_or_else(|_| "image-swap-fleet".to_owned());
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    format!("{host}-{}-{began:x}", process::id())
 }

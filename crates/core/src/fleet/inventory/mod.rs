@@ -14,7 +14,7 @@ pub mod selector;
 mod settings;
 pub mod standing;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::kubeconfig::RemoteAccess;
 use crate::control::effective::SecretData;
@@ -42,6 +42,13 @@ pub struct ClusterKey {
     pub source: ClusterSource,
     /// Name of the object.
     pub name: String,
+}
+
+impl fmt::Display for ClusterKey {
+    /// Writes namespace and name of the `WorkloadCluster` object, as `NAMESPACE/NAME`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.object_name())
+    }
 }
 
 impl ClusterKey {
