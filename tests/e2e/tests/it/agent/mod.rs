@@ -130,10 +130,8 @@ fn assert_pulled(
     folders: &[&str],
     before: usize,
 ) -> Result<()> {
-    let stored = cluster.control_plane.get(&format!("/api/v1/nodes/{}", node.name()))?;
-    let version =
-        stored.unwrap_or_default()["status"]["nodeInfo"]["containerRuntimeVersion"].clone();
-    let version = version.as_str().unwrap_or_default().replace("://", "/");
+    // The kubelet reports an unknown version for a while after containerd was away.
+    let version = runtime_version(node)?;
     let minor = version.rsplit_once('.').map_or(&*version, |(minor, _)| minor);
     let of = |folder: &&str| format!("/v2/{folder}/library/nginx/manifests/1.25");
     let paths: Vec<_> = folders.iter().map(of).collect();
@@ -147,6 +145,18 @@ fn assert_pulled(
         "no pull of {paths:?} by {minor}: {requests:?}"
     );
     Ok(())
+}
+
+/// Returns the name and version of the runtime as `crictl` reads them, such as `containerd/2.4.2`.
+fn runtime_version(node: &Node) -> Result<String> {
+    let output = node.crictl().arg("version").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.map(str::trim).with_context(|| format!("expected {name} in {text}"))
+    };
+    Ok(format!("{}/{}", field("RuntimeName")?, field("RuntimeVersion")?.trim_start_matches('v')))
 }
 
 /// Writes the manifest of a static pod, which no webhook and no pull Secret reaches.
