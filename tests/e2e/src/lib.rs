@@ -2,8 +2,8 @@
 //! containerd, a company's registry over TLS, and Helm.
 //!
 //! [`HelmCluster::start`] starts all of it and returns a value that owns it. Dropping the
-//! value ends everything. Each test has a cluster of its own, and clusters of several
-//! processes wait for each other. A cluster offers:
+//! value ends everything. Each test has a cluster of its own, and at most two of
+//! them run at the same time. A cluster offers:
 //!
 //! | | |
 //! | --- | --- |
