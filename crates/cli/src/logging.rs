@@ -10,6 +10,33 @@ use crate::{
     output::{self, Output},
 };
 
+/// Flags about the log of a program that runs until a signal ends it.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+pub(crate) struct LogArgs {
+    /// The log level: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
+    log_level: LevelFilter,
+    /// The form of the log.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: Output,
+}
+
+impl LogArgs {
+    /// Starts the log.
+    ///
+    /// # Errors
+    /// This process has a log already.
+    pub(crate) fn begin(self) -> Result<(), Failure> {
+        begin(self.log_level, self.log_format)
+    }
+
+    /// Returns the form of the log.
+    pub(crate) const fn format(self) -> Output {
+        self.log_format
+    }
+}
+
 /// Logs messages of this program from `level` on, and warnings and errors of its libraries.
 pub(crate) fn begin(level: LevelFilter, format: Output) -> Result<(), Failure> {
     let filter = Targets::new()

@@ -9,19 +9,17 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     task,
 };
-use tracing::{info, level_filters::LevelFilter, warn};
+use tracing::{info, warn};
 
 use crate::{
     choice::{Choice, interval, one_of},
     command::block_on,
     failure::Failure,
-    logging,
-    output::Output,
+    logging::LogArgs,
 };
 
 const RELEASE: &str = "Release";
 const HOST: &str = "Host";
-const LOG: &str = "Log";
 
 /// The variable with the name of the node in the pods of the chart.
 const NODE_NAME: &str = "NODE_NAME";
@@ -84,18 +82,14 @@ pub(crate) struct Args {
         help_heading = HOST
     )]
     restore_only: bool,
-    /// The log level: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
-    log_level: LevelFilter,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: Output,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (Some(namespace), Some(runtime)) = (self.namespace, self.runtime) else {
-            logging::begin(self.log_level, self.log_format)?;
+            self.log.begin()?;
             return block_on(restore_only(self.root));
         };
         let node = self.node.or_else(|| env::var(NODE_NAME).ok()).filter(|name| !name.is_empty());
@@ -104,7 +98,7 @@ impl Args {
                 "the name of the node is unknown; set --node or the variable {NODE_NAME}"
             ))
         })?;
-        logging::begin(self.log_level, self.log_format)?;
+        self.log.begin()?;
         let release = Release { namespace, name: self.name };
         let settings = NodeAgentSettings {
             secret: release.nodes(),

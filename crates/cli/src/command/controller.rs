@@ -16,14 +16,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tracing::{info, level_filters::LevelFilter};
+use tracing::info;
 
 use crate::{
     choice::{Choice, address, interval, one_of},
     command::{block_on, candidate},
     failure::Failure,
-    logging,
-    output::Output,
+    logging::LogArgs,
 };
 
 const RELEASE: &str = "Release";
@@ -31,7 +30,6 @@ const ADMISSION: &str = "Admission";
 const AGENTS: &str = "Agents of nodes";
 const RESTARTS: &str = "Restarts of container runtimes";
 const SERVER: &str = "Server";
-const LOG: &str = "Log";
 
 /// Values of `--policy`.
 const POLICIES: &[Choice<RequestedPolicy>] = &[
@@ -160,17 +158,13 @@ pub(crate) struct Args {
     /// The address of /healthz, /readyz and /metrics, plain HTTP.
     #[arg(long, value_name = "IP:PORT", value_parser = address, default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
-    /// The log level: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
-    log_level: LevelFilter,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: Output,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        logging::begin(self.log_level, self.log_format)?;
+        self.log.begin()?;
         let release = Release { namespace: self.namespace, name: self.name };
         let trial_namespace = self.trial_namespace.filter(|name| !name.is_empty());
         let filled = |text: &String| !text.is_empty();

@@ -13,21 +13,19 @@ use image_swap_fleet::{
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, level_filters::LevelFilter};
+use tracing::info;
 
 use crate::{
     choice::{Choice, address, one_of},
     command::{block_on, candidate},
     failure::Failure,
-    logging,
-    output::Output,
+    logging::LogArgs,
 };
 
 const MANAGEMENT: &str = "Management cluster";
 const INVENTORY: &str = "Workload clusters";
 const ROLLOUT: &str = "Rollout";
 const SERVER: &str = "Server";
-const LOG: &str = "Log";
 
 /// Values of `--source`.
 const SOURCES: &[Choice<ClusterSource>] = &[
@@ -77,18 +75,14 @@ pub(crate) struct RunArgs {
     /// The address of /healthz, /readyz and /metrics, plain HTTP.
     #[arg(long, value_name = "IP:PORT", value_parser = address, default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
-    /// The log level: off, error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
-    log_level: LevelFilter,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: Output,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl RunArgs {
     /// Runs the fleet controller until a signal stops it.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        logging::begin(self.log_level, self.log_format)?;
+        self.log.begin()?;
         let missing = |flag: &str| Failure::Unusable(format!("name the flag {flag}"));
         let namespace = self.namespace.ok_or_else(|| missing("--namespace"))?;
         let release_namespace =

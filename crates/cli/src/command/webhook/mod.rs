@@ -21,7 +21,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
-use tracing::{info, level_filters::LevelFilter, warn};
+use tracing::{info, warn};
 
 use self::{
     file_source::DeclarationFiles,
@@ -34,7 +34,7 @@ use crate::{
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
     failure::Failure,
-    logging,
+    logging::LogArgs,
     output::{self, Output},
 };
 
@@ -45,7 +45,6 @@ const WORKERS: usize = 1;
 
 const SERVER: &str = "Server";
 const ADMISSION: &str = "Admission";
-const LOG: &str = "Log";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,13 +76,8 @@ pub(crate) struct Args {
     exemptions: ExemptionArgs,
     #[command(flatten)]
     certificate: ServingCertificate,
-    /// The log level: off, error, warn, info, debug or trace. From debug on each review is
-    /// logged.
-    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO, help_heading = LOG)]
-    log_level: LevelFilter,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value_t, help_heading = LOG)]
-    log_format: Output,
+    #[command(flatten)]
+    log: LogArgs,
     /// Seconds that requests are still accepted after SIGTERM, while /readyz already answers
     /// 503.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = SERVER)]
@@ -120,7 +114,7 @@ impl Args {
 
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let [listen, admin_listen] = self.addresses();
-        logging::begin(self.log_level, self.log_format)?;
+        self.log.begin()?;
         let settings = Settings {
             mode: self.mode,
             disable_label: self.disable_label,
@@ -156,7 +150,7 @@ impl Args {
             webhook,
             in_force,
             source,
-            self.log_format,
+            self.log.format(),
             [self.shutdown_delay, self.drain_timeout].map(Duration::from_secs),
         ))
     }
