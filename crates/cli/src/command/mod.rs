@@ -5,6 +5,7 @@ pub(crate) mod await_restore;
 mod candidate;
 pub(crate) mod check;
 pub(crate) mod completions;
+mod connect;
 pub(crate) mod controller;
 pub(crate) mod convert;
 pub(crate) mod deregister;

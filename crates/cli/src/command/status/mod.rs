@@ -2,15 +2,15 @@
 
 mod text;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use image_swap_cluster::{
-    Client, Error, Release, client_in,
+    Client, Error, Release,
     status::{ReleaseStatus, find, status},
 };
 
 use crate::{
-    command::block_on,
+    command::{block_on, connect::ConnectArgs},
     failure::Failure,
     follow::{WatchedStatus, follow},
     output::{self, Output},
@@ -37,12 +37,8 @@ pub(crate) struct Args {
     /// [default: image-swap].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; the default is the current one.
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: ConnectArgs,
     /// Show the status again each time it changes, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
@@ -73,8 +69,7 @@ impl Args {
 
     /// Returns a client of the cluster, and the release that is meant.
     async fn release(self) -> Result<(Client, Release), Failure> {
-        let context = self.context.as_deref();
-        let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;
+        let client = self.cluster.connect().await.map_err(unusable)?;
         let default = client.default_namespace().to_owned();
         let release = match (self.namespace, self.name) {
             (namespace, Some(name)) => Release { namespace: namespace.unwrap_or(default), name },

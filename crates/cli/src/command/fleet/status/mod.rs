@@ -2,13 +2,13 @@
 
 mod text;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
-use image_swap_cluster::{Client, Error, client_in};
+use image_swap_cluster::{Client, Error};
 use image_swap_fleet::{FleetOverview, FleetScope, overview};
 
 use crate::{
-    command::block_on,
+    command::{block_on, connect::ConnectArgs},
     failure::Failure,
     follow::{WatchedStatus, follow},
     output::{self, Output},
@@ -37,13 +37,8 @@ pub(crate) struct Args {
     /// Show the workload clusters of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
-    /// The kubeconfig of the management cluster; the default is that of kubectl, or the pod's own
-    /// account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; the default is the current one.
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: ConnectArgs,
     /// Show the clusters again each time they change, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
@@ -72,8 +67,7 @@ impl Args {
     }
 
     async fn show(self) -> Result<ExitCode, Failure> {
-        let context = self.context.as_deref();
-        let client = client_in(self.kubeconfig.as_deref(), context).await.map_err(unusable)?;
+        let client = self.cluster.connect().await.map_err(unusable)?;
         let scope = match (self.all_namespaces, self.namespace.is_empty()) {
             (true, _) => FleetScope::All,
             (false, true) => FleetScope::Namespaces(vec![client.default_namespace().to_owned()]),
