@@ -359,12 +359,8 @@ impl ClusterTask {
                 return Ok(());
             }
         };
-        let removal = Removal {
-            namespace: self.settings.workload.namespace.clone(),
-            wait: self.settings.timing.restore,
-            proceed: false,
-        };
-        let report = session.remote.remove(&objects, &removal).await?;
+        let remote = self.administrator(order, session).await;
+        let report = remote.remove(&objects, &self.removal()).await?;
         state.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.pending > 0 => {
@@ -383,6 +379,27 @@ impl ClusterTask {
             }
         }
         Ok(())
+    }
+
+    /// Returns the cluster by the credential of the inventory, which outlives the token; by the token
+    /// if the API server refuses that credential.
+    async fn administrator(&self, order: &ClusterOrder, session: &ClusterSession) -> RemoteCluster {
+        if let EntryAccess::Usable { access, .. } = &order.entry.access
+            && let Ok(remote) = RemoteCluster::connect(access, &self.settings.timing.limits)
+            && remote.identity().await.is_ok_and(|uid| uid == session.uid)
+        {
+            return remote;
+        }
+        session.remote.clone()
+    }
+
+    /// Returns the settings of a removal.
+    fn removal(&self) -> Removal {
+        Removal {
+            namespace: self.settings.workload.namespace.clone(),
+            wait: self.settings.timing.restore,
+            proceed: false,
+        }
     }
 
     /// Applies bundle and declaration, unless they are in force already.
@@ -412,7 +429,9 @@ impl ClusterTask {
                 return Ok(());
             }
         };
-        let report = session.remote.apply(&objects, &mut state.repairs, now()).await?;
+        let removal = self.removal();
+        let repairs = &mut state.repairs;
+        let report = session.remote.apply_bundle(&objects, &removal, repairs, now()).await?;
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
@@ -454,6 +473,9 @@ impl ClusterTask {
         let cluster = self.key.to_string();
         if report.written > 0 {
             info!(cluster, objects = report.written, "applied to a workload cluster");
+        }
+        for object in &report.pruned {
+            info!(cluster, object, "deleted an object of a former bundle");
         }
         for repaired in &report.repaired {
             info!(cluster, object = repaired.object, "repaired drift in a workload cluster");
@@ -565,6 +587,10 @@ impl TaskState {
         self.facts.drift = names(&report.limited);
         self.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
+            None if report.restoring > 0 => ApplyOutcome::Failed(format!(
+                "{} nodes are not restored, and keep the agents of the former bundle",
+                report.restoring
+            )),
             None => ApplyOutcome::Complete,
         };
         let waits = report.limited.iter().filter_map(|it| it.wait).min();
