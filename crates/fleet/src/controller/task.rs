@@ -12,7 +12,7 @@ use image_swap_core::{
     declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::{Bundle, BundleObject, BundleSlots},
+        bundle::{Bundle, BundleObject, BundlePhase, BundleSlots},
         drift::RepairLog,
         inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
         wave::ClusterProgress,
@@ -518,6 +518,7 @@ impl ClusterTask {
             RemoteError::Refused(_) => {
                 state.facts.contact = ClusterContact::Reached;
                 state.facts.outcome = ApplyOutcome::Failed(reason);
+                state.facts.waiting = "";
             }
             _ => state.facts.contact = ClusterContact::Unreachable(reason),
         }
@@ -585,6 +586,7 @@ impl TaskState {
         let names = |all: &[ContestedObject]| all.iter().map(contested).collect();
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
+        self.facts.waiting = BundlePhase::waiting(report.reached);
         self.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.restoring > 0 => ApplyOutcome::Failed(format!(
