@@ -89,7 +89,8 @@ mod tests {
         let rule = include_str!("../../../charts/image-swap/templates/fleet/prometheusrule.yaml");
         let (_report, report) = watch::channel(FleetReport::default());
         let (_leads, leadership) = watch::channel(true);
-        let metrics = FleetMetrics::new(report, leadership).text().unwrap();
+        let metrics = FleetMetrics::new(report, leadership);
+        let metrics = image_swap_serve::metrics::text(metrics.registry()).unwrap();
         let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
         let mut found = 0;
         for (at, _) in rule.match_indices("image_swap_fleet_") {
