@@ -101,7 +101,7 @@ mod tests {
             // Each state of an expression is one that is exported.
             let states = rest.split_once('}').filter(|_| name == "image_swap_fleet_clusters");
             let states = states.and_then(|(inner, _)| inner.split('"').nth(1));
-            for state in states {
+            if let Some(state) = states {
                 let sample = format!("image_swap_fleet_clusters{{state=\"{state}\"}} 0");
                 assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
                 found += 1;

@@ -50,8 +50,8 @@ const EVERYWHERE: [(&str, &str); 7] = [
 struct FoundList {
     #[serde(default)]
     metadata: FoundPage,
-    #[serde(default)]
-    items: Vec<FoundObject>,
+    /// Objects; `None` in an empty list of an API server.
+    items: Option<Vec<FoundObject>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -141,7 +141,7 @@ impl RemoteCluster {
             // An API server may not serve a resource.
             let found: FoundList = self.read(&path, METADATA_LIST).await?.unwrap_or_default();
             let is_more = found.metadata.next.is_some_and(|it| !it.is_empty());
-            if is_more || found.items.iter().any(|it| it.is_of_others(plural)) {
+            if is_more || found.items.iter().flatten().any(|it| it.is_of_others(plural)) {
                 return Ok(Some(plural));
             }
         }

@@ -52,11 +52,11 @@ async fn objects_of_the_other_bundle_are_pruned_both_ways() {
     let report = workload.apply(&fewer).await;
     assert!(report.is_complete() && report.failures.is_empty(), "{report:?}");
     assert!(report.pruned.contains(&format!("NetworkPolicy {NAMESPACE}/image-swap-admission")));
-    assert_eq!(present(&workload), with_fewer);
+    workload.until_names(&with_fewer, present);
     assert!(workload.get("/api/v1/namespaces/image-swap-agent").is_some());
     assert!(workload.apply(&fewer).await.pruned.is_empty());
     assert!(workload.apply(&more).await.is_complete());
-    assert_eq!(present(&workload), with_more);
+    workload.until_names(&with_more, present);
 }
 
 #[tokio::test(flavor = "multi_thread")]

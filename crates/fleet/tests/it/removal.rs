@@ -148,10 +148,10 @@ async fn only_pull_secrets_of_living_pods_remain() {
     for name in ["pods apps/user", "secrets apps/image-swap-pull"] {
         expected.insert(name.to_owned());
     }
-    workload.until_objects(&expected);
+    workload.until_names(&expected, Workload::names);
     assert!(!controller.task.is_finished());
     assert_eq!(remove(&workload).await, [""; 0]);
-    workload.until_objects(&expected);
+    workload.until_names(&expected, Workload::names);
 
     // The garbage collector deletes the Secret after its last pod.
     workload.request("DELETE", &format!("{PODS}/user?gracePeriodSeconds=0"), None);

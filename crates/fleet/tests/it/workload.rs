@@ -132,11 +132,20 @@ impl Workload {
         block_in_place(|| image_swap_testbed::until(what, PATIENCE, look)).unwrap()
     }
 
-    /// Waits until the objects of the cluster, apart from those of [`SYSTEM`] namespaces, are
-    /// `expected`.
-    pub(crate) fn until_objects(&self, expected: &BTreeSet<String>) {
+    /// Returns the response of `path`; `None` without one, such as that of a custom resource that is
+    /// being deleted.
+    fn served(&self, path: &str) -> Option<Value> {
+        block_in_place(|| self.plane.get(path).ok().flatten())
+    }
+
+    /// Waits until `names` returns `expected`.
+    pub(crate) fn until_names(
+        &self,
+        expected: &BTreeSet<String>,
+        names: impl Fn(&Self) -> BTreeSet<String>,
+    ) {
         let look = || {
-            let found = self.names();
+            let found = names(self);
             let more: Vec<_> = found.difference(expected).collect();
             let less: Vec<_> = expected.difference(&found).collect();
             if more.is_empty() && less.is_empty() {
@@ -160,14 +169,14 @@ impl Workload {
         let mut names = BTreeSet::new();
         for root in roots {
             // A group disappears with its custom resource.
-            let Some(resources) = self.get(&root) else { continue };
+            let Some(resources) = self.served(&root) else { continue };
             for resource in resources["resources"].as_array().unwrap() {
                 let plural = resource["name"].as_str().unwrap();
                 let is_listed = resource["verbs"].as_array().unwrap().contains(&json!("list"));
                 if !is_listed || plural == "events" || plural == "componentstatuses" {
                     continue;
                 }
-                let Some(list) = self.get(&format!("{root}/{plural}")) else { continue };
+                let Some(list) = self.served(&format!("{root}/{plural}")) else { continue };
                 for item in list["items"].as_array().into_iter().flatten() {
                     let metadata = &item["metadata"];
                     let namespace = metadata["namespace"].as_str().unwrap_or_default();
