@@ -43,6 +43,9 @@ pub(crate) struct Heartbeat {
     /// The holder of the Lease.
     pub(crate) identity: String,
     pub(crate) report: watch::Receiver<ControllerReport>,
+    /// The number of running pods with an image that no mirror serves; [`None`] if it is not known.
+    /// A change is sent with the next renewal.
+    pub(crate) pods: watch::Receiver<Option<u32>>,
     /// The interval between two renewals.
     pub(crate) interval: Duration,
     /// The shortest interval between two renewals.
@@ -85,7 +88,10 @@ impl Heartbeat {
     /// Waits until the report of this controller has another summary than `written`.
     async fn reported(&mut self, written: Option<&ClusterSummary>) {
         let is_new = |report: &ControllerReport| {
-            let summary = || ClusterSummary::of(report, written.and_then(|it| it.replicas));
+            let summary = || ClusterSummary {
+                pods_not_from_mirror: written.and_then(|it| it.pods_not_from_mirror),
+                ..ClusterSummary::of(report, written.and_then(|it| it.replicas))
+            };
             !report.version.is_empty() && written.is_none_or(|it| *it != summary())
         };
         // The controller holds the sender for as long as this runs.
@@ -98,7 +104,10 @@ impl Heartbeat {
     async fn renew(&self) -> Result<ClusterSummary, Error> {
         let Self { client, release, service, identity, .. } = self;
         let replicas = endpoints::count(client, &release.namespace, service).await.ok();
-        let summary = ClusterSummary::of(&self.report.borrow(), replicas);
+        let summary = ClusterSummary {
+            pods_not_from_mirror: *self.pods.borrow(),
+            ..ClusterSummary::of(&self.report.borrow(), replicas)
+        };
         let anchors = api::all::<ClusterRole, DynamicObject>(client);
         let anchor = api::get(&anchors, release.anchor()).await?;
         let anchor = anchor.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?;

@@ -21,6 +21,7 @@ mod nodes;
 pub mod object_watch;
 mod partial_meta;
 mod pki;
+mod pod_census;
 mod pull_secrets;
 mod recreated;
 mod release;

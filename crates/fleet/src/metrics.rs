@@ -79,3 +79,34 @@ impl Collector for FleetCollector {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_of_the_chart_use_existing_metrics() {
+        let rule = include_str!("../../../charts/image-swap/templates/fleet/prometheusrule.yaml");
+        let (_report, report) = watch::channel(FleetReport::default());
+        let (_leads, leadership) = watch::channel(true);
+        let metrics = FleetMetrics::new(report, leadership);
+        let metrics = image_swap_serve::metrics::text(metrics.registry()).unwrap();
+        let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+        let mut found = 0;
+        for (at, _) in rule.match_indices("image_swap_fleet_") {
+            let (name, rest) = rule[at..].split_once(|it: char| !is_name(it)).unwrap();
+            let is_sample = |line: &str| line.split(['{', ' ']).next() == Some(name);
+            assert!(metrics.lines().any(is_sample), "{name} is not in {metrics}");
+            found += 1;
+            // Each state of an expression is one that is exported.
+            let states = rest.split_once('}').filter(|_| name == "image_swap_fleet_clusters");
+            let states = states.and_then(|(inner, _)| inner.split('"').nth(1));
+            if let Some(state) = states {
+                let sample = format!("image_swap_fleet_clusters{{state=\"{state}\"}} 0");
+                assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+                found += 1;
+            }
+        }
+        assert_eq!(found, 12);
+    }
+}

@@ -10,7 +10,7 @@ use image_swap_core::{
 use serde_json::{Value, json};
 
 use crate::test_cluster::{
-    JET_SECRETS, TestCluster, controller_by, eventually, intervals, keys, now, settings, until,
+    JET_SECRETS, TestCluster, controller_by, eventually, intervals, keys, now, pod, settings, until,
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases";
@@ -105,4 +105,39 @@ async fn no_heartbeat_is_sent_without_the_flag() {
     until(&mut controller.report, |it| it.declaration.registry_info_revision == Some(7)).await;
     assert_eq!(lease(&cluster), None);
     assert!(cluster.get(&format!("{LEASES}/image-swap-controller")).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn running_pods_that_no_mirror_serves_are_counted() {
+    let cluster = TestCluster::set().await;
+    let often = Intervals { heartbeat: Duration::from_millis(50), ..intervals() };
+    let settings = Settings { heartbeat: true, ..settings() };
+    let controller = controller_by(&cluster.client, settings, "one", often, now);
+    let first = beat(&cluster, |_| true).await;
+    assert_eq!(summary(&first).pods_not_from_mirror, None);
+    cluster.declare(JET_SECRETS, "registry-info", &keys("page.example.org"));
+    beat(&cluster, |it| it.pods_not_from_mirror == Some(0)).await;
+
+    let pods = "/api/v1/namespaces/apps/pods";
+    let mirrored = "page.example.org/airgap/docker.io/library/nginx";
+    // Nodes without agents request no mirror for `nginx`.
+    for (name, image) in [("one", mirrored), ("two", "nginx"), ("three", "ghcr.io/a/b")] {
+        let mut created = pod();
+        created["metadata"]["name"] = name.into();
+        created["spec"]["containers"][0]["image"] = image.into();
+        cluster.request("POST", pods, Some(&created));
+    }
+    let start = |name: &str| {
+        let status = json!({ "status": { "phase": "Running" } });
+        cluster.request("PATCH", &format!("{pods}/{name}/status"), Some(&status));
+    };
+    start("one");
+    start("two");
+    beat(&cluster, |it| it.pods_not_from_mirror == Some(1)).await;
+    start("three");
+    beat(&cluster, |it| it.pods_not_from_mirror == Some(2)).await;
+    cluster.request("DELETE", &format!("{pods}/two?gracePeriodSeconds=0"), None);
+    beat(&cluster, |it| it.pods_not_from_mirror == Some(1)).await;
+    drop(controller);
 }

@@ -34,12 +34,16 @@ pub(crate) enum Account {
     Agent,
     /// Service account of the Job that waits for restored nodes during an uninstallation.
     Restore,
+    /// Service account of the fleet controller on a management cluster.
+    Fleet,
 }
 
 /// The namespace of the agents.
 pub(crate) const AGENTS: &str = "image-swap-agent";
 /// The namespace of trial pods.
 pub(crate) const TRIAL: &str = "image-swap-trial";
+/// The namespace of the fleet controller.
+pub(crate) const FLEET: &str = "image-swap-fleet";
 /// The namespace of restart pods.
 pub(crate) const RESTART: &str = "image-swap-restart";
 
@@ -60,6 +64,7 @@ impl Account {
             Self::Admission => (NAMESPACE, "image-swap-admission"),
             Self::Agent => (AGENTS, "image-swap-agent"),
             Self::Restore => (AGENTS, "image-swap-restore"),
+            Self::Fleet => (FLEET, "image-swap-fleet"),
         };
         format!("system:serviceaccount:{namespace}:{name}")
     }
@@ -130,6 +135,12 @@ impl Installed {
                 let own = roles(AGENTS);
                 let name = "image-swap-restore";
                 (vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")], Vec::new())
+            }
+            Account::Fleet => {
+                let name = "image-swap-fleet";
+                let mut paths = vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")];
+                paths.push(format!("{}/{name}", roles(FLEET)));
+                (paths, vec![format!("{}/image-swap-clusters", roles("apps"))])
             }
         };
         let others = others.iter().filter_map(|path| self.cluster.get(path));

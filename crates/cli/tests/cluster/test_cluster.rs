@@ -102,6 +102,7 @@ pub(crate) fn intervals() -> Intervals {
         grace: Duration::from_secs(1),
         heartbeat: Duration::from_mins(1),
         heartbeat_gap: Duration::from_millis(10),
+        census: Duration::from_millis(200),
     }
 }
 

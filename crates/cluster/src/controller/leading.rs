@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::Api;
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -22,6 +23,7 @@ use crate::{
     nodes::{self, NodeController},
     object_watch::changes,
     partial_meta::MetadataObject,
+    pod_census::PodCensus,
     pull_secrets::PullSecretController,
     recreated::RecreationWatch,
 };
@@ -115,21 +117,7 @@ impl Controller {
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),
         });
-        let heartbeat = self.settings.heartbeat.then(|| Heartbeat {
-            client: self.client.clone(),
-            release: self.settings.release.clone(),
-            service: self.settings.service.clone(),
-            identity: self.identity.clone(),
-            report: self.report.subscribe(),
-            interval: self.intervals.heartbeat,
-            gap: self.intervals.heartbeat_gap,
-        });
-        let heartbeat = async {
-            match heartbeat {
-                Some(heartbeat) => Box::pin(heartbeat.run()).await,
-                None => pending().await,
-            }
-        };
+        let heartbeat = Box::pin(self.send_heartbeats(&memory));
         let nodes = async {
             match node_controller {
                 Some(controller) => Box::pin(controller.run()).await,
@@ -142,6 +130,40 @@ impl Controller {
             () = nodes => {}
             () = heartbeat => {}
             () = Box::pin(recreation_watch.run()) => {}
+        }
+    }
+
+    /// Sends heartbeats, if they are configured. Never returns.
+    fn send_heartbeats(&self, memory: &ReconcileState) -> impl Future<Output = ()> + use<> {
+        let count = watch::Sender::new(None);
+        let tasks = self.settings.heartbeat.then(|| {
+            let heartbeat = Heartbeat {
+                client: self.client.clone(),
+                release: self.settings.release.clone(),
+                service: self.settings.service.clone(),
+                identity: self.identity.clone(),
+                report: self.report.subscribe(),
+                pods: count.subscribe(),
+                interval: self.intervals.heartbeat,
+                gap: self.intervals.heartbeat_gap,
+            };
+            let census = PodCensus {
+                client: self.client.clone(),
+                declaration: memory.counted.subscribe(),
+                by_nodes: self.settings.agents.is_some(),
+                count,
+                interval: self.intervals.census,
+                gap: self.intervals.heartbeat_gap,
+            };
+            (heartbeat, census)
+        });
+        async {
+            match tasks {
+                Some((heartbeat, census)) => {
+                    tokio::join!(heartbeat.run(), census.run());
+                }
+                None => pending().await,
+            }
         }
     }
 

@@ -103,6 +103,10 @@ impl Controller {
         if let Some(declaration) = steps.take("declaration", declaration) {
             memory.declaration = Some(declaration);
         }
+        if self.settings.heartbeat {
+            let declaration = memory.declaration.as_ref().and_then(|it| it.effective.as_ref());
+            send_new(&memory.counted, declaration.map(Effective::without_credentials));
+        }
         let swapping = memory.declaration.as_ref().map(|it| it.swapping).unwrap_or_default();
         let audit = audit || swapping == PodSwapping::Audited;
         let certificates = soon(self.reconcile_certificates(&snapshot, memory, steps, now)).await;

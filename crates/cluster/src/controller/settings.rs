@@ -72,6 +72,8 @@ pub struct Intervals {
     pub heartbeat: Duration,
     /// Shortest interval between two heartbeats.
     pub heartbeat_gap: Duration,
+    /// Interval between counts of pods for the heartbeat.
+    pub census: Duration,
 }
 
 impl Default for Intervals {
@@ -87,6 +89,7 @@ impl Default for Intervals {
             grace: Duration::from_mins(10),
             heartbeat: Duration::from_mins(1),
             heartbeat_gap: Duration::from_secs(5),
+            census: Duration::from_mins(5),
         }
     }
 }

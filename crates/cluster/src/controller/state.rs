@@ -79,6 +79,8 @@ pub(super) struct ReconcileState {
     pub(super) node_obstacle: watch::Sender<Option<String>>,
     /// Declaration that is in force on all nodes.
     pub(super) nodes_in_force: watch::Sender<NodesInForce>,
+    /// Declaration in force without its credential, for the count of pods; `None` before the first.
+    pub(super) counted: watch::Sender<Option<Effective>>,
     /// Pods that are created again and again.
     pub(super) recreated: watch::Sender<Vec<RecreatedPods>>,
 }

@@ -40,13 +40,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub(crate) use self::leave::leave;
 use self::{
     existing::{ExistingSecrets, Fingerprint, reference},
     namespaces::SelectedNamespaces,
     pods::secret_use,
     write::{WriteOutcome, Writer},
 };
+pub(crate) use self::{leave::leave, pods::images};
 use crate::{
     api,
     clock::now,

@@ -34,7 +34,7 @@ pub(super) fn secret_use(
 }
 
 /// Returns every image of `pod` with its key in the record of originals.
-fn images(pod: &WholeObject) -> Vec<(String, &str)> {
+pub(crate) fn images(pod: &WholeObject) -> Vec<(String, &str)> {
     let spec = &pod.spec;
     let containers = [&spec.containers, &spec.init_containers, &spec.ephemeral_containers];
     let containers = containers.into_iter().flatten().flatten();

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::reference::Reference;
+use crate::{
+    reference::Reference,
+    rule::{Reason, RuleSet},
+};
 
 /// A running pod.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +70,14 @@ impl PodCounts {
     }
 }
 
+/// Returns true if no mirror of `rules` serves `image`, as the pod has it. With `by_nodes`, nodes
+/// request the mirror of an image that the rules cover, too.
+pub fn lacks_mirror(image: &str, rules: &RuleSet, by_nodes: bool) -> bool {
+    let Ok(decision) = rules.swap(image) else { return true };
+    let is_local = matches!(decision.reason, Reason::AlreadyMirrored | Reason::ImageId);
+    !is_local && !(by_nodes && decision.changed())
+}
+
 fn registry(image: &str) -> String {
     Reference::parse(image)
         .map_or_else(|_| UNREADABLE.to_owned(), |reference| reference.domain().to_owned())
@@ -75,6 +86,26 @@ fn registry(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn image_lacks_a_mirror_unless_it_is_below_a_target_or_nodes_request_one() {
+        use crate::rule::parse::{self, MapForm};
+
+        let (rules, _) = parse::rules("docker.io::h.io/hub, quay.io::", MapForm::List);
+        let rules = RuleSet::new(rules);
+        for (image, alone, by_nodes) in [
+            ("h.io/hub/library/nginx:1", false, false),
+            ("nginx", true, false),
+            ("quay.io/a/b", true, true),
+            ("ghcr.io/a/b", true, true),
+            ("h.io/other/a", true, true),
+            ("No!", true, true),
+            (&format!("sha256:{}", "a".repeat(64)), false, false),
+        ] {
+            let found = [false, true].map(|nodes| lacks_mirror(image, &rules, nodes));
+            assert_eq!(found, [alone, by_nodes], "{image}");
+        }
+    }
 
     fn pod(images: &[(&str, &str)], record: Option<&str>, to_swap: &[&str]) -> RunningPod {
         let images = images.iter().map(|(name, image)| ((*name).into(), (*image).into())).collect();

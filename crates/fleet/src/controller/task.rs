@@ -12,7 +12,7 @@ use image_swap_core::{
     declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::{Bundle, BundleObject, BundleSlots},
+        bundle::{Bundle, BundleObject, BundlePhase, BundleSlots},
         drift::RepairLog,
         inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
         wave::ClusterProgress,
@@ -359,12 +359,8 @@ impl ClusterTask {
                 return Ok(());
             }
         };
-        let removal = Removal {
-            namespace: self.settings.workload.namespace.clone(),
-            wait: self.settings.timing.restore,
-            proceed: false,
-        };
-        let report = session.remote.remove(&objects, &removal).await?;
+        let remote = self.administrator(order, session).await;
+        let report = remote.remove(&objects, &self.removal()).await?;
         state.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.pending > 0 => {
@@ -383,6 +379,27 @@ impl ClusterTask {
             }
         }
         Ok(())
+    }
+
+    /// Returns the cluster by the credential of the inventory, which outlives the token; by the token
+    /// if the API server refuses that credential.
+    async fn administrator(&self, order: &ClusterOrder, session: &ClusterSession) -> RemoteCluster {
+        if let EntryAccess::Usable { access, .. } = &order.entry.access
+            && let Ok(remote) = RemoteCluster::connect(access, &self.settings.timing.limits)
+            && remote.identity().await.is_ok_and(|uid| uid == session.uid)
+        {
+            return remote;
+        }
+        session.remote.clone()
+    }
+
+    /// Returns the settings of a removal.
+    fn removal(&self) -> Removal {
+        Removal {
+            namespace: self.settings.workload.namespace.clone(),
+            wait: self.settings.timing.restore,
+            proceed: false,
+        }
     }
 
     /// Applies bundle and declaration, unless they are in force already.
@@ -412,7 +429,9 @@ impl ClusterTask {
                 return Ok(());
             }
         };
-        let report = session.remote.apply(&objects, &mut state.repairs, now()).await?;
+        let removal = self.removal();
+        let repairs = &mut state.repairs;
+        let report = session.remote.apply_bundle(&objects, &removal, repairs, now()).await?;
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
@@ -455,6 +474,9 @@ impl ClusterTask {
         if report.written > 0 {
             info!(cluster, objects = report.written, "applied to a workload cluster");
         }
+        for object in &report.pruned {
+            info!(cluster, object, "deleted an object of a former bundle");
+        }
         for repaired in &report.repaired {
             info!(cluster, object = repaired.object, "repaired drift in a workload cluster");
         }
@@ -496,6 +518,7 @@ impl ClusterTask {
             RemoteError::Refused(_) => {
                 state.facts.contact = ClusterContact::Reached;
                 state.facts.outcome = ApplyOutcome::Failed(reason);
+                state.facts.waiting = "";
             }
             _ => state.facts.contact = ClusterContact::Unreachable(reason),
         }
@@ -563,8 +586,13 @@ impl TaskState {
         let names = |all: &[ContestedObject]| all.iter().map(contested).collect();
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
+        self.facts.waiting = BundlePhase::waiting(report.reached);
         self.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
+            None if report.restoring > 0 => ApplyOutcome::Failed(format!(
+                "{} nodes are not restored, and keep the agents of the former bundle",
+                report.restoring
+            )),
             None => ApplyOutcome::Complete,
         };
         let waits = report.limited.iter().filter_map(|it| it.wait).min();

@@ -8,7 +8,7 @@ use image_swap_core::{
         bundle::{BundleObject, BundlePhase, CREATED_BY, FLEET_MANAGER},
         drift::{Contest, ContestedField, RepairLog},
     },
-    labels::IMAGE_SWAP,
+    labels::{IMAGE_SWAP, REGISTRY_INFO},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -41,6 +41,10 @@ pub struct ApplyReport {
     pub failures: Vec<ObjectFailure>,
     /// Last phase of which all objects are in force; `None` if the first one is not.
     pub reached: Option<BundlePhase>,
+    /// Objects of former bundles that were deleted: kind, namespace and name.
+    pub pruned: Vec<String>,
+    /// Number of nodes that are not restored, so that former agents stay.
+    pub restoring: usize,
 }
 
 /// Object whose drift was repaired.
@@ -251,11 +255,12 @@ fn contest(refused: &RefusedRequest) -> Option<Contest> {
     Contest::of(&serde_json::from_slice(&refused.status).ok()?)
 }
 
-/// Returns a namespace with the mark that the fleet controller created it; `None` for another
-/// object, and for a namespace that another program created.
+/// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller
+/// created it; `None` for other objects, and for one that another program created.
 fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
-    let annotation = |live: &LiveObject| live.metadata.annotations.created_by.is_some();
-    if object.kind != "Namespace" || !live.is_none_or(annotation) {
+    let is_declaration = object.kind == "Secret" && object.name == REGISTRY_INFO;
+    let is_created = live.is_none_or(LiveObject::is_created_by_fleet);
+    if !is_created || !(object.kind == "Namespace" || is_declaration) {
         return None;
     }
     let mut value = object.value.clone();

@@ -146,7 +146,7 @@ fn labels() -> Value {
 }
 
 /// Returns the account of the fleet controller.
-fn account(namespace: &str) -> BundleObject {
+pub(super) fn account(namespace: &str) -> BundleObject {
     object(
         "v1",
         "ServiceAccount",

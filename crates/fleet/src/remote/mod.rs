@@ -8,8 +8,11 @@ mod client;
 mod credential;
 mod error;
 mod facts;
+mod leftovers;
 mod limits;
 mod objects;
+mod prune;
+mod record;
 mod remove;
 
 pub use self::{

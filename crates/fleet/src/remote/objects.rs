@@ -1,6 +1,7 @@
 //! Objects of a workload cluster, as far as they are read.
 
 use hyper::Method;
+use image_swap_cluster::api::MANAGER;
 use image_swap_core::{
     fleet::bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
     labels::IMAGE_SWAP,
@@ -16,7 +17,7 @@ use super::{
 };
 
 /// Field managers of image-swap.
-const OWN_MANAGERS: [&str; 2] = [FLEET_MANAGER, "image-swap"];
+const OWN_MANAGERS: [&str; 2] = [FLEET_MANAGER, MANAGER];
 
 /// Object of which only metadata are read.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +32,8 @@ pub(super) struct LiveObject {
 pub(super) struct LiveMetadata {
     pub(super) uid: String,
     pub(super) resource_version: String,
+    /// Time of the request to delete the object; `None` unless it is being deleted.
+    pub(super) deletion_timestamp: Option<IgnoredAny>,
     pub(super) annotations: LiveAnnotations,
     pub(super) managed_fields: Vec<LiveManager>,
 }
@@ -42,7 +45,7 @@ pub(super) struct LiveAnnotations {
     #[serde(rename = "meta.helm.sh/release-name")]
     pub(super) helm: Option<IgnoredAny>,
     /// [`CREATED_BY`](image_swap_core::fleet::bundle::CREATED_BY); `None` unless the fleet
-    /// controller created the namespace.
+    /// controller created the namespace, or the Secret with the declaration.
     #[serde(rename = "image-swap.io/created-by")]
     pub(super) created_by: Option<String>,
     /// [`LEAVING`](image_swap_core::labels::LEAVING); `None` on objects other than the anchor.
@@ -58,30 +61,53 @@ pub(super) struct LiveManager {
     operation: String,
 }
 
+/// Returns an object without content.
+pub(super) fn named(api_version: &str, kind: &str, namespace: &str, name: &str) -> BundleObject {
+    BundleObject {
+        phase: BundlePhase::Base,
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some(namespace.to_owned()),
+        name: name.to_owned(),
+        value: Value::Null,
+    }
+}
+
 /// Returns the Secret that the agents of a release in `namespace` follow, in the form by which they
 /// restore their nodes.
 pub(super) fn nodes_secret(namespace: &str) -> BundleObject {
     let name = format!("{IMAGE_SWAP}-nodes");
-    BundleObject {
-        phase: BundlePhase::Nodes,
-        api_version: "v1".to_owned(),
-        kind: "Secret".to_owned(),
-        namespace: Some(namespace.to_owned()),
-        value: json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": { "name": name, "namespace": namespace },
-            "type": "Opaque",
-            "data": { RESTORE: base64::encode("true") },
-        }),
-        name,
-    }
+    let value = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": name, "namespace": namespace },
+        "type": "Opaque",
+        "data": { RESTORE: base64::encode("true") },
+    });
+    BundleObject { value, ..named("v1", "Secret", namespace, &name) }
 }
 
 impl LiveObject {
     /// Returns true if Helm installed the object.
     pub(super) const fn is_of_helm(&self) -> bool {
         self.metadata.annotations.helm.is_some()
+    }
+
+    /// Returns true if the object is being deleted.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Returns true if the fleet controller created the object, and marked it.
+    pub(super) fn is_created_by_fleet(&self) -> bool {
+        self.metadata.annotations.created_by.as_deref() == Some(FLEET_MANAGER)
+    }
+
+    /// Returns true if image-swap wrote the object: the fleet controller, or the controller of the
+    /// cluster.
+    pub(super) fn is_own(&self) -> bool {
+        let managers = &self.metadata.managed_fields;
+        managers.iter().any(|it| OWN_MANAGERS.contains(&it.manager.as_str()))
     }
 
     /// Returns true if the fleet controller wrote the object.

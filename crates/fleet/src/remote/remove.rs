@@ -1,15 +1,16 @@
 //! Removal of image-swap from a workload cluster.
 //!
 //! The order is that of an uninstallation by Helm: the webhook is deregistered, agents restore
-//! their nodes, and only then objects are deleted, the last written first. Each step can be
-//! repeated, so a removal that was interrupted begins again.
+//! their nodes, and only then objects are deleted, the last written first. So the controller of the
+//! cluster loses its permissions before its Secrets are deleted, and writes none again. Each step
+//! can be repeated, so a removal that was interrupted begins again.
 
 use std::time::Duration;
 
 use image_swap_cluster::{Release, RestoreWait, deregister};
 use image_swap_core::{
-    fleet::bundle::{BundleObject, FLEET_MANAGER},
-    labels::{IMAGE_SWAP, JET_SYSTEM},
+    fleet::bundle::{AppliedObjects, BundleObject, FLEET_MANAGER},
+    labels::IMAGE_SWAP,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::{
@@ -20,9 +21,11 @@ use kube::{
 use super::{
     apply::ObjectFailure,
     client::RemoteCluster,
-    credential::binding,
+    credential::{account, binding},
     error::RemoteError,
+    leftovers::{of_controller, reason_to_keep},
     objects::{LiveObject, nodes_secret},
+    record::record_map,
 };
 
 /// Number of nodes that a report names.
@@ -65,9 +68,28 @@ pub struct KeptObject {
     pub reason: &'static str,
 }
 
+impl RemovalReport {
+    /// Notes that `object` cannot be deleted.
+    ///
+    /// # Errors
+    /// Returns `error` if the next request would fail as well.
+    pub(super) fn note(
+        &mut self,
+        object: &BundleObject,
+        error: RemoteError,
+    ) -> Result<(), RemoteError> {
+        if error.ends_requests() {
+            return Err(error);
+        }
+        self.failures.push(ObjectFailure { object: object.to_string(), error });
+        Ok(())
+    }
+}
+
 impl RemoteCluster {
-    /// Removes the release and `objects` from the cluster. A pull Secret stays while a living pod
-    /// names it, and an object stays that the fleet controller did not write.
+    /// Removes the release and `objects` from the cluster, those of former bundles, and what the
+    /// controller of the cluster created. A pull Secret stays while a living pod names it. Objects
+    /// of other writers stay, and namespaces with such objects.
     ///
     /// Without [`Removal::proceed`] no object is deleted until every node is restored.
     ///
@@ -81,52 +103,85 @@ impl RemoteCluster {
         let mut report = RemovalReport::default();
         let name = IMAGE_SWAP.to_owned();
         let release = Release { namespace: removal.namespace.clone(), name };
-        let is_of_helm = self.is_of_helm(objects).await?;
-        if is_of_helm {
-            report.kept.push(KeptObject {
-                object: format!("release {}/{IMAGE_SWAP}", removal.namespace),
-                reason: "Helm installed it",
-            });
+        if let Some(reason) = self.reason_to_keep_all(objects).await? {
+            let object = format!("release {}/{IMAGE_SWAP}", removal.namespace);
+            report.kept.push(KeptObject { object, reason });
             report.is_complete = true;
             return Ok(report);
         }
         deregister(self.client(), &release).await?;
-        self.restore_nodes(release, removal, &mut report).await?;
+        self.restore_nodes(release.clone(), removal, &mut report).await?;
         if report.pending > 0 && !removal.proceed {
             return Ok(report);
         }
-        for object in objects.iter().rev().filter(|it| it.kind != "Namespace") {
-            self.remove_object(object, &mut report).await?;
-        }
-        let nodes = nodes_secret(&removal.namespace);
-        self.remove_object(&nodes, &mut report).await?;
-        // A namespace is deleted with its content.
+        self.remove_objects(objects, &release, &mut report).await?;
+        // The controller may have written a pull Secret before it noticed the first deregistration.
+        // Now it has no permission any more.
+        deregister(self.client(), &release).await?;
         for object in objects.iter().rev().filter(|it| it.kind == "Namespace") {
-            self.remove_object(object, &mut report).await?;
+            self.remove_namespace(object, &mut report).await?;
         }
         report.is_complete = report.failures.is_empty();
         if report.is_complete {
-            // The permissions of the credential itself are the last: no request may follow.
-            match self.remove_object(&binding(&removal.namespace), &mut report).await {
-                Ok(()) | Err(RemoteError::Unauthorized | RemoteError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
+            self.remove_credential(&removal.namespace).await?;
         }
         Ok(report)
     }
 
-    /// Returns true if Helm installed the anchor of the release.
-    async fn is_of_helm(&self, objects: &[BundleObject]) -> Result<bool, RemoteError> {
+    /// Deletes the objects of the release, but no namespace.
+    async fn remove_objects(
+        &self,
+        objects: &[BundleObject],
+        release: &Release,
+        report: &mut RemovalReport,
+    ) -> Result<(), RemoteError> {
+        let record = self.recorded(&release.namespace).await?;
+        let present = AppliedObjects::of(objects);
+        let former = record.without(&present);
+        let own = objects.iter().rev().filter(|it| it.kind != "Namespace");
+        for object in own.chain(&former) {
+            self.remove_object(object, report).await?;
+        }
+        for object in of_controller(release) {
+            self.remove_written(&object, LiveObject::is_own, report).await?;
+        }
+        if report.failures.is_empty() {
+            self.remove_object(&record_map(&release.namespace, &present), report).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the account of the fleet controller with its permissions. They are the last: a token
+    /// of the account has none afterwards, and the account without permissions may stay.
+    async fn remove_credential(&self, namespace: &str) -> Result<(), RemoteError> {
+        let mut report = RemovalReport::default();
+        for object in [binding(namespace), account(namespace)] {
+            match self.remove_object(&object, &mut report).await {
+                Ok(_) | Err(RemoteError::Unauthorized | RemoteError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the reason why the whole release stays: another program installed its anchor. `None`
+    /// if it is removed.
+    async fn reason_to_keep_all(
+        &self,
+        objects: &[BundleObject],
+    ) -> Result<Option<&'static str>, RemoteError> {
         let is_anchor = |it: &&BundleObject| it.kind == "ClusterRole" && it.name == IMAGE_SWAP;
-        let Some(anchor) = objects.iter().find(is_anchor) else { return Ok(false) };
-        Ok(self.live(anchor).await?.is_some_and(|it| it.is_of_helm()))
+        let Some(anchor) = objects.iter().find(is_anchor) else { return Ok(None) };
+        let Some(live) = self.live(anchor).await? else { return Ok(None) };
+        let by_other = (!live.is_of_fleet()).then_some("another program installed it");
+        Ok(if live.is_of_helm() { Some("Helm installed it") } else { by_other })
     }
 
     /// Requests the agents to restore their nodes, and waits for them.
     ///
     /// # Errors
     /// The cluster does not respond, or refuses the request.
-    async fn restore_nodes(
+    pub(super) async fn restore_nodes(
         &self,
         release: Release,
         removal: &Removal,
@@ -167,56 +222,37 @@ impl RemoteCluster {
         Ok(!found.items.is_empty())
     }
 
-    /// Deletes `object`, or records in `report` why it stays.
+    /// Deletes `object` if the fleet controller wrote it, or records in `report` why it stays.
+    /// Returns true if it was deleted.
     ///
     /// # Errors
     /// The cluster does not respond, or refuses the credential.
-    async fn remove_object(
+    pub(super) async fn remove_object(
         &self,
         object: &BundleObject,
         report: &mut RemovalReport,
-    ) -> Result<(), RemoteError> {
+    ) -> Result<bool, RemoteError> {
+        self.remove_written(object, LiveObject::is_of_fleet, report).await
+    }
+
+    /// Deletes `object` if `is_written` is true for it.
+    async fn remove_written(
+        &self,
+        object: &BundleObject,
+        is_written: fn(&LiveObject) -> bool,
+        report: &mut RemovalReport,
+    ) -> Result<bool, RemoteError> {
         let outcome = match self.live(object).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(live)) => match reason_to_keep(object, &live) {
-                Some(reason) => {
+            Ok(live) => {
+                let Some(live) = live.filter(|it| !it.is_ending()) else { return Ok(false) };
+                if let Some(reason) = reason_to_keep(object, &live, is_written(&live)) {
                     report.kept.push(KeptObject { object: object.to_string(), reason });
-                    return Ok(());
+                    return Ok(false);
                 }
-                None => self.delete_object(object, &live.metadata.uid).await.map(drop),
-            },
+                self.delete_object(object, &live.metadata.uid).await
+            }
             Err(error) => Err(error),
         };
-        match outcome {
-            Err(error) if error.ends_requests() => Err(error),
-            Err(error) => {
-                report.failures.push(ObjectFailure { object: object.to_string(), error });
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+        outcome.or_else(|error| report.note(object, error).map(|()| false))
     }
-}
-
-/// Returns the reason why `object` stays; `None` if it is deleted.
-fn reason_to_keep(object: &BundleObject, live: &LiveObject) -> Option<&'static str> {
-    let is_definition = object.kind == "CustomResourceDefinition";
-    if object.kind == "Namespace" {
-        if object.name == JET_SYSTEM {
-            return Some("it may contain other objects");
-        }
-        let created = live.metadata.annotations.created_by.as_deref() == Some(FLEET_MANAGER);
-        return (!created).then_some("the fleet controller did not create it");
-    }
-    if live.is_of_helm() {
-        return Some("Helm installed it");
-    }
-    if !live.is_of_fleet() {
-        return Some("the fleet controller did not write it");
-    }
-    if live.has_other_apply() {
-        return Some("another program applies it");
-    }
-    // The wait for nodes deletes it with the last report.
-    is_definition.then_some("it has the reports of nodes")
 }

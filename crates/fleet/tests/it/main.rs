@@ -7,4 +7,7 @@
 
 mod controller;
 mod hub;
+mod prune;
+mod removal;
 mod sources;
+mod workload;

@@ -108,20 +108,18 @@ fn rights_on_secrets_are_in_listed_namespaces() {
         ["*: rbac.authorization.k8s.io/clusterroles: image-swap-fleet: get".to_owned()];
     let own = [
         "/secrets: : get list create patch update delete",
-        "/configmaps: image-swap-fleet-bundle: get list watch",
+        "/configmaps: image-swap-fleet-bundle: list watch",
         "/configmaps: image-swap-fleet-state: get list watch create patch",
         "coordination.k8s.io/leases: : get list watch create patch update delete",
-        "events.k8s.io/events: : create patch",
     ];
     let own = own.map(|right| format!("image-swap-fleet: {right}"));
-    let release = ["somewhere: /secrets: image-swap-last-good: get list watch".to_owned()];
+    let release = ["somewhere: /secrets: image-swap-last-good: list watch".to_owned()];
     let secrets = "/secrets: : get list watch";
-    let of_cluster_api = "cluster.x-k8s.io/clusters: : get list watch";
-    let of_inventory = "multicluster.x-k8s.io/clusterprofiles: : get list watch";
+    let of_cluster_api = "cluster.x-k8s.io/clusters: : list watch";
+    let of_inventory = "multicluster.x-k8s.io/clusterprofiles: : list watch";
     let reports = [
-        "image-swap.io/workloadclusters: : get list watch create patch delete",
+        "image-swap.io/workloadclusters: : list create patch delete",
         "image-swap.io/workloadclusters/status: : patch",
-        "events.k8s.io/events: : create patch",
     ];
     for (sources, origins) in [
         ("[cluster-api, cluster-profile, kubeconfig]", vec![of_cluster_api, of_inventory]),

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::chart::{EVERYTHING, Rendered, chart};
+use crate::chart::{EVERYTHING, FLEET, Rendered, chart};
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
@@ -35,9 +35,14 @@ fn service_monitor_selects_its_service() {
     assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
 }
 
-/// Returns name, expression and duration of each alert in the chart.
+/// Returns name, expression and duration of each alert of the release.
 fn alerts(rendered: &Rendered) -> Vec<[String; 3]> {
-    let groups = rendered.objects["monitoring/prometheusrule.yaml"]["spec"]["groups"].as_array();
+    alerts_in(&rendered.objects["monitoring/prometheusrule.yaml"])
+}
+
+/// Returns name, expression and duration of each alert in `rule`.
+fn alerts_in(rule: &Value) -> Vec<[String; 3]> {
+    let groups = rule["spec"]["groups"].as_array();
     let [group] = &groups.unwrap()[..] else { panic!("expected one group, found {groups:?}") };
     let alerts = group["rules"].as_array().unwrap().iter().map(|rule| {
         ["alert", "expr", "for"].map(|key| rule[key].as_str().unwrap_or_default().to_owned())
@@ -45,9 +50,9 @@ fn alerts(rendered: &Rendered) -> Vec<[String; 3]> {
     alerts.collect()
 }
 
-/// Returns the same of each row in the table of `docs/production.md`.
-fn documented_alerts() -> Vec<[String; 3]> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/production.md");
+/// Returns the same of each row in the table of a file in `docs`.
+fn documented_alerts(file: &str) -> Vec<[String; 3]> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(file);
     let text = fs::read_to_string(path).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| `ImageSwap"));
     let alerts = rows.map(|row| {
@@ -57,14 +62,8 @@ fn documented_alerts() -> Vec<[String; 3]> {
     alerts.collect()
 }
 
-#[test]
-#[ignore = "needs Helm: cargo xtask test"]
-fn prometheus_rule_has_the_documented_alerts() {
-    let rendered = chart().with(EVERYTHING);
-    let found = alerts(&rendered);
-    assert_eq!(found, documented_alerts());
-    assert_eq!(found.len(), 15);
-    let rule = &rendered.objects["monitoring/prometheusrule.yaml"];
+/// Asserts that each alert of `rule` has a severity and texts.
+fn alerts_are_complete(rule: &Value) {
     assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
     for alert in rule["spec"]["groups"][0]["rules"].as_array().unwrap() {
         let severity = alert["labels"]["severity"].as_str().unwrap();
@@ -75,6 +74,31 @@ fn prometheus_rule_has_the_documented_alerts() {
         assert_eq!(summary.as_str().unwrap().contains("{{ $labels."), is_grouped, "{alert}");
         assert!(alert["annotations"]["description"].is_string(), "{alert}");
     }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn prometheus_rule_has_the_documented_alerts() {
+    let rendered = chart().with(EVERYTHING);
+    let found = alerts(&rendered);
+    assert_eq!(found, documented_alerts("production.md"));
+    assert_eq!(found.len(), 15);
+    alerts_are_complete(&rendered.objects["monitoring/prometheusrule.yaml"]);
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn fleet_has_its_documented_alerts() {
+    let path = "fleet/prometheusrule.yaml";
+    let rendered = chart().named("image-swap", &[EVERYTHING, FLEET]);
+    let rule = &rendered.objects[path];
+    let found = alerts_in(rule);
+    assert_eq!(found, documented_alerts("fleet.md"));
+    assert_eq!(found.len(), 7);
+    assert_eq!(rule["metadata"]["namespace"], "image-swap-fleet");
+    alerts_are_complete(rule);
+    let off = "prometheusRule: {enabled: false}";
+    assert!(!chart().named("image-swap", &[EVERYTHING, FLEET, off]).objects.contains_key(path));
 }
 
 #[test]

@@ -254,6 +254,18 @@ fn fleet_needs_namespaces_other_than_its_own() {
             "fleet.namespaces: expected no namespace of the fleet controller itself",
         ),
         (
+            "enabled: true, namespaces: [clusters, somewhere]",
+            "fleet.namespaces: expected no namespace of the release",
+        ),
+        (
+            "enabled: true, namespaces: [jet-system, clusters]",
+            "fleet.namespaces: expected no jet-system",
+        ),
+        (
+            "enabled: true, namespaces: [image-swap-trial]",
+            "fleet.namespaces: expected no namespace of the agents",
+        ),
+        (
             "enabled: true, namespace: somewhere, namespaces: [clusters]",
             "fleet.namespace: expected a name of its own, found one that is in use",
         ),

@@ -1,6 +1,7 @@
 //! Permissions of the service accounts: sufficient, and each of them used.
 
 mod enough;
+mod fleet;
 mod nodes;
 mod policy;
 mod refused;

@@ -32,6 +32,11 @@ pub(super) struct Right {
 }
 
 impl Right {
+    /// Returns the permission as `VERB RESOURCE` with its namespace.
+    pub(super) fn text(&self) -> String {
+        format!("{} {} in {}", self.verb, self.resource, self.namespace)
+    }
+
     /// Returns true if this permission allows `used`.
     pub(super) fn allows(&self, used: &Used) -> bool {
         let anything =

@@ -8,10 +8,12 @@
 //! - `value` converts YAML to JSON.
 //! - `images` swaps the images of pods.
 //! - `phase` has the order of the objects.
+//! - `record` names the objects that a workload cluster has.
 
 mod images;
 mod object;
 mod phase;
+mod record;
 mod slots;
 mod value;
 
@@ -27,6 +29,7 @@ use self::{
 pub use self::{
     object::BundleObject,
     phase::BundlePhase,
+    record::AppliedObjects,
     slots::{InvalidApiServer, is_policy},
 };
 use crate::{
@@ -41,8 +44,8 @@ use crate::{
 pub const FLEET_MANAGER: &str = "image-swap-fleet";
 /// Annotation of an object that only some API servers accept: the `GROUP/VERSION` that they serve.
 pub const IF_SERVED: &str = "image-swap.io/if-served";
-/// Annotation of a namespace that the fleet controller created, and deletes again. Its value is
-/// [`FLEET_MANAGER`].
+/// Annotation of a namespace, and of the Secret with the declaration, if the fleet controller created
+/// it and deletes it again. Its value is [`FLEET_MANAGER`].
 pub const CREATED_BY: &str = "image-swap.io/created-by";
 /// Annotation of Helm's hooks, which no workload cluster receives.
 const HOOK: &str = "helm.sh/hook";

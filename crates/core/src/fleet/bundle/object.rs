@@ -57,16 +57,18 @@ pub(super) fn identity(value: &Value) -> Result<String, &'static str> {
     let Some(name) = text(&metadata["name"]) else {
         return Err("expected an object of Kubernetes, found no metadata.name");
     };
-    let is_part = |text: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte);
-        !text.starts_with('.') && text.bytes().all(is_inner)
-    };
     let namespace = text(&metadata["namespace"]);
     // Names are parts of paths.
     if !is_part(&name) || !namespace.as_deref().is_none_or(is_part) {
         return Err("expected a name of Kubernetes in metadata");
     }
     Ok(shown(&kind, namespace.as_deref(), &name))
+}
+
+/// Returns true if `text` is valid as a part of a path: a name of Kubernetes, a group or a version.
+pub(super) fn is_part(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte);
+    !text.starts_with('.') && text.bytes().all(is_inner)
 }
 
 impl BundleObject {

@@ -19,6 +19,16 @@ impl BundlePhase {
     /// All phases, in order.
     pub const ALL: [Self; 3] = [Self::Base, Self::Nodes, Self::Webhook];
 
+    /// Returns the objects that wait, in words, if `reached` is the last phase of which all objects
+    /// are in force; empty if none wait.
+    pub const fn waiting(reached: Option<Self>) -> &'static str {
+        match reached {
+            None => "agents, controller and webhook wait",
+            Some(Self::Base) => "the webhook waits",
+            Some(Self::Nodes | Self::Webhook) => "",
+        }
+    }
+
     /// Returns the phase of `object`.
     pub(super) fn of(object: &Value) -> Self {
         let is_base = matches!(

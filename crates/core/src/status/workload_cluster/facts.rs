@@ -42,6 +42,9 @@ pub struct ClusterFacts {
     pub conflicts: Vec<String>,
     /// Fields and objects that another writer changes again and again.
     pub drift: Vec<String>,
+    /// Later phases that wait for the end of conflicts, drift and failures, in words; empty if none
+    /// do.
+    pub waiting: &'static str,
     /// Heartbeat of the cluster.
     pub heartbeat: HeartbeatFacts,
 }
@@ -242,11 +245,14 @@ impl ClusterFacts {
             return not(reason::WAITING_FOR_WAVE, text);
         }
         if let ApplyOutcome::Failed(text) = &self.outcome {
-            return not(reason::FAILED, text);
+            return not(reason::FAILED, &self.with_waiting(text));
         }
         if !self.conflicts.is_empty() {
             let message = format!("other writers hold {}", listed(&self.conflicts));
-            return not(reason::CONFLICT, &message);
+            return not(reason::CONFLICT, &self.with_waiting(&message));
+        }
+        if !self.drift.is_empty() && !is_stored {
+            return not(reason::APPLYING, &self.repeated_drift());
         }
         if is_stored && self.contact == ClusterContact::Reached {
             return (TRUE, reason::IN_FORCE, format!("declaration {wanted} is stored"));
@@ -286,8 +292,7 @@ impl ClusterFacts {
             return not(reason::SUMMARY_INVALID, message);
         };
         if !self.drift.is_empty() {
-            let message = format!("another writer changes {} again and again", listed(&self.drift));
-            return not(reason::DRIFT, message);
+            return not(reason::DRIFT, self.repeated_drift());
         }
         if !summary.problems.is_empty() {
             let words: Vec<&str> = summary.problems.iter().map(|it| it.message()).collect();
@@ -309,6 +314,21 @@ impl ClusterFacts {
             return not(reason::UPDATING, message);
         }
         (TRUE, reason::HEALTHY, String::new())
+    }
+
+    /// Returns the message about fields that another writer changes again and again.
+    fn repeated_drift(&self) -> String {
+        let message = format!("another writer changes {} again and again", listed(&self.drift));
+        self.with_waiting(&message)
+    }
+
+    /// Returns `message` with the phases that wait.
+    fn with_waiting(&self, message: &str) -> String {
+        if self.waiting.is_empty() {
+            return message.to_owned();
+        }
+        // A long message must not hide the end.
+        format!("{}; {}", bounded(message, MESSAGE - self.waiting.len() - 2), self.waiting)
     }
 
     fn reachable(&self) -> Verdict {

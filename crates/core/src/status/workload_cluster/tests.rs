@@ -154,6 +154,34 @@ fn first_obstacle_is_the_reason() {
 }
 
 #[test]
+fn later_phases_that_wait_are_named() {
+    let rows: [(Change, &str, &str); 4] = [
+        (|it| it.conflicts.push("a".into()), APPLIED, "other writers hold a; the webhook waits"),
+        (|it| it.outcome = ApplyOutcome::Failed("x".repeat(900)), APPLIED, "…; the webhook waits"),
+        (
+            |it| {
+                it.drift.push("a".into());
+                it.stored = Some(2);
+            },
+            APPLIED,
+            "another writer changes a again and again; the webhook waits",
+        ),
+        (
+            |it| it.drift.push("a".into()),
+            HEALTHY,
+            "another writer changes a again and again; the webhook waits",
+        ),
+    ];
+    for (change, kind, expected) in rows {
+        let mut facts = ClusterFacts { waiting: "the webhook waits", ..in_force() };
+        change(&mut facts);
+        let status = status_of(&facts, None, NOW);
+        let message = &status.condition(kind).unwrap().message;
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+#[test]
 fn stored_declaration_waits_for_no_wave() {
     let facts = ClusterFacts { wave: Some("waits for a".into()), ..in_force() };
     assert_eq!(status_of(&facts, None, NOW).state(), state::IN_FORCE);
@@ -299,6 +327,7 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
                 stored,
                 conflicts,
                 drift,
+                waiting: "the webhook waits",
                 heartbeat,
             }
         })

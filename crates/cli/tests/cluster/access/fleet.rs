@@ -1,0 +1,193 @@
+//! The fleet controller with exactly the permissions of the chart on the management cluster: every
+//! function works, and every permission is used.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use image_swap_cluster::{LeaderElection, LeaseTiming};
+use image_swap_core::{
+    control::effective::{Effective, Origin, SecretData},
+    fleet::inventory::{
+        ClusterSource,
+        cluster_profile::{ConfiguredProvider, CredentialPlugin},
+    },
+    status::StoredDeclaration,
+};
+use image_swap_fleet::{
+    FleetController, FleetSettings, FleetTiming,
+    sources::{SEARCH_INTERVAL, SourceSettings},
+};
+use image_swap_testbed::{ControlPlane, Options};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::{
+    VALUES,
+    rules::{Right, granted},
+};
+use crate::{
+    install::{Account, FLEET, Installed},
+    test_cluster::{SECRETS, TestCluster, eventually, keys, parts, release},
+};
+
+const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
+const REPORTS: &str = "/apis/image-swap.io/v1alpha1/namespaces/apps/workloadclusters";
+const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
+/// Permissions that only clusters which pull their declaration need.
+const OF_PULLING_CLUSTERS: [&str; 6] = [
+    "list secrets in image-swap-fleet",
+    "update secrets in image-swap-fleet",
+    "list leases in image-swap-fleet",
+    "watch leases in image-swap-fleet",
+    "patch leases in image-swap-fleet",
+    "delete leases in image-swap-fleet",
+];
+
+/// Defines a custom resource of another project with any fields.
+async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
+    let plural = format!("{}s", kind.to_lowercase());
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            // The API server demands it for a group of Kubernetes.
+            "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": { "kind": kind, "plural": plural },
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                } },
+            }],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    cluster.request("POST", definitions, Some(&definition));
+    let path = format!("/apis/{group}/{version}/namespaces/apps/{plural}");
+    eventually(|| block_in_place(|| cluster.control_plane.get(&path).ok().flatten())).await;
+}
+
+/// Stores the declaration in force of the management cluster.
+fn declare(cluster: &TestCluster) {
+    let data = keys("page.example.org");
+    let data = data.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes()));
+    let secret = SecretData { kind: "Opaque".to_owned(), data: data.collect() };
+    let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "image-swap-last-good",
+            "annotations": { "image-swap.io/revision": "1" },
+        },
+        "stringData": stored,
+    });
+    cluster.request("POST", SECRETS, Some(&secret));
+}
+
+fn settings() -> FleetSettings {
+    FleetSettings {
+        namespace: FLEET.to_owned(),
+        release: release(),
+        workload: image_swap_cluster::Release {
+            namespace: "image-swap".to_owned(),
+            name: "image-swap".to_owned(),
+        },
+        sources: SourceSettings {
+            namespaces: BTreeSet::from(["apps".to_owned()]),
+            selector: "".parse().unwrap(),
+            sources: BTreeSet::from([
+                ClusterSource::ClusterApi,
+                ClusterSource::ClusterProfile,
+                ClusterSource::Kubeconfig,
+            ]),
+            providers: vec![ConfiguredProvider {
+                name: "manager".to_owned(),
+                plugin: CredentialPlugin::SecretReader,
+            }],
+            search_interval: SEARCH_INTERVAL,
+        },
+        canary: None,
+        wave_size: 1,
+        timing: FleetTiming::default(),
+    }
+}
+
+/// Returns the condition `Applied` of the report about the cluster `edge`.
+fn applied(cluster: &TestCluster) -> Value {
+    let report = cluster.get(&format!("{REPORTS}/edge.kubeconfig")).unwrap_or_default();
+    let conditions = report["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|it| it["type"] == "Applied").unwrap_or_default()
+}
+
+fn annotate(cluster: &TestCluster, path: &str, value: &str) {
+    let patch = json!({ "metadata": { "annotations": { "image-swap.io/fleet": value } } });
+    cluster.request("PATCH", path, Some(&patch));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn permissions_of_the_fleet_are_sufficient_and_used() {
+    let values = format!("{VALUES}fleet: {{enabled: true, namespaces: [apps], waveSize: 1}}\n");
+    let installed = Installed::with(&values).await;
+    let cluster = &installed.cluster;
+    define(cluster, "cluster.x-k8s.io", "Cluster", "v1beta2").await;
+    define(cluster, "multicluster.x-k8s.io", "ClusterProfile", "v1alpha1").await;
+    declare(cluster);
+    let plane = block_in_place(|| ControlPlane::start(parts(), &Options::default())).unwrap();
+    let kubeconfig = plane.administrator_kubeconfig().unwrap();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "edge", "labels": { "image-swap.io/fleet-cluster": "enabled" },
+        },
+        "stringData": { "kubeconfig": kubeconfig },
+    });
+    cluster.request("POST", CLUSTERS, Some(&secret));
+
+    let client = installed.client_as(Account::Fleet).await;
+    let candidate = settings().candidate();
+    let mut election = LeaderElection::new(&client, &candidate, "one", LeaseTiming::default());
+    let controller = FleetController::new(&client, settings());
+    let leadership = election.leadership();
+    let election = tokio::spawn(async move { election.run().await });
+    let running = tokio::spawn(async move { controller.run(leadership).await });
+    eventually(|| (applied(cluster)["reason"] == "InForce").then_some(())).await;
+    eventually(|| cluster.get(STATE)).await;
+
+    // An administrator pauses the rollout and resumes it, and removes image-swap from the cluster.
+    annotate(cluster, STATE, "paused");
+    annotate(cluster, STATE, "resume");
+    let is_ended = |it: &Value| it["metadata"]["annotations"]["image-swap.io/fleet"].is_null();
+    eventually(|| cluster.get(STATE).filter(is_ended)).await;
+    annotate(cluster, &format!("{CLUSTERS}/edge"), "removed");
+    eventually(|| (applied(cluster)["reason"] == "Removed").then_some(())).await;
+    let tokens = format!("/api/v1/namespaces/{FLEET}/secrets");
+    let names = || {
+        let list = cluster.get(&tokens).unwrap();
+        let items = list["items"].as_array().unwrap().clone();
+        items.iter().map(|it| it["metadata"]["name"].to_string()).collect::<Vec<_>>()
+    };
+    eventually(|| (!names().iter().any(|it| it.contains("token"))).then_some(())).await;
+    cluster.request("DELETE", &format!("{CLUSTERS}/edge"), None);
+    let report = format!("{REPORTS}/edge.kubeconfig");
+    eventually(|| cluster.get(&report).is_none().then_some(())).await;
+    running.abort();
+    election.abort();
+    let _ = (running.await, election.await);
+
+    let rights = granted(&installed, Account::Fleet);
+    let idle = || -> Vec<Right> {
+        let (used, refused) = installed.audited(Account::Fleet);
+        assert_eq!(refused, [""; 0], "the fleet controller needs more than it has");
+        let is_idle = |right: &&Right| !used.iter().any(|used| right.allows(used));
+        let is_needed = |right: &&Right| !OF_PULLING_CLUSTERS.contains(&&*right.text());
+        rights.iter().filter(is_needed).filter(is_idle).cloned().collect()
+    };
+    // A watch without events is recorded when it ends.
+    let ended = eventually(|| idle().is_empty().then_some(()));
+    let _ = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    let idle: Vec<String> = idle().iter().map(Right::text).collect();
+    assert!(idle.is_empty(), "the fleet controller has what it does not use: {idle:#?}");
+}
