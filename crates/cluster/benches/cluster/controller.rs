@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 
 use image_swap_cluster::client;
 use image_swap_load::{
-    Outcome,
+    Outcome, process,
     statistics::{median, quantile},
 };
 use image_swap_testbed::{ControlPlane, HttpClient, Port, RunDir, Wait, until};

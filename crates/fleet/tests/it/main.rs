@@ -7,4 +7,5 @@
 
 mod controller;
 mod hub;
+mod simulator;
 mod sources;
