@@ -110,7 +110,7 @@ async fn interruptible(
     let mut serving = pin!(serving);
     loop {
         let now = availability.wait_for(|it| *it != Availability::Silent).await.map(|it| *it);
-        if now != Ok(Availability::Online) {
+        if !now.is_ok_and(|it| it == Availability::Online) {
             return;
         }
         tokio::select! {

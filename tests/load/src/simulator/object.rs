@@ -94,7 +94,9 @@ impl ObjectContent {
             if is_identity(&field) || next.fields.get(&field) == Some(&value) {
                 continue;
             }
-            next.managers.iter_mut().for_each(|it| drop(it.fields.remove(&field)));
+            for manager in &mut next.managers {
+                manager.fields.remove(&field);
+            }
             if value.is_null() {
                 next.fields.remove(&field);
             } else {
