@@ -36,6 +36,8 @@ const RELEASE: &str = "image-swap";
 const FLEET: &str = "image-swap-fleet";
 /// Kubeconfigs that are created at the same time.
 const AT_ONCE: usize = 16;
+/// Smallest soft limit of open files.
+const FILES: usize = 32;
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A management cluster with the bundle of the chart.
@@ -66,9 +68,19 @@ impl Hub {
         Ok(Self { audit, control_plane, client, kubeconfig, admin: Port::reserve()? })
     }
 
-    /// Starts the fleet controller.
-    pub(crate) fn start_controller(&self, binary: &Path, directory: &Path) -> Outcome<Process> {
+    /// Starts the fleet controller for `number` clusters. Its soft limit of open files is too low
+    /// for them, as that of containers often is.
+    pub(crate) fn start_controller(
+        &self,
+        binary: &Path,
+        directory: &Path,
+        number: usize,
+    ) -> Outcome<Process> {
+        let files = number.max(FILES);
         let arguments = [
+            "-c".to_owned(),
+            format!("ulimit -S -n {files} && exec \"$0\" \"$@\""),
+            binary.display().to_string(),
             "fleet".to_owned(),
             format!("--namespace={FLEET}"),
             format!("--release-namespace={RELEASE}"),
@@ -78,7 +90,9 @@ impl Hub {
             format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--admin-listen=127.0.0.1:{}", self.admin.number()),
         ];
-        block_in_place(|| process::start(binary, arguments, &self.admin, directory))
+        block_in_place(|| {
+            process::start(Path::new("/bin/sh"), arguments, &self.admin, directory)
+        })
     }
 
     /// Stores a declaration in force.

@@ -63,7 +63,7 @@ async fn fleet(binary: &Path, number: usize) -> Outcome<()> {
     let clusters = SimulatedClusters::start(directory.path(), number).await?;
     let hub = Hub::start(directory.path())?;
     hub.declare(1).await?;
-    let controller = hub.start_controller(binary, directory.path())?;
+    let controller = hub.start_controller(binary, directory.path(), number)?;
     hub.wait_leader().await?;
     let empty = process::memory(&controller, "VmRSS:")?;
 
