@@ -90,9 +90,7 @@ impl Hub {
             format!("--kubeconfig={}", self.kubeconfig.display()),
             format!("--admin-listen=127.0.0.1:{}", self.admin.number()),
         ];
-        block_in_place(|| {
-            process::start(Path::new("/bin/sh"), arguments, &self.admin, directory)
-        })
+        block_in_place(|| process::start(Path::new("/bin/sh"), arguments, &self.admin, directory))
     }
 
     /// Stores a declaration in force.

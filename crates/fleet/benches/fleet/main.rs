@@ -71,7 +71,10 @@ async fn fleet(binary: &Path, number: usize) -> Outcome<()> {
     hub.import(&clusters).await?;
     eprintln!("{number} kubeconfigs in {:.1} s", begun.elapsed().as_secs_f64());
     hub.wait_states("InForce", number).await?;
-    println!("# bundle and first declaration on {number} clusters after {:.1} s", begun.elapsed().as_secs_f64());
+    println!(
+        "# bundle and first declaration on {number} clusters after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
     usage(&hub, &controller)?;
     let first = per_cluster(&controller, empty, number)?;
 
@@ -79,7 +82,9 @@ async fn fleet(binary: &Path, number: usize) -> Outcome<()> {
     steady::measure(&hub, &controller, &clusters).await?;
     println!("fleet/steady-kib-per-cluster {:.1}", resident(&controller, empty, number)?);
     rounds::measure_offline(&hub, &controller, &clusters, pure).await?;
-    println!("# memory with no cluster: {empty:.1} MiB; peak for each after the first contact: {first:.1} KiB");
+    println!(
+        "# memory with no cluster: {empty:.1} MiB; peak for each after the first contact: {first:.1} KiB"
+    );
     println!("fleet/peak-kib-per-cluster {:.1}", per_cluster(&controller, empty, number)?);
     Ok(())
 }

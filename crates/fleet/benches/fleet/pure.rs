@@ -86,7 +86,11 @@ impl PureClient {
     fn answer(&mut self) -> Outcome<()> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        if line.is_empty() { Err("the client without a controller has ended".into()) } else { Ok(()) }
+        if line.is_empty() {
+            Err("the client without a controller has ended".into())
+        } else {
+            Ok(())
+        }
     }
 }
 

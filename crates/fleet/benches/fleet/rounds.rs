@@ -64,7 +64,8 @@ pub(crate) async fn measure(
         println!(
             "# update {revision}: {}, without a controller {}; all reported {reported:.2} s later; \
              CPU of the fleet controller {cpu:.2} s, of the hub {hub_cpu:.2} s",
-            shown(&updated), shown(&alone),
+            shown(&updated),
+            shown(&alone),
         );
         for (ratios, share) in ratios.iter_mut().zip([0.5, 0.99]) {
             ratios.push(
@@ -99,7 +100,8 @@ pub(crate) async fn measure_offline(
         let alone = send(clusters, &mut pure, offline, writes).await?;
         println!(
             "# update {revision} with {offline} clusters offline: {}, without a controller {}",
-            shown(&updated), shown(&alone),
+            shown(&updated),
+            shown(&alone),
         );
         ratios.push(quantile(updated.complete, 0.99) / quantile(alone.complete, 0.99));
     }

@@ -72,9 +72,8 @@ impl FilledBundles {
         let is_needed = |it: &&String| needed.contains(it.as_str());
         let served: BTreeSet<String> = served.iter().filter(is_needed).cloned().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |it: &Arc<FilledBundle>| {
-            it.served == served && it.has(bundle, declaration, settings)
-        };
+        let is_same =
+            |it: &Arc<FilledBundle>| it.served == served && it.has(bundle, declaration, settings);
         if let Some(found) = known.iter().filter_map(Weak::upgrade).find(is_same) {
             return Ok(found);
         }

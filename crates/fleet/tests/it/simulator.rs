@@ -71,11 +71,12 @@ async fn outcomes(kubeconfig: &str) -> Vec<Result<ApplyReport, RemoteError>> {
     let identity = cluster.identity().await.unwrap();
     assert_eq!(identity.len(), 36, "{identity}");
     let facts = cluster.discover().await.unwrap();
-    assert!(["v1", "apps/v1", "coordination.k8s.io/v1"].iter().all(|it| facts.served.contains(*it)));
+    assert!(
+        ["v1", "apps/v1", "coordination.k8s.io/v1"].iter().all(|it| facts.served.contains(*it))
+    );
     let token = cluster.create_token("jet-system", NOW).await.unwrap();
     let access = RemoteAccess::parse(kubeconfig.as_bytes()).unwrap();
-    let account =
-        RemoteCluster::connect(&token.access(&access), &RemoteLimits::default()).unwrap();
+    let account = RemoteCluster::connect(&token.access(&access), &RemoteLimits::default()).unwrap();
     assert_eq!(account.identity().await.unwrap(), identity);
     let access = RemoteAccess { credential: RemoteCredential::Token("other".into()), ..access };
     let stranger = RemoteCluster::connect(&access, &RemoteLimits::default()).unwrap();
@@ -109,8 +110,11 @@ async fn simulated_clusters_have_objects_of_their_own() {
     assert_eq!((written.written, written.is_complete()), (2, true));
 
     // The declaration is in the heartbeat.
-    let (mut beats, watch) =
-        image_swap_fleet::follow(clusters[0].client().clone(), "image-swap", "image-swap-heartbeat");
+    let (mut beats, watch) = image_swap_fleet::follow(
+        clusters[0].client().clone(),
+        "image-swap",
+        "image-swap-heartbeat",
+    );
     let seen = crate::hub::until(&mut beats, |it| it.summary.is_some()).await;
     assert_eq!(seen.summary.unwrap().registry_info_revision, Some(1));
     watch.abort();

@@ -69,10 +69,7 @@ pub(super) async fn answer(
     };
     counters.received.fetch_add(length(&request.body), Relaxed);
     if user != cluster.token && user != cluster.account_token {
-        return response((
-            StatusCode::UNAUTHORIZED,
-            failure(401, "Unauthorized", "Unauthorized"),
-        ));
+        return response((StatusCode::UNAUTHORIZED, failure(401, "Unauthorized", "Unauthorized")));
     }
     let is_lease = request.path == LEASES;
     if is_lease && parameter(&request.query, "watch").is_some_and(|it| it == "true" || it == "1") {
@@ -128,7 +125,11 @@ fn response((status, body): Answer) -> Response<AnswerBody> {
 }
 
 /// Answers a watch of the Lease.
-fn watch(shared: &Arc<SharedClusters>, index: usize, request: &ReadRequest) -> Response<AnswerBody> {
+fn watch(
+    shared: &Arc<SharedClusters>,
+    index: usize,
+    request: &ReadRequest,
+) -> Response<AnswerBody> {
     let number = |name| parameter(&request.query, name).and_then(|it| it.parse::<u64>().ok());
     let life = number("timeoutSeconds").map_or(WATCH, Duration::from_secs);
     let events = shared.clusters[index].watch(number("resourceVersion").unwrap_or_default());
@@ -252,8 +253,7 @@ fn shown(cluster: &SimulatedCluster, object: &LiveObject, request: &ReadRequest)
 
 fn groups() -> Value {
     let groups = GROUPS.iter().map(|(name, versions)| {
-        let version =
-            |it: &&str| json!({ "groupVersion": format!("{name}/{it}"), "version": it });
+        let version = |it: &&str| json!({ "groupVersion": format!("{name}/{it}"), "version": it });
         let versions: Vec<Value> = versions.iter().map(version).collect();
         json!({ "name": name, "versions": versions, "preferredVersion": versions[0] })
     });

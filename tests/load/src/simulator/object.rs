@@ -193,7 +193,8 @@ pub(super) fn conflict_status(conflicts: &[FieldConflict], api_version: &str) ->
         let field: String = conflict.field.iter().map(|it| format!(".{it}")).collect();
         let message = message(conflict);
         let _ = write!(text, "{message}: {field}; ");
-        causes.push(json!({ "reason": "FieldManagerConflict", "message": message, "field": field }));
+        causes
+            .push(json!({ "reason": "FieldManagerConflict", "message": message, "field": field }));
     }
     json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
