@@ -55,7 +55,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Returns an error if the log cannot be read.
-    pub fn len(&self) -> Outcome<usize> {
+    pub fn lines(&self) -> Outcome<usize> {
         Ok(fs::read_to_string(&self.log)?.lines().count())
     }
 

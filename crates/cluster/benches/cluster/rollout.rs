@@ -110,7 +110,7 @@ async fn rest(
     idle: Duration,
 ) -> Outcome<()> {
     sleep(REST).await;
-    let (first, stored) = (audit.len()?, versions(control_plane)?);
+    let (first, stored) = (audit.lines()?, versions(control_plane)?);
     let cpu = || agents.iter().map(|it| process::cpu(&it.process)).collect::<Outcome<Vec<_>>>();
     let (before, begun) = (cpu()?, Instant::now());
     sleep(idle).await;

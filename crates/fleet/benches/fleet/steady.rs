@@ -24,7 +24,7 @@ pub(crate) async fn measure(
     clusters: &SimulatedClusters,
 ) -> Outcome<()> {
     sleep(PAUSE).await;
-    let (before, first, cpu) = (clusters.total(), hub.audit.len()?, process::cpu(controller)?);
+    let (before, first, cpu) = (clusters.total(), hub.audit.lines()?, process::cpu(controller)?);
     for _ in 0..BEATS {
         for index in 0..clusters.len() {
             clusters.beat(index);

@@ -46,17 +46,17 @@ pub(super) struct ContentCache {
 const CACHED: usize = 10_000;
 
 impl ContentCache {
-    /// Returns the result for `key`, computed by `make` if it is not known.
+    /// Returns the result for `key`, computed by `compute` if it is not known.
     fn get(
         &self,
         key: u64,
-        make: impl FnOnce() -> Result<Arc<ObjectContent>, Vec<FieldConflict>>,
+        compute: impl FnOnce() -> Result<Arc<ObjectContent>, Vec<FieldConflict>>,
     ) -> Result<Arc<ObjectContent>, Vec<FieldConflict>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&key) {
             return Ok(Arc::clone(found));
         }
-        let made = make()?;
+        let made = compute()?;
         if known.len() >= CACHED {
             known.clear();
         }

@@ -86,11 +86,11 @@ impl ObjectContent {
         Ok(next)
     }
 
-    /// Returns the content after the merge patch `changes` by `manager`.
-    pub(super) fn merge(&self, manager: &str, changes: &Value) -> Self {
+    /// Returns the content after the merge patch `patch` by `manager`.
+    pub(super) fn merge(&self, manager: &str, patch: &Value) -> Self {
         let mut next = self.clone();
         let mut changed = BTreeSet::new();
-        for (field, value) in fields_of(changes) {
+        for (field, value) in fields_of(patch) {
             if is_identity(&field) || next.fields.get(&field) == Some(&value) {
                 continue;
             }
