@@ -24,10 +24,14 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tracing::info;
 
 /// Maximum number of objects in a page of a list.
 const PAGE: u32 = 500;
+/// Maximum number of writes at the same time, each over a connection of its own. A thousand
+/// clusters that receive a declaration report it at the same time.
+const WRITES: usize = 16;
 
 /// Namespace and name of an object.
 type ObjectKey = (String, String);
@@ -39,6 +43,7 @@ pub struct WorkloadClusters {
     release: String,
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<ObjectKey, KnownObject>>,
+    writes: Semaphore,
 }
 
 /// Content of an object, as it was last read or written.
@@ -72,6 +77,7 @@ impl WorkloadClusters {
             release: release.to_owned(),
             namespaces: namespaces.to_vec(),
             known: Mutex::default(),
+            writes: Semaphore::new(WRITES),
         };
         objects.reload().await?;
         Ok(objects)
@@ -125,6 +131,8 @@ impl WorkloadClusters {
         if is_there && known.is_some_and(|it| it.status == *status) {
             return Ok(false);
         }
+        // The semaphore is never closed.
+        let _turn = self.writes.acquire().await;
         let objects = self.objects(&namespace);
         let object = self.object(&namespace, &name, origin, &spec);
         if !is_there {

@@ -27,5 +27,6 @@ pub use self::activity::{Charge, InFlightRequest};
 pub use self::admin::{AdminPages, AdminPort};
 pub use self::connection::{Handler, PendingReply};
 pub use self::limits::{COMMON_BODY, Limits};
+pub use self::listener::raise_file_limit;
 pub use self::metrics::{ReloadCounts, Reloads, ServerMetrics};
 pub use self::server::{BindError, Bound, Drained, RunningServer, Server};

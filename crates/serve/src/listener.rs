@@ -59,7 +59,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Raises the soft limit of open files, often 1,024, to the hard one, because each connection is a
 /// file.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

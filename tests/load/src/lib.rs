@@ -3,13 +3,17 @@
 //! A [`LoadClient`] sends one kind of request. [`closed`] sends requests one after another on
 //! several clients and counts answers. [`open`] sends requests at a given rate and measures
 //! latencies. [`http`] contains clients of an admission server, and [`constant`] servers to compare
-//! it with. [`registry`] is a registry that controllers check.
+//! it with. [`registry`] is a registry that controllers check. [`simulator`] has API servers of workload
+//! clusters. [`process`] and [`audit`] observe programs under test.
 
+pub mod audit;
 pub mod constant;
 pub mod http;
 mod loops;
+pub mod process;
 pub mod registry;
 pub mod sample;
+pub mod simulator;
 pub mod statistics;
 
 use std::error::Error;

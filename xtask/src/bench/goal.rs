@@ -13,7 +13,7 @@ pub(super) struct Goal {
 }
 
 /// Every promise about speed and size.
-pub(super) const GOALS: [Goal; 19] = [
+pub(super) const GOALS: [Goal; 26] = [
     // The time of one admission of a pod with five containers, divided by that of a bare pass
     // over its bytes.
     Goal { name: "admission/ignored-any", at_most: 2.0, aim: 1.0 },
@@ -48,6 +48,18 @@ pub(super) const GOALS: [Goal; 19] = [
     Goal { name: "node/plan-unchanged-cpu-ms", at_most: 10.0, aim: 1.0 },
     // The time of the slowest format.
     Goal { name: "render/registries-1000-ms", at_most: 50.0, aim: 10.0 },
+    // The time from an update to the last request to a workload cluster, divided by that of the
+    // same requests without a fleet controller.
+    Goal { name: "fleet/update-p50", at_most: 1.3, aim: 1.0 },
+    Goal { name: "fleet/update-p99", at_most: 1.3, aim: 1.0 },
+    // The same for the others, while a tenth of the clusters is offline.
+    Goal { name: "fleet/offline-p99", at_most: 1.3, aim: 1.0 },
+    // Requests while nothing changes but heartbeats, renewals of the Lease apart.
+    Goal { name: "fleet/steady-writes", at_most: 0.0, aim: 0.0 },
+    Goal { name: "fleet/steady-reads", at_most: 0.0, aim: 0.0 },
+    Goal { name: "fleet/watches-per-cluster", at_most: 1.0, aim: 1.0 },
+    // The peak memory with a thousand clusters, less that without any.
+    Goal { name: "fleet/peak-kib-per-cluster", at_most: 150.0, aim: 100.0 },
     Goal { name: "binary/mib", at_most: 12.0, aim: 12.0 },
 ];
 

@@ -9,6 +9,7 @@
 mod goal;
 mod instructions;
 mod program;
+pub(crate) mod smoke;
 
 use std::{
     fs,
@@ -51,7 +52,9 @@ impl Args {
 /// Measures everything, and returns the number of missed goals.
 fn run(host: &Host) -> Result<usize> {
     // A missing part is reported before minutes of building and measuring.
-    Parts::present()?.servers()?;
+    let parts = Parts::present()?;
+    parts.servers()?;
+    parts.helm()?;
     let binary = executable::build(host, "build", &["--release", "--package", "image-swap"])?;
     let mut measures = vec![size(&binary)?];
     for program in program::all(host)? {

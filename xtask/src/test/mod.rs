@@ -20,7 +20,7 @@ use self::{
     scan::Test,
 };
 use crate::{
-    circles, fuzz, guarantees,
+    bench, circles, fuzz, guarantees,
     host::{Host, print_line},
     image,
     packages::{self, Package},
@@ -31,8 +31,8 @@ use crate::{
 };
 
 /// Steps that `--quick` leaves out.
-const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, image, and all tests \
-                        that need parts; `cargo xtask test` runs them";
+const LEFT_OUT: &str = "parts, crates alone, dependencies, advisories, fuzz, image, benchmark, and \
+                        all tests that need parts; `cargo xtask test` runs them";
 
 /// Format, circles, prose, guarantees, lints, dependencies, fuzzing, every test; sets up their parts
 ///
@@ -88,6 +88,7 @@ fn run_all(mut steps: Steps<'_>, install: bool) -> Result<ExitCode> {
     steps.step("advisories", advisories);
     steps.step("fuzz", fuzz::smoke);
     steps.step("image", image);
+    steps.step("benchmark", bench::smoke::run);
     steps.step("doc tests", doc_tests);
     // The last steps, so that the output ends with the results of the test runner.
     let mut skipped = Vec::new();

@@ -16,7 +16,7 @@ use image_swap_core::control::{
     webhooks::{self, Anchor, SYSTEM_NAMESPACES, desired, plan},
 };
 use image_swap_load::{
-    OpenRound, Outcome, open, sample,
+    OpenRound, Outcome, open, process, sample,
     statistics::{interval, quantile},
 };
 use image_swap_serve::pki::LocalAuthority;
@@ -24,7 +24,7 @@ use image_swap_testbed::{ControlPlane, Port, Process, RunDir};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::{load::PodLoad, pod, process, service};
+use crate::{load::PodLoad, pod, service};
 
 /// Namespaces, each with the name of the webhook that reviews its pods.
 const RUNS: [&str; 3] = ["none", "constant", "ours"];

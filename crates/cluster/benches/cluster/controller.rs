@@ -5,7 +5,7 @@ use std::{path::Path, time::Instant};
 
 use image_swap_cluster::client;
 use image_swap_load::{
-    Outcome,
+    Outcome, process,
     statistics::{median, quantile},
 };
 use image_swap_testbed::{ControlPlane, HttpClient, Port, RunDir, Wait, until};
@@ -14,7 +14,7 @@ use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{PATIENCE, load::PodLoad, pod, process, service};
+use crate::{PATIENCE, load::PodLoad, pod, service};
 
 /// The controller's own account of namespaces that have their Secret.
 const NAMESPACES_DONE: &str = "image_swap_controller_pull_secrets ";

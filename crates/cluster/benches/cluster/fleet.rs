@@ -12,7 +12,7 @@ use std::{
 use futures_util::StreamExt as _;
 use image_swap_cluster::client;
 use image_swap_core::status::NodeDeclaration;
-use image_swap_load::Outcome;
+use image_swap_load::{Outcome, process};
 use image_swap_testbed::{ControlPlane, Port, RunDir};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
@@ -33,7 +33,6 @@ use tokio::{
 use crate::{
     PATIENCE,
     controller::RELEASE,
-    process,
     stage::{self, DECLARED, PlayedRegistry},
 };
 

@@ -14,12 +14,10 @@
 )]
 
 mod admission;
-mod audit;
 mod controller;
 mod fleet;
 mod load;
 mod pod;
-mod process;
 mod rollout;
 mod service;
 mod stage;

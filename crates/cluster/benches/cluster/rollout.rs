@@ -12,6 +12,8 @@ use std::{
 use image_swap_cluster::client;
 use image_swap_load::{
     Outcome,
+    audit::{AuditLog, Requests},
+    process,
     statistics::{median, quantile},
 };
 use image_swap_testbed::{ControlPlane, Parts, Port, Process, RunDir};
@@ -24,9 +26,8 @@ use tokio::{
 
 use crate::{
     PATIENCE,
-    audit::{AuditLog, Requests},
     controller::RELEASE,
-    options, process,
+    options,
     stage::{self, MIRRORS, PlayedRegistry},
 };
 
@@ -109,7 +110,7 @@ async fn rest(
     idle: Duration,
 ) -> Outcome<()> {
     sleep(REST).await;
-    let (first, stored) = (audit.len()?, versions(control_plane)?);
+    let (first, stored) = (audit.lines()?, versions(control_plane)?);
     let cpu = || agents.iter().map(|it| process::cpu(&it.process)).collect::<Outcome<Vec<_>>>();
     let (before, begun) = (cpu()?, Instant::now());
     sleep(idle).await;
@@ -121,16 +122,18 @@ async fn rest(
     let most = used.fold(0.0, f64::max);
     println!("agent/idle-cpu-percent {:.4}", most / seconds * 100.0);
     println!("# {:.0} ms of {seconds:.0} s, with two looks at the host", most * 1e3);
-    let (mut watches, mut writes, mut now, mut peak) = (0, 0, 0.0_f64, 0.0_f64);
+    let (mut watches, mut all_writes, mut now, mut peak) = (0, 0, 0.0_f64, 0.0_f64);
     for Agent { node, process, .. } in agents {
-        let Requests { writes: written, reads, watches: renewed } = audit.requests(node, first)?;
+        let found = audit.requests(node, first)?;
+        let Requests { writes, reads, watches: renewed, renewals } = found;
+        let written = writes + renewals;
         println!("# {node}: {written} writes, {reads} reads, {renewed} new watches while idle");
-        writes += written;
+        all_writes += written;
         watches = watches.max(audit.requests(node, 0)?.watches);
         now = now.max(process::memory(process, "VmRSS:")?);
         peak = peak.max(process::memory(process, "VmHWM:")?);
     }
-    println!("agent/idle-writes {writes}");
+    println!("agent/idle-writes {all_writes}");
     println!("agent/watches {watches}");
     println!("agent/rss-mib {now:.1}");
     println!("agent/peak-rss-mib {peak:.1}");

@@ -2,6 +2,7 @@
 //! several of them.
 
 mod backoff;
+mod filled;
 mod hub;
 mod settings;
 mod state;
@@ -34,6 +35,7 @@ use tracing::{info, warn};
 
 pub use self::settings::{FleetSettings, FleetTiming};
 use self::{
+    filled::FilledBundles,
     hub::{HubDeclaration, HubOrder, HubView},
     state::StoredState,
     task::{ClusterOrder, ClusterReport, ClusterTask},
@@ -163,6 +165,7 @@ impl FleetController {
             waves,
             rollout: String::new(),
             objects: Arc::new(objects),
+            filled: Arc::default(),
             client: self.client.clone(),
             inventory: None,
             clusters: BTreeMap::new(),
@@ -180,6 +183,7 @@ struct Fleet {
     /// Progress of the rollout, in words.
     rollout: String,
     objects: Arc<WorkloadClusters>,
+    filled: Arc<FilledBundles>,
     client: Client,
     /// Inventory; `None` before it is complete.
     inventory: Option<Arc<Inventory>>,
@@ -292,6 +296,7 @@ impl Fleet {
             orders: receiver,
             reports: self.reports.clone(),
             objects: Arc::clone(&self.objects),
+            filled: Arc::clone(&self.filled),
         };
         let former = self.objects.former_identity(key);
         info!(cluster = %key, "new workload cluster");

@@ -1,6 +1,7 @@
 //! The task of one workload cluster: a slow or broken cluster delays no other one.
 
 use std::{
+    collections::BTreeSet,
     future::pending,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,7 +13,7 @@ use image_swap_core::{
     declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::{Bundle, BundleObject, BundlePhase, BundleSlots},
+        bundle::{Bundle, BundlePhase},
         drift::RepairLog,
         inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
         wave::ClusterProgress,
@@ -33,7 +34,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{backoff::AttemptBackoff, settings::FleetSettings, tokens::StoredTokens};
+use super::{
+    backoff::AttemptBackoff,
+    filled::{FilledBundle, FilledBundles},
+    settings::FleetSettings,
+    tokens::StoredTokens,
+};
 use crate::{
     heartbeat::{self, HeartbeatState},
     objects::WorkloadClusters,
@@ -89,6 +95,8 @@ pub(super) struct ClusterTask {
     pub(super) orders: watch::Receiver<ClusterOrder>,
     pub(super) reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
     pub(super) objects: Arc<WorkloadClusters>,
+    /// Filled bundles of all clusters.
+    pub(super) filled: Arc<FilledBundles>,
 }
 
 /// Connection to a workload cluster.
@@ -115,32 +123,14 @@ struct TaskState {
     facts: ClusterFacts,
     /// True if image-swap has been removed from the cluster.
     is_removed: bool,
-    /// Declaration, bundle and settings that were last applied as a whole.
-    applied: Option<AppliedBundle>,
+    /// Objects that are in force since the last comparison or apply; `None` if the next apply
+    /// compares all of them.
+    applied: Option<Arc<FilledBundle>>,
     repairs: RepairLog,
     /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
     due: Option<Instant>,
     /// Report that was sent last.
     sent: Option<ClusterReport>,
-}
-
-/// Content that was applied to a workload cluster.
-struct AppliedBundle {
-    declaration: AssignedDeclaration,
-    bundle: Arc<Bundle>,
-    api_server: Option<String>,
-    policy: Option<String>,
-}
-
-impl AppliedBundle {
-    fn is_that_of(&self, order: &ClusterOrder, declaration: &AssignedDeclaration) -> bool {
-        let Ok(bundle) = &order.bundle else { return true };
-        let settings = &order.entry.settings;
-        Arc::ptr_eq(&self.bundle, bundle)
-            && self.declaration == *declaration
-            && self.api_server == settings.api_server
-            && self.policy == settings.policy
-    }
 }
 
 impl ClusterTask {
@@ -351,16 +341,17 @@ impl ClusterTask {
         }
         let (Some(session), Ok(bundle)) = (&state.session, &order.bundle) else { return Ok(()) };
         let nothing = AssignedDeclaration { revision: 0, effective: Arc::new(Effective::none()) };
-        let objects = self.fill(session, bundle, &nothing, &ClusterSettings::default()).await?;
-        let objects = match objects {
-            Ok(objects) => objects,
+        state.applied = None;
+        let settings = ClusterSettings::default();
+        let filled = match self.fill(session, bundle, &nothing, &settings, None).await? {
+            Ok(filled) => filled,
             Err(outcome) => {
                 state.facts.outcome = outcome;
                 return Ok(());
             }
         };
         let remote = self.administrator(order, session).await;
-        let report = remote.remove(&objects, &self.removal()).await?;
+        let report = remote.remove(&filled.objects, &self.removal()).await?;
         state.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.pending > 0 => {
@@ -417,55 +408,58 @@ impl ClusterTask {
                 return Ok(());
             }
         };
-        if state.applied.as_ref().is_some_and(|it| it.is_that_of(order, declaration)) {
+        let settings = &order.entry.settings;
+        if state.applied.as_ref().is_some_and(|it| it.has(bundle, declaration, settings)) {
             return Ok(());
         }
-        state.applied = None;
-        let settings = &order.entry.settings;
-        let objects = match self.fill(session, bundle, declaration, settings).await? {
-            Ok(objects) => objects,
+        let before = state.applied.take().filter(|it| it.is_of(bundle));
+        let served = before.as_ref().map(|it| &it.served);
+        let filled = match self.fill(session, bundle, declaration, settings, served).await? {
+            Ok(filled) => filled,
             Err(outcome) => {
                 state.facts.outcome = outcome;
                 return Ok(());
             }
         };
-        let removal = self.removal();
-        let repairs = &mut state.repairs;
-        let report = session.remote.apply_bundle(&objects, &removal, repairs, now()).await?;
+        let remote = &session.remote;
+        // The other objects are in force. The next comparison includes them.
+        let changed = before.and_then(|before| filled.changed_since(&before));
+        let report = match changed {
+            Some(changed) => remote.apply(&changed, &mut state.repairs, now()).await?,
+            None => {
+                let removal = self.removal();
+                let repairs = &mut state.repairs;
+                remote.apply_bundle(&filled.objects, &removal, repairs, now()).await?
+            }
+        };
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
             state.facts.stored = Some(declaration.revision);
-            state.applied = Some(AppliedBundle {
-                declaration: declaration.clone(),
-                bundle: Arc::clone(bundle),
-                api_server: settings.api_server.clone(),
-                policy: settings.policy.clone(),
-            });
+            state.applied = Some(filled);
         }
         Ok(())
     }
 
-    /// Returns the objects of the cluster; the outcome if the bundle cannot be filled.
+    /// Returns the objects of the cluster; the outcome if the bundle cannot be filled. `served` has
+    /// the versions that the API server serves; with `None` they are read.
     ///
     /// # Errors
     /// The cluster does not answer, or refuses the discovery.
     async fn fill(
         &self,
         session: &ClusterSession,
-        bundle: &Bundle,
+        bundle: &Arc<Bundle>,
         declaration: &AssignedDeclaration,
         settings: &ClusterSettings,
-    ) -> Result<Result<Vec<BundleObject>, ApplyOutcome>, RemoteError> {
-        let facts = session.remote.discover().await?;
-        let filled = bundle.fill(&BundleSlots {
-            namespace: &self.settings.workload.namespace,
-            declaration: &declaration.effective,
-            revision: declaration.revision,
-            api_server: settings.api_server.as_deref(),
-            policy: settings.policy.as_deref(),
-            served: &facts.served,
-        });
+        served: Option<&BTreeSet<String>>,
+    ) -> Result<Result<Arc<FilledBundle>, ApplyOutcome>, RemoteError> {
+        let served = match served {
+            Some(served) => served,
+            None => &session.remote.discover().await?.served,
+        };
+        let namespace = &self.settings.workload.namespace;
+        let filled = self.filled.fill(bundle, declaration, settings, served, namespace);
         Ok(filled.map_err(|error| ApplyOutcome::Failed(format!("bundle: {error}"))))
     }
 

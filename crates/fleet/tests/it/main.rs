@@ -9,5 +9,6 @@ mod controller;
 mod hub;
 mod prune;
 mod removal;
+mod simulator;
 mod sources;
 mod workload;

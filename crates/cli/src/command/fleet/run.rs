@@ -12,6 +12,7 @@ use image_swap_fleet::{
     FleetController, FleetMetrics, FleetSettings, FleetTiming,
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
+use image_swap_serve::raise_file_limit;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -115,6 +116,8 @@ async fn lead(
 ) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
+    // Each workload cluster needs two connections.
+    raise_file_limit();
     let admin = candidate::admin_port(admin_listen)?;
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
     let identity = candidate::identity("image-swap-fleet");

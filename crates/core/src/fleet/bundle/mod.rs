@@ -201,6 +201,12 @@ impl Bundle {
         Ok(objects)
     }
 
+    /// Returns the versions that objects need to be sent: the values of [`IF_SERVED`].
+    pub fn needed_versions(&self) -> impl Iterator<Item = &str> {
+        let documents = self.documents.iter().map(|it| &it.value);
+        documents.filter_map(|it| it["metadata"]["annotations"][IF_SERVED].as_str())
+    }
+
     /// Returns the policy of the bundle; `None` without one.
     fn policy(&self) -> Option<&str> {
         let mut documents = self.documents.iter().map(|it| &it.value);

@@ -5,29 +5,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use image_swap_load::Outcome;
 use serde_json::{Value, json};
 
+use crate::Outcome;
+
 /// An audit log with the requests of every user.
-pub(crate) struct AuditLog {
+pub struct AuditLog {
     policy: PathBuf,
     log: PathBuf,
 }
 
 /// Requests of one user.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
+pub struct Requests {
     /// Watches that are open at the end.
-    pub(crate) watches: usize,
+    pub watches: usize,
     /// Objects that were read.
-    pub(crate) reads: usize,
-    /// All other requests.
-    pub(crate) writes: usize,
+    pub reads: usize,
+    /// All other requests, apart from [`Self::renewals`].
+    pub writes: usize,
+    /// Renewals of a Lease.
+    pub renewals: usize,
 }
 
 impl AuditLog {
     /// Returns a log in `directory`.
-    pub(crate) fn new(directory: &Path) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// Returns an error if the policy cannot be written.
+    pub fn new(directory: &Path) -> Outcome<Self> {
         let policy = directory.join("audit-policy.json");
         let rules = json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
@@ -38,7 +44,7 @@ impl AuditLog {
     }
 
     /// Returns the flags of an API server that writes it.
-    pub(crate) fn flags(&self) -> Vec<String> {
+    pub fn flags(&self) -> Vec<String> {
         vec![
             format!("--audit-policy-file={}", self.policy.display()),
             format!("--audit-log-path={}", self.log.display()),
@@ -46,21 +52,32 @@ impl AuditLog {
     }
 
     /// Returns the number of lines so far.
-    pub(crate) fn len(&self) -> Outcome<usize> {
+    ///
+    /// # Errors
+    /// Returns an error if the log cannot be read.
+    pub fn lines(&self) -> Outcome<usize> {
         Ok(fs::read_to_string(&self.log)?.lines().count())
     }
 
-    /// Returns the requests by the impersonated `user` since line `first`.
-    pub(crate) fn requests(&self, user: &str, first: usize) -> Outcome<Requests> {
+    /// Returns the requests by `user`, impersonated or not, since line `first`.
+    ///
+    /// # Errors
+    /// Returns an error if the log cannot be read.
+    pub fn requests(&self, user: &str, first: usize) -> Outcome<Requests> {
         let mut requests = Requests::default();
         let text = fs::read_to_string(&self.log)?;
         // The last line may be incomplete.
         let events = text.lines().skip(first).filter_map(|it| serde_json::from_str(it).ok());
-        for event in events.filter(|it: &Value| it["impersonatedUser"]["username"] == user) {
+        let is_of_user = |it: &Value| {
+            ["impersonatedUser", "user"].iter().any(|field| it[field]["username"] == user)
+        };
+        for event in events.filter(is_of_user) {
+            let is_lease = event["objectRef"]["resource"] == "leases";
             match (event["verb"].as_str(), event["stage"].as_str()) {
                 (Some("watch"), Some("ResponseStarted")) => requests.watches += 1,
                 (Some("watch"), _) => requests.watches = requests.watches.saturating_sub(1),
                 (Some("get" | "list"), _) => requests.reads += 1,
+                _ if is_lease => requests.renewals += 1,
                 _ => requests.writes += 1,
             }
         }

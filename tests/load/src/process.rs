@@ -2,13 +2,17 @@
 
 use std::{ffi::OsString, fs, net::TcpStream, path::Path, time::Duration};
 
-use image_swap_load::Outcome;
 use image_swap_testbed::{Port, Process, Wait, until};
+
+use crate::Outcome;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Starts `program`, and returns when it listens at `port`.
-pub(crate) fn start<A: Into<OsString>>(
+///
+/// # Errors
+/// Returns an error if the program cannot be started, ends, or does not listen in time.
+pub fn start<A: Into<OsString>>(
     program: &Path,
     arguments: impl IntoIterator<Item = A>,
     port: &Port,
@@ -27,7 +31,10 @@ pub(crate) fn start<A: Into<OsString>>(
 }
 
 /// Returns a line of `/proc/PID/status` (proc(5)) in MiB.
-pub(crate) fn memory(process: &Process, label: &str) -> Outcome<f64> {
+///
+/// # Errors
+/// Returns an error if the process has ended, or there is no such line.
+pub fn memory(process: &Process, label: &str) -> Outcome<f64> {
     let pid = process.pid().ok_or("no process")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(label));
@@ -37,7 +44,10 @@ pub(crate) fn memory(process: &Process, label: &str) -> Outcome<f64> {
 
 /// Returns the CPU time of a process in seconds: `utime` and `stime` of proc(5), in ticks of
 /// 10 ms.
-pub(crate) fn cpu(process: &Process) -> Outcome<f64> {
+///
+/// # Errors
+/// Returns an error if the process has ended.
+pub fn cpu(process: &Process) -> Outcome<f64> {
     let pid = process.pid().ok_or("no process")?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name, in parentheses, and may hold anything.

@@ -1,0 +1,172 @@
+//! A client without a fleet controller: it sends recorded requests to all clusters at the same
+//! time, each over a connection that is open already.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request,
+    client::conn::http1,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use image_swap_load::{
+    Outcome,
+    simulator::{RecordedRequest, SERVER_NAME, SimulatedClusters},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpStream, task::JoinSet};
+use tokio_rustls::TlsConnector;
+
+/// Load of the client.
+#[derive(Serialize, Deserialize)]
+struct PureLoad {
+    authority: String,
+    /// Address and token of each cluster.
+    clusters: Vec<(SocketAddr, String)>,
+    requests: Vec<RecordedRequest>,
+}
+
+/// The client as a process.
+pub(crate) struct PureClient {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Drop for PureClient {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl PureClient {
+    /// Starts it. It sends `requests` to each of `clusters`.
+    pub(crate) fn start(
+        directory: &Path,
+        clusters: &SimulatedClusters,
+        requests: Vec<RecordedRequest>,
+    ) -> Outcome<Self> {
+        let all = (0..clusters.len()).map(|it| (clusters.address(it), clusters.token(it).into()));
+        let authority = clusters.authority().to_owned();
+        let load = PureLoad { authority, clusters: all.collect(), requests };
+        let file = directory.join("pure.json");
+        fs::write(&file, serde_json::to_string(&load)?)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("pure").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let orders = child.stdin.take().ok_or("no standard input")?;
+        let answers = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        let mut client = Self { child, orders, answers };
+        client.answer()?;
+        Ok(client)
+    }
+
+    /// Orders a round with the clusters whose index is at least `first`, and returns when it is
+    /// over.
+    pub(crate) fn round(&mut self, first: usize) -> Outcome<()> {
+        writeln!(self.orders, "{first}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Outcome<()> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        if line.is_empty() {
+            Err("the client without a controller has ended".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Connects to all clusters, and sends the requests for each line of the standard input.
+pub(crate) async fn serve(file: &Path) -> Outcome<()> {
+    let load: PureLoad = serde_json::from_str(&fs::read_to_string(file)?)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(load.authority.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = TlsConnector::from(Arc::new(config));
+    let requests = Arc::new(load.requests);
+    let mut connections = Vec::new();
+    for (address, token) in load.clusters {
+        connections.push(Some(Connection::open(&tls, address, &token).await?));
+    }
+    println!("connected");
+    for line in std::io::stdin().lines() {
+        let first: usize = line?.trim().parse()?;
+        let mut tasks = JoinSet::new();
+        for (index, connection) in connections.iter_mut().enumerate().skip(first) {
+            let mut connection = connection.take().ok_or("no connection")?;
+            let requests = Arc::clone(&requests);
+            tasks.spawn(async move {
+                for request in &*requests {
+                    connection.send(request).await?;
+                }
+                Outcome::Ok((index, connection))
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            let (index, connection) = done??;
+            connections[index] = Some(connection);
+        }
+        println!("done");
+    }
+    Ok(())
+}
+
+/// Connection to a cluster.
+struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    host: String,
+    token: String,
+}
+
+impl Connection {
+    async fn open(tls: &TlsConnector, address: SocketAddr, token: &str) -> Outcome<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let stream = tls.connect(ServerName::try_from(SERVER_NAME)?, stream).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, host: address.to_string(), token: format!("Bearer {token}") })
+    }
+
+    async fn send(&mut self, request: &RecordedRequest) -> Outcome<()> {
+        let RecordedRequest { method, path, accept, content_type, body } = request;
+        let mut built = Request::builder().method(method.as_str()).uri(path).header(ACCEPT, accept);
+        built = built.header(HOST, &self.host).header(AUTHORIZATION, &self.token);
+        if !content_type.is_empty() {
+            built = built.header(CONTENT_TYPE, content_type);
+        }
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+        self.sender.ready().await?;
+        let response = self.sender.send_request(built.body(body)?).await?;
+        let status = response.status();
+        response.into_body().collect().await?;
+        // An absent object is an answer as well.
+        if status.is_success() || status == 404 {
+            Ok(())
+        } else {
+            Err(format!("expected a success for {method} {path}, found {status}").into())
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The time from an update of the declaration to all clusters, compared with the time of the same
+//! requests without a fleet controller.
+
+use std::{path::Path, time::Duration};
+
+use image_swap_load::{
+    Outcome, process,
+    simulator::{Availability, SimulatedClusters},
+    statistics::{median, quantile},
+};
+use image_swap_testbed::Process;
+use tokio::{
+    task::block_in_place,
+    time::{Instant, sleep},
+};
+
+use crate::{PATIENCE, count, hub::Hub, pure::PureClient};
+
+/// Rounds; odd, so that there is a median.
+const ROUNDS: u64 = 5;
+/// Share of clusters that are offline: one of this number.
+const OFFLINE: usize = 10;
+const LOOK: Duration = Duration::from_millis(5);
+/// Number of the first declaration after that of the start.
+const FIRST: u64 = 2;
+
+/// Times of a round in seconds.
+struct RoundTimes {
+    /// From the update to the last request, for each cluster.
+    complete: Vec<f64>,
+    /// From the update to the request with the declaration, for each cluster.
+    declared: Vec<f64>,
+}
+
+/// Measures updates of all clusters, and prints them. Returns the client without a fleet
+/// controller.
+pub(crate) async fn measure(
+    hub: &Hub,
+    controller: &Process,
+    clusters: &SimulatedClusters,
+    directory: &Path,
+) -> Outcome<PureClient> {
+    let number = clusters.len();
+    // The first round shows the requests of an update.
+    clusters.begin_record(0);
+    clusters.begin_round();
+    hub.declare(FIRST).await?;
+    hub.wait_states("InForce", number).await?;
+    settle(clusters).await?;
+    let record = clusters.end_record(0);
+    let writes = clusters.round(0).writes;
+    println!("# an update: {} requests, {writes} of them writes", record.len());
+    let mut pure = PureClient::start(directory, clusters, record)?;
+    let mut ratios = [Vec::new(), Vec::new()];
+    for revision in (FIRST + 1..).take(usize::try_from(ROUNDS)?) {
+        let (cpu, hub_cpu) = (process::cpu(controller)?, hub.cpu()?);
+        let updated = update(hub, clusters, revision, 0, writes).await?;
+        let begun = Instant::now();
+        hub.wait_states("InForce", number).await?;
+        let reported = begun.elapsed().as_secs_f64();
+        let (cpu, hub_cpu) = (process::cpu(controller)? - cpu, hub.cpu()? - hub_cpu);
+        settle(clusters).await?;
+        let alone = send(clusters, &mut pure, 0, writes).await?;
+        println!(
+            "# update {revision}: {}, without a controller {}; all reported {reported:.2} s later; \
+             CPU of the fleet controller {cpu:.2} s, of the hub {hub_cpu:.2} s",
+            shown(&updated),
+            shown(&alone),
+        );
+        for (ratios, share) in ratios.iter_mut().zip([0.5, 0.99]) {
+            ratios.push(
+                quantile(updated.complete.clone(), share) / quantile(alone.complete.clone(), share),
+            );
+        }
+    }
+    for (ratios, name) in ratios.into_iter().zip(["p50", "p99"]) {
+        print_ratio(&format!("fleet/update-{name}"), ratios);
+    }
+    Ok(pure)
+}
+
+/// Measures updates while clusters are offline, and prints them.
+pub(crate) async fn measure_offline(
+    hub: &Hub,
+    controller: &Process,
+    clusters: &SimulatedClusters,
+    mut pure: PureClient,
+) -> Outcome<()> {
+    let offline = clusters.len() / OFFLINE;
+    for index in 0..offline {
+        let silent = index % 2 == 0;
+        let availability = if silent { Availability::Silent } else { Availability::Closed };
+        clusters.set_availability(index, availability);
+    }
+    let writes = clusters.round(offline).writes;
+    let mut ratios = Vec::new();
+    for revision in (100..).take(usize::try_from(ROUNDS)?) {
+        let updated = update(hub, clusters, revision, offline, writes).await?;
+        settle(clusters).await?;
+        let alone = send(clusters, &mut pure, offline, writes).await?;
+        println!(
+            "# update {revision} with {offline} clusters offline: {}, without a controller {}",
+            shown(&updated),
+            shown(&alone),
+        );
+        ratios.push(quantile(updated.complete, 0.99) / quantile(alone.complete, 0.99));
+    }
+    print_ratio("fleet/offline-p99", ratios);
+    hub.wait_states("Unreachable", offline).await?;
+    println!("# CPU of the fleet controller so far: {:.1} s", process::cpu(controller)?);
+    for index in 0..offline {
+        clusters.set_availability(index, Availability::Online);
+    }
+    let begun = Instant::now();
+    hub.wait_states("InForce", clusters.len()).await?;
+    println!("# all in force {:.1} s after the return", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn print_ratio(name: &str, ratios: Vec<f64>) {
+    let [least, most] = [0.0, 1.0].map(|share| quantile(ratios.clone(), share));
+    println!("{name} {:.2}", median(ratios));
+    println!("# {ROUNDS} rounds: {least:.2} to {most:.2}");
+}
+
+/// Declares `revision`, and waits until the clusters from `first` have received `writes` writes.
+async fn update(
+    hub: &Hub,
+    clusters: &SimulatedClusters,
+    revision: u64,
+    first: usize,
+    writes: u64,
+) -> Outcome<RoundTimes> {
+    clusters.begin_round();
+    hub.declare(revision).await?;
+    let begun = Instant::now();
+    let is_done = |index| {
+        let round = clusters.round(index);
+        round.declared.is_some() && round.writes >= writes
+    };
+    wait(clusters, first, is_done).await?;
+    Ok(times(clusters, first, begun))
+}
+
+/// Sends the requests of an update without a fleet controller.
+async fn send(
+    clusters: &SimulatedClusters,
+    pure: &mut PureClient,
+    first: usize,
+    writes: u64,
+) -> Outcome<RoundTimes> {
+    clusters.begin_round();
+    let begun = Instant::now();
+    block_in_place(|| pure.round(first))?;
+    wait(clusters, first, |index| clusters.round(index).writes >= writes).await?;
+    Ok(times(clusters, first, begun))
+}
+
+fn times(clusters: &SimulatedClusters, first: usize, begun: Instant) -> RoundTimes {
+    let rounds = || (first..clusters.len()).map(|index| clusters.round(index));
+    let since = |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
+    RoundTimes {
+        complete: rounds().filter_map(|it| it.last).map(since).collect(),
+        declared: rounds().filter_map(|it| it.declared).map(since).collect(),
+    }
+}
+
+fn shown(times: &RoundTimes) -> String {
+    let [p50, p99] = [0.5, 0.99].map(|share| quantile(times.complete.clone(), share));
+    let declared = quantile(times.declared.clone(), 0.99);
+    format!("p50 {p50:.2} s, p99 {p99:.2} s (declaration {declared:.2} s)")
+}
+
+/// Waits until every cluster from `first` `is_done`.
+async fn wait(
+    clusters: &SimulatedClusters,
+    first: usize,
+    is_done: impl Fn(usize) -> bool,
+) -> Outcome<()> {
+    let begun = Instant::now();
+    loop {
+        let done = (first..clusters.len()).filter(|&index| is_done(index)).count();
+        if done == clusters.len() - first {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("expected {} clusters, found {done}", clusters.len()).into());
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits until no cluster receives a request.
+async fn settle(clusters: &SimulatedClusters) -> Outcome<()> {
+    let begun = Instant::now();
+    let mut before = clusters.total();
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let now = clusters.total();
+        if now.writes == before.writes && now.reads == before.reads {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("expected rest, found {now:?} after {before:?}").into());
+        }
+        before = now;
+    }
+}
+
+/// Returns the average of `total` over `number` clusters.
+pub(crate) fn average(total: u64, number: usize) -> f64 {
+    count(usize::try_from(total).unwrap_or_default()) / count(number)
+}
