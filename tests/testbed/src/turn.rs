@@ -20,7 +20,18 @@ impl Turn {
     /// # Errors
     /// There is no cache folder, or the lock file cannot be written.
     pub fn take() -> Result<Self, Error> {
-        let path = Cache::open()?.path().join(".turn.lock");
+        Self::at(".turn.lock")
+    }
+
+    /// Waits until no other process runs the infrastructure provider of Cluster API, which listens
+    /// on a fixed port.
+    pub(crate) fn of_cluster_api() -> Result<Self, Error> {
+        Self::at(".cluster-api.lock")
+    }
+
+    /// Locks a file of the cache folder.
+    fn at(name: &str) -> Result<Self, Error> {
+        let path = Cache::open()?.path().join(name);
         let lock = File::create(&path).map_err(Error::io(format!("write {}", path.display())))?;
         lock.lock().map_err(Error::io(format!("wait for {}", path.display())))?;
         Ok(Self { _lock: lock })
