@@ -40,9 +40,9 @@ pub struct HelmCluster {
     /// The packed chart.
     pub chart: PathBuf,
     pub(crate) parts: Parts,
-    product: Product,
+    pub(crate) product: Product,
     /// Names that every node resolves, with their addresses.
-    hosts: Vec<(String, IpAddr)>,
+    pub(crate) hosts: Vec<(String, IpAddr)>,
     helm: Live,
     folder: TempDir,
     _turn: Turn,
@@ -61,6 +61,8 @@ pub struct HelmClusterOptions {
     /// True if no node has mirror files at the start: its containerd does not know the
     /// registry. The image of the program is loaded into each node.
     pub bare_nodes: bool,
+    /// Further names that every node and its pods resolve, with their addresses.
+    pub hosts: Vec<(String, IpAddr)>,
 }
 
 /// The audit policy: every request for pods, without bodies.
@@ -120,6 +122,7 @@ impl HelmCluster {
         let control_plane = ControlPlane::start(&parts, &servers)?;
         let mut hosts = public.hosts();
         hosts.push((HARBOR.to_owned(), company.registry.listens().ip()));
+        hosts.extend(options.hosts);
         let first = NodeOptions { hosts: hosts.clone(), ..NodeOptions::default() };
         let node = Node::start(&parts, &control_plane, &first)?;
         let mut others = Vec::new();
@@ -221,7 +224,7 @@ impl HelmCluster {
 }
 
 /// Returns the reference of the program's image in the company's registry.
-fn image() -> String {
+pub(crate) fn image() -> String {
     format!("{HARBOR}/{BASE_PATH}/image-swap:{TAG}")
 }
 

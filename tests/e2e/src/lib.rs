@@ -2,8 +2,8 @@
 //! containerd, a company's registry over TLS, and Helm.
 //!
 //! [`HelmCluster::start`] starts all of it and returns a value that owns it. Dropping the
-//! value ends everything. Each test has a cluster of its own, and clusters of several
-//! processes wait for each other. A cluster offers:
+//! value ends everything. Each test has a cluster of its own, and at most two of
+//! them run at the same time. A cluster offers:
 //!
 //! | | |
 //! | --- | --- |
@@ -15,6 +15,7 @@
 //! | [`HelmCluster::objects`] | every stored object, to compare before and after |
 //! | [`HelmCluster::restart_container`] | a container that ends, and is started again by the kubelet |
 //! | [`HelmCluster::nodes`], `cluster.others`, [`HelmCluster::add_node`] | all nodes; the additional nodes of a test; a node that joins later |
+//! | [`HelmCluster::start_workload`] | a workload cluster with a node, for the fleet controller |
 //! | `cluster.control_plane`, `cluster.node`, `cluster.registry` | the parts: `etcd().kill()`, `api_server().stop()`, `wait_ready()`, … |
 //! | `cluster.public` | a recorder of connections to public registries |
 //! | `known_failure` | a check that fails until a known defect is fixed |
@@ -35,6 +36,7 @@ mod registration;
 mod registry;
 mod release;
 mod wait;
+mod workload;
 
 pub use self::{
     helm_cluster::{HelmCluster, HelmClusterOptions, root},
@@ -46,6 +48,7 @@ pub use self::{
     registry::{BASE_PATH, HARBOR, PUBLIC},
     release::{Install, PALETTE_SECRET, PALETTE_VALUES},
     wait::pod,
+    workload::WorkloadPlane,
 };
 
 /// The limit of every wait, longer than any step takes on a busy machine.

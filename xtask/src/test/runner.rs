@@ -8,9 +8,10 @@ use std::{
     thread,
 };
 
+use anyhow::Result;
 use image_swap_testbed::Minor;
 
-use super::scan::Test;
+use super::{retried, scan::Test};
 use crate::{host::Host, process, tool};
 
 /// A test runner.
@@ -49,9 +50,30 @@ impl Runner {
         }
     }
 
+    /// Runs `choice` on the Kubernetes version `minor`, or on the one that the environment names.
+    /// Returns a remark for the summary that names the tests that failed at first; it is empty
+    /// without one.
+    ///
+    /// # Errors
+    /// A test failed, or the runner does not start.
+    pub(crate) fn run(
+        &self,
+        host: &Host,
+        choice: Choice<'_>,
+        minor: Option<Minor>,
+    ) -> Result<String> {
+        retried::forget(&host.root);
+        process::run(&mut self.command(host, choice, minor))?;
+        let names = retried::names(&host.root);
+        Ok(match names[..] {
+            [] => String::new(),
+            _ => format!("; at the second attempt: {}", names.join(", ")),
+        })
+    }
+
     /// Returns the command that runs `choice` on the Kubernetes version `minor`, or on the
     /// one that the environment names.
-    pub(crate) fn command(&self, host: &Host, choice: Choice<'_>, minor: Option<Minor>) -> Command {
+    fn command(&self, host: &Host, choice: Choice<'_>, minor: Option<Minor>) -> Command {
         let mut command = match self {
             Self::Nextest(program) => {
                 let mut command = Command::new(program);

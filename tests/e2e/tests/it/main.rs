@@ -7,6 +7,7 @@ mod agent;
 mod cold_start;
 mod current;
 mod documents;
+mod fleet;
 mod image;
 mod imageswap;
 mod namespace;

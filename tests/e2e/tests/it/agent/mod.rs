@@ -26,14 +26,14 @@ use crate::publish_nginx;
 /// The version of containerd on the older node.
 const OLD: Option<&str> = Some("1.6");
 /// A namespace that the webhook skips.
-const EXEMPT: &str = "exempt";
+pub(crate) const EXEMPT: &str = "exempt";
 /// The name by which pods that are not swapped are pulled.
-const UPSTREAM: &str = "docker.io/library/nginx:1.25";
+pub(crate) const UPSTREAM: &str = "docker.io/library/nginx:1.25";
 /// The mirrors of `docker.io` on a node.
-const DOCKER: &str = "/etc/containerd/certs.d/docker.io/hosts.toml";
+pub(crate) const DOCKER: &str = "/etc/containerd/certs.d/docker.io/hosts.toml";
 /// The folder of the registry that Palette declares for `docker.io`, and another one.
-const FIRST: &str = "airgap-images/docker.io";
-const SECOND: &str = "airgap-images/second";
+pub(crate) const FIRST: &str = "airgap-images/docker.io";
+pub(crate) const SECOND: &str = "airgap-images/second";
 /// Short checks of the host, and no request to public registries.
 const VALUES: &str =
     "agent: {fallback: never, resync: 10s, trialImage: 'docker.io/library/nginx:1.25'}";
@@ -78,12 +78,12 @@ fn install_with(cluster: &HelmCluster, password: &str) -> Result<u64> {
 }
 
 /// Applies Palette's Secret with the registry's authority, and with other values for some keys.
-fn declare(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn declare(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<()> {
     cluster.apply(&secret(cluster, values)?).map(drop)
 }
 
 /// Returns Palette's Secret with the registry's authority, and with `values` for some keys.
-fn secret(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<String> {
+pub(crate) fn secret(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<String> {
     let authority = cluster.registry.authority().context("expected a private authority")?;
     let mut secret = PALETTE_SECRET.to_owned();
     for (key, value) in [("CA_CERT", authority)].iter().chain(values) {
@@ -95,7 +95,7 @@ fn secret(cluster: &HelmCluster, values: &[(&str, &str)]) -> Result<String> {
 }
 
 /// Returns Palette's rules with `folder` of the registry in place of [`FIRST`].
-fn rules(folder: &str) -> String {
+pub(crate) fn rules(folder: &str) -> String {
     let rules = PALETTE_SECRET.lines().find_map(|line| line.strip_prefix("  MIRROR_REGISTRIES: "));
     rules.unwrap_or_default().replacen(FIRST, folder, 1)
 }
@@ -124,7 +124,7 @@ fn pull_on(cluster: &HelmCluster, node: &Node, folders: &[&str]) -> Result<()> {
 
 /// Checks that the containerd of `node` has pulled from one of `folders` of the registry, after
 /// the first `before` requests.
-fn assert_pulled(
+pub(crate) fn assert_pulled(
     cluster: &HelmCluster,
     node: &Node,
     folders: &[&str],
@@ -160,7 +160,7 @@ fn runtime_version(node: &Node) -> Result<String> {
 }
 
 /// Writes the manifest of a static pod, which no webhook and no pull Secret reaches.
-fn write_static(node: &Node) -> Result<()> {
+pub(crate) fn write_static(node: &Node) -> Result<()> {
     let mut manifest = pod("static", UPSTREAM);
     manifest["metadata"]["namespace"] = EXEMPT.into();
     manifest["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
