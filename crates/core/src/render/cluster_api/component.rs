@@ -26,9 +26,8 @@ pub(super) struct ComponentTarget<'a> {
 
 /// Returns the component that adds entries to all objects of `kinds`.
 pub fn component(kinds: &[(&MachineKind, &MachineEntries)]) -> String {
-    let target = |(kind, entries): &(&'static MachineKind, &MachineEntries)| target(kind, entries);
-    let kinds: Vec<_> = kinds.iter().filter(|(_, entries)| entries.has_files()).collect();
-    print(&kinds.into_iter().map(target).collect::<Vec<_>>())
+    let with_files = kinds.iter().filter(|(_, entries)| entries.has_files());
+    print(&with_files.map(|(kind, entries)| target(kind, entries)).collect::<Vec<_>>())
 }
 
 /// Returns the target that adds `entries` to objects of `kind`.

@@ -12,15 +12,8 @@ const ENCODED_MAX: usize = CONTENT_MAX / 4 * 3;
 
 /// Returns the entry for a file with `text`. The content is base64 if a template would change it.
 pub(super) fn entry(path: &str, mode: &str, text: &str) -> Value {
-    let is_plain = |byte: u8| matches!(byte, b'\n' | b' '..=b'~');
     let mut entry = json!({ "owner": "root:root", "path": path, "permissions": mode });
-    // Providers indent the content as a block of YAML, which ends with one newline.
-    if text.bytes().all(is_plain)
-        && !has_template_mark(text)
-        && !text.starts_with([' ', '\n'])
-        && text.ends_with('\n')
-        && !text.ends_with("\n\n")
-    {
+    if is_plain(text) {
         entry["content"] = json!(text);
     } else {
         entry["content"] = json!(base64::encode(text));
@@ -29,9 +22,20 @@ pub(super) fn entry(path: &str, mode: &str, text: &str) -> Value {
     entry
 }
 
+/// Returns true if providers pass `text` on unchanged. They indent it as a block of YAML, which ends
+/// with one newline.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~'))
+        && !has_template_mark(text)
+        && !text.starts_with([' ', '\n'])
+        && text.ends_with('\n')
+        && !text.ends_with("\n\n")
+}
+
 /// Returns the entries for the script `text`: one, or several parts where its size requires it.
 pub(super) fn parts(path: &str, text: &str) -> Vec<Value> {
-    let parts = split(text, CONTENT_MAX).unwrap_or_else(|| chunks(text));
+    let plain = split(text, CONTENT_MAX).filter(|parts| parts.iter().all(|part| is_plain(part)));
+    let parts = plain.unwrap_or_else(|| chunks(text));
     let several = parts.len() > 1;
     let numbered = |(number, part): (usize, &str)| {
         let path = if several { format!("{path}.{}", number + 1) } else { path.to_owned() };
