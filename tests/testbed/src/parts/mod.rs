@@ -345,7 +345,7 @@ fn announce(
     let megabytes: u64 = missing.iter().map(|module| module.megabytes).sum();
     progress(&format!(
         "sources: the Go module proxy; time: about {} min on two idle cores; disk: {megabytes} MB \
-         kept in {}, up to 9 GB there while building",
+         kept in {}, up to 11 GB there while building",
         seconds.div_ceil(60),
         cache.path().display()
     ));
