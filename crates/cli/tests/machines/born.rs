@@ -1,6 +1,6 @@
 //! New machines have the mirrors in their bootstrap data.
 
-use image_swap_testbed::{ClusterApi, ControlPlane, Options};
+use image_swap_testbed::{ClusterApi, ControlPlane, ControlPlanes, Options};
 
 use crate::{
     fleet,
@@ -49,17 +49,19 @@ fn check(api: &ClusterApi, plane: &ControlPlane, cluster: &str) {
 #[ignore = "needs Cluster API: cargo xtask test"]
 fn new_machines_have_the_mirrors() {
     let options = Options { controller_manager: true, ..Options::default() };
-    let plane = ControlPlane::start(parts(), &options).unwrap();
-    let api = ClusterApi::start(parts(), &plane).unwrap();
+    let planes = ControlPlanes::start(parts(), &options, 1).unwrap();
+    let plane = &planes.hub;
+    let api = ClusterApi::start(parts(), plane).unwrap();
     plane.create_namespace(NAMESPACE).unwrap();
+    fleet::register(plane, &planes.workloads[0], "remote");
 
     let patch = render(&["kubeadm-patch"]);
-    apply(&plane, &kustomize(&plane, PLAIN, "plain", &patch));
+    apply(plane, &kustomize(plane, PLAIN, "plain", &patch));
     let missing = ["--missing=worker-files", "--missing=worker-commands"];
     let patch = render(&[&["cluster-class-patch"][..], &missing].concat());
-    apply(&plane, &kustomize(&plane, CLASS, "class", &patch));
+    apply(plane, &kustomize(plane, CLASS, "class", &patch));
 
-    check(&api, &plane, "plain");
-    check(&api, &plane, "class");
-    fleet::check(&plane, "plain");
+    check(&api, plane, "plain");
+    check(&api, plane, "class");
+    fleet::check(plane, &planes.workloads[0], "remote");
 }

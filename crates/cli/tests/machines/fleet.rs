@@ -1,4 +1,4 @@
-//! The fleet controller finds a `Cluster` with the Secret that the real provider writes.
+//! The fleet controller finds a `Cluster` with the Secret that the real Cluster API writes.
 
 use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
@@ -10,15 +10,57 @@ use image_swap_testbed::{ControlPlane, Port, Process, Wait, until};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::management::{NAMESPACE, apply, output, parts};
+use crate::management::{NAMESPACE, PLAIN, apply, output, parts};
 
 const DEADLINE: Duration = Duration::from_mins(2);
 const RELEASE: &str = "image-swap";
 const FLEET: &str = "image-swap-fleet";
 
-/// Runs the fleet controller until it has contacted the simulated API server of a `Cluster`. That
-/// server knows no server-side apply, so the declaration does not arrive.
-pub(crate) fn check(plane: &ControlPlane, cluster: &str) {
+/// Creates a `Cluster` whose control plane is `workload`, a real API server. Cluster API writes its
+/// kubeconfig with the authority of that API server.
+pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &str) {
+    // Cluster API takes this object as the sign of an initialised control plane.
+    let sign = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "kubeadm-config", "namespace": "kube-system" },
+    });
+    apply(workload, &sign.to_string());
+    let authority = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+        "metadata": {
+            "name": format!("{cluster}-ca"), "namespace": NAMESPACE,
+            "labels": { "cluster.x-k8s.io/cluster-name": cluster },
+        },
+        "stringData": {
+            "tls.crt": workload.authority().certificate(),
+            "tls.key": workload.authority().key(),
+        },
+    });
+    apply(plane, &authority.to_string());
+    let infrastructure = json!({
+        "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevCluster",
+        "metadata": {
+            "name": cluster, "namespace": NAMESPACE,
+            "annotations": { "cluster.x-k8s.io/managed-by": "administrator" },
+        },
+        "spec": {
+            "backend": { "inMemory": {} },
+            "controlPlaneEndpoint": { "host": "127.0.0.1", "port": workload.port() },
+        },
+    });
+    let manifests = PLAIN.replace("NAME", cluster);
+    let others = manifests.split("\n---\n").filter(|it| !it.contains("kind: DevCluster\n"));
+    let others = others.filter(|it| !it.contains("kind: MachineDeployment\n"));
+    let all: Vec<&str> = others.collect();
+    apply(plane, &[&all.join("\n---\n"), "\n---\n", &infrastructure.to_string()].concat());
+    let status = json!({ "status": { "initialization": { "provisioned": true } } }).to_string();
+    let arguments = ["patch", "devcluster", cluster, "--namespace", NAMESPACE, "--type=merge"];
+    output(plane.kubectl().args(arguments).args(["--subresource=status", "--patch", &status]));
+}
+
+/// Runs the fleet controller until the declaration is stored in `workload`, which it finds by the
+/// `Cluster` and the Secret of Cluster API.
+pub(crate) fn check(plane: &ControlPlane, workload: &ControlPlane, cluster: &str) {
     for namespace in [RELEASE, FLEET] {
         plane.create_namespace(namespace).unwrap();
     }
@@ -40,19 +82,26 @@ pub(crate) fn check(plane: &ControlPlane, cluster: &str) {
     fleet.start().unwrap();
     let path =
         format!("/apis/image-swap.io/v1alpha1/namespaces/{NAMESPACE}/workloadclusters/{cluster}");
-    let status = until("a report about the Cluster", DEADLINE, || {
+    until("the declaration in the workload cluster", DEADLINE, || {
         fleet.check()?;
         let status = plane.get(&path)?.unwrap_or_default()["status"].clone();
-        if condition(&status, "Applied")["reason"] == "Failed" {
-            return Ok(status);
+        if condition(&status, "Applied")["reason"] == "InForce" {
+            return Ok(());
         }
+        let cluster = plane.get(&format!(
+            "/apis/cluster.x-k8s.io/v1beta2/namespaces/{NAMESPACE}/clusters/{cluster}"
+        ))?;
+        let cluster = cluster.unwrap_or_default()["status"].clone();
         let log = std::fs::read_to_string(&log).unwrap_or_default();
-        Err(Wait::NotYet(format!("{status}\n{log}")))
+        Err(Wait::NotYet(format!("{status}\n{cluster}\n{log}")))
     })
     .unwrap();
-    assert_eq!(condition(&status, "Reachable")["status"], "True", "{status:#}");
-    let message = condition(&status, "Applied")["message"].to_string();
-    assert!(message.contains("415"), "{status:#}");
+    let declared = workload.get("/api/v1/namespaces/jet-system/secrets/registry-info").unwrap();
+    assert_eq!(
+        declared.unwrap()["metadata"]["annotations"]["image-swap.io/revision"],
+        "1",
+        "the declaration of the management cluster"
+    );
     fleet.stop().unwrap();
 }
 
