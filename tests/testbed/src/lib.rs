@@ -17,6 +17,7 @@
 
 mod cache;
 mod cluster;
+mod cluster_api;
 mod control_plane;
 mod control_planes;
 mod error;
@@ -44,6 +45,7 @@ mod wait;
 pub use crate::{
     cache::Cache,
     cluster::Cluster,
+    cluster_api::ClusterApi,
     control_plane::{ControlPlane, Options},
     control_planes::ControlPlanes,
     error::{Error, Missing},
@@ -54,8 +56,8 @@ pub use crate::{
     node::{Node, NodeOptions},
     object::is_ready,
     parts::{
-        Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor, NodeParts, Parts,
-        Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
+        ClusterApiParts, Containerd, ControllerParts, CrossToolchain, Group, HelmParts, Minor,
+        NodeParts, Parts, Program, RegistryParts, RuntimeParts, ServerParts, Setup, Wheel,
     },
     pki::{Authority, Identity},
     port::{Port, loopback, own_address},

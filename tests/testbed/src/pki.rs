@@ -49,6 +49,11 @@ impl Authority {
         &self.pem
     }
 
+    /// Returns the authority's private key, PEM (PKCS#8), for another issuer.
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Issues a certificate for a server reached under `names` (DNS names, IP addresses).
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{cache::Cache, error::Error};
 /// the same number.
 const CLUSTERS: u8 = 2;
 
-/// The turn of one test to run a whole cluster.
+/// The turn of one test to run a whole cluster, or the controllers of Cluster API.
 ///
 /// Every test that starts one takes a turn first and keeps the value until the cluster has ended.
 /// The kernel ends the turn with the process, so a killed test blocks no other.
@@ -38,6 +38,15 @@ impl Turn {
         }
         let lock = open(0)?;
         lock.lock().map_err(Error::io(format!("wait for {}", path(0).display())))?;
+        Ok(Self { _lock: lock })
+    }
+
+    /// Waits until no other process runs the infrastructure provider of Cluster API, which listens
+    /// on a fixed port.
+    pub(crate) fn of_cluster_api() -> Result<Self, Error> {
+        let path = Cache::open()?.path().join(".cluster-api.lock");
+        let lock = File::create(&path).map_err(Error::io(format!("write {}", path.display())))?;
+        lock.lock().map_err(Error::io(format!("wait for {}", path.display())))?;
         Ok(Self { _lock: lock })
     }
 }

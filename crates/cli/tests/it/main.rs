@@ -4,6 +4,7 @@
 mod agent;
 mod attacks;
 mod check;
+mod cluster_api;
 mod convert;
 mod credentials;
 mod documents;

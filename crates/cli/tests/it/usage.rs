@@ -146,13 +146,15 @@ fn help(words: &[&str]) -> String {
 }
 
 /// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 24] = [
     &["explain"],
     &["check"],
     &["convert"],
     &["rewrite"],
     &["render"],
     &["render", "bootstrap"],
+    &["render", "kubeadm-patch"],
+    &["render", "cluster-class-patch"],
     &["render", "bundle"],
     &["render", "node-restore"],
     &["node"],

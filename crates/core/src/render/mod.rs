@@ -5,6 +5,7 @@
 //! express are in [`Rendered::inexpressible`], and are left out of its files.
 
 pub mod bootstrap;
+pub mod cluster_api;
 
 mod buildkit;
 mod containerd;

@@ -1,6 +1,8 @@
 //! YAML as a tree with the byte range and position of every node.
 //!
 //! Errors contain line and column. Edits replace byte ranges, so no text is printed from the tree.
+//! [`print()`] writes values as new documents.
+//!
 //! Aliases are not expanded, so a document with exponential expansion costs no more than its text.
 //!
 //! The parser accepts every text that `kubectl` accepts, even if YAML 1.2 forbids it. The module
@@ -8,11 +10,13 @@
 
 mod adapt;
 mod json;
+mod print;
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
+pub use self::print::print;
 use self::adapt::{Adapted, adapt};
 use crate::position::Position;
 

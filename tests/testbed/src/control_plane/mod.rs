@@ -13,11 +13,8 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::network::ServiceNetwork;
-use self::{
-    plan::{CONTROLLER_MANAGER, Plan, Storage},
-    server::Server,
-};
+use self::plan::{CONTROLLER_MANAGER, Plan, Storage};
+pub(crate) use self::{network::ServiceNetwork, server::Server};
 use crate::{
     error::Error, http::Client, janitor::RunDir, parts::Parts, pki::Authority, port::Port,
     process::Process,

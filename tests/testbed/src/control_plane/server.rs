@@ -8,18 +8,18 @@ use crate::{
     wait::{Wait, until},
 };
 
-/// One server of a control plane.
+/// One server of a control plane, or of a part that runs on it.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) process: Process,
+pub(crate) struct Server {
+    pub(crate) process: Process,
     /// The URL that answers 200 when it is ready.
-    pub(super) ready: String,
-    pub(super) client: Client,
+    pub(crate) ready: String,
+    pub(crate) client: Client,
 }
 
 impl Server {
     /// Starts the server if it does not run, and waits until it is ready.
-    pub(super) fn start(&mut self) -> Result<(), Error> {
+    pub(crate) fn start(&mut self) -> Result<(), Error> {
         self.process.start()?;
         let Self { process, ready, client } = self;
         until(&format!("{} at {ready}", process.name()), DEADLINE, || {

@@ -11,7 +11,13 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Progress, apt, go::Go, machine::Machine, module::Module};
+use super::{
+    Progress, apt,
+    go::Go,
+    machine::Machine,
+    minor::Minor,
+    module::{self, Module, Overlay},
+};
 use crate::{error::Error, run};
 
 /// The file of a cache entry that holds the version of the Go compiler.
@@ -33,13 +39,19 @@ done
 pub(super) struct Builder<'m, 'a> {
     machine: &'m Machine<'a>,
     progress: Progress<'a>,
+    /// The Kubernetes version whose kubectl renders overlays.
+    minor: Minor,
     go: OnceCell<Go>,
     caches: OnceCell<TempDir>,
 }
 
 impl<'m, 'a> Builder<'m, 'a> {
-    pub(super) const fn new(machine: &'m Machine<'a>, progress: Progress<'a>) -> Self {
-        Self { machine, progress, go: OnceCell::new(), caches: OnceCell::new() }
+    pub(super) const fn new(
+        machine: &'m Machine<'a>,
+        progress: Progress<'a>,
+        minor: Minor,
+    ) -> Self {
+        Self { machine, progress, minor, go: OnceCell::new(), caches: OnceCell::new() }
     }
 
     /// Builds `module` unless the cache has it already, and returns its cache entry.
@@ -95,6 +107,11 @@ impl<'m, 'a> Builder<'m, 'a> {
             let step = format!("building {name} {version}");
             run::step(self.progress, &step, &mut build, &log)?;
         }
+        for overlay in module.overlays {
+            let mut folder = self.command(go, module, work)?;
+            folder.args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", overlay.module]);
+            self.render(overlay, run::output(&mut folder)?.trim(), &whole)?;
+        }
         if let Some((program, _)) = module.programs.first() {
             for link in module.links {
                 symlink(program, whole.join(link)).map_err(Error::io(format!("link {link}")))?;
@@ -104,6 +121,26 @@ impl<'m, 'a> Builder<'m, 'a> {
         let time = run::minutes(start.elapsed());
         (self.progress)(&format!("built {} {version} in {time}", module.name));
         Ok(whole)
+    }
+
+    /// Renders an overlay of the module in the folder `sources` as JSON, one object after the other.
+    fn render(&self, overlay: &Overlay, sources: &str, whole: &Path) -> Result<(), Error> {
+        let kubernetes = module::kubernetes(self.minor);
+        let kubectl = self.machine.built(Some(self), &kubernetes, "kubectl")?;
+        let rendered = whole.join(overlay.file).with_extension("yaml");
+        let mut kustomize = Command::new(&kubectl);
+        kustomize.arg("kustomize").arg(Path::new(sources).join(overlay.folder));
+        run::output(kustomize.arg("--output").arg(&rendered))?;
+        let mut convert = Command::new(&kubectl);
+        convert
+            .env("KUBECONFIG", "/dev/null")
+            .args(["label", "--local", "--output=json", "--filename"])
+            .arg(&rendered);
+        // clusterctl sets this label, and moves objects of labelled definitions.
+        let json = run::output(convert.arg("clusterctl.cluster.x-k8s.io="))?;
+        let path = whole.join(overlay.file);
+        fs::write(&path, json).map_err(Error::io(format!("write {}", path.display())))?;
+        fs::remove_file(&rendered).map_err(Error::io(format!("remove {}", rendered.display())))
     }
 
     /// Returns the `go` command in the module's folder, with an environment of its own.

@@ -22,11 +22,13 @@ pub enum Group {
     Cluster,
     /// A cluster with a second node, which has an old containerd.
     TwoNodes,
+    /// Cluster API on an API server, and Helm.
+    ClusterApi,
 }
 
 impl Group {
     /// All groups.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ApiServer,
         Self::Registry,
         Self::Node,
@@ -35,6 +37,7 @@ impl Group {
         Self::ApiServerAndHelm,
         Self::Cluster,
         Self::TwoNodes,
+        Self::ClusterApi,
     ];
 
     /// Returns the name that tests use.
@@ -48,6 +51,7 @@ impl Group {
             Self::ApiServerAndHelm => "the API server and Helm",
             Self::Cluster => "a cluster",
             Self::TwoNodes => "two nodes",
+            Self::ClusterApi => "Cluster API",
         }
     }
 
@@ -69,6 +73,7 @@ impl Group {
             Self::ApiServerAndHelm => servers().and(helm()),
             Self::Cluster => node().and(helm()),
             Self::TwoNodes => node().and(helm()).and(parts.runtimes().map(drop)),
+            Self::ClusterApi => servers().and(helm()).and(parts.cluster_api().map(drop)),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     apt::{self, Apt, SUITES, Suite},
     build::Builder,
     find,
+    minor::Minor,
     module::Module,
 };
 use crate::{
@@ -53,9 +54,10 @@ impl<'a> Machine<'a> {
         Ok(Self { cache: Cache::open()?, permission, apt: Default::default() })
     }
 
-    /// Returns the builder of Go modules, or `None` without permission to build.
-    pub(super) fn builder(&self) -> Option<Builder<'_, 'a>> {
-        self.permission.map(|permission| Builder::new(self, permission.progress))
+    /// Returns the builder of Go modules, or `None` without permission to build. The kubectl of
+    /// `minor` renders overlays.
+    pub(super) fn builder(&self, minor: Minor) -> Option<Builder<'_, 'a>> {
+        self.permission.map(|permission| Builder::new(self, permission.progress, minor))
     }
 
     /// Returns the path of `program` of a part that is built from a Go module.

@@ -7,26 +7,26 @@
 
 mod apt;
 mod build;
+mod cluster_api;
 mod cross;
 mod find;
 mod go;
 mod group;
+mod list;
 mod machine;
 mod minor;
 mod module;
 mod runtimes;
 mod wheel;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use self::{
     build::Builder,
     machine::{Machine, Permission},
 };
 pub use self::{
+    cluster_api::ClusterApiParts,
     cross::CrossToolchain,
     group::Group,
     minor::Minor,
@@ -62,6 +62,7 @@ pub struct Parts {
     registry: Result<RegistryParts, Missing>,
     runtimes: Result<RuntimeParts, Missing>,
     helm: Result<HelmParts, Missing>,
+    cluster_api: Result<ClusterApiParts, Missing>,
 }
 
 /// The programs of a control plane without controllers.
@@ -139,12 +140,12 @@ impl Parts {
         let _lock = machine.cache.lock()?;
         machine.prepare()?;
         let start = Instant::now();
-        let builder = machine.builder();
+        let mut minors = kubernetes.iter().copied();
+        let first = minors.next().unwrap_or(Minor::DEFAULT);
+        let builder = machine.builder(first);
         if let Some(builder) = &builder {
             announce(builder, &machine.cache, kubernetes, *progress)?;
         }
-        let mut minors = kubernetes.iter().copied();
-        let first = minors.next().unwrap_or(Minor::DEFAULT);
         let parts = Self::assemble(&machine, builder.as_ref(), first)?;
         for minor in minors {
             machine.built_folder(builder.as_ref(), &module::kubernetes(minor))?;
@@ -252,7 +253,8 @@ impl Parts {
                 helm3: helm("helm-3", &module::helm3())?,
             })
         })?;
-        Ok(Self { minor, servers, controllers, node, registry, runtimes, helm })
+        let cluster_api = optional(|| ClusterApiParts::find(machine, builder))?;
+        Ok(Self { minor, servers, controllers, node, registry, runtimes, helm, cluster_api })
     }
 
     /// Returns the Kubernetes version of the parts.
@@ -308,84 +310,12 @@ impl Parts {
         self.helm.as_ref().map_err(Missing::clone)
     }
 
-    /// Returns every program with its path, and the reason for every missing group.
-    pub fn list(&self) -> Vec<Result<(String, &Path), &Missing>> {
-        fn add<'p>(
-            list: &mut Vec<Result<(String, &'p Path), &'p Missing>>,
-            group: Result<Vec<(&str, &'p PathBuf)>, &'p Missing>,
-        ) {
-            match group {
-                Ok(parts) => {
-                    let parts = parts.into_iter();
-                    list.extend(parts.map(|(name, path)| Ok((name.to_owned(), path.as_path()))));
-                }
-                Err(missing) => list.push(Err(missing)),
-            }
-        }
-        let mut list = Vec::new();
-        add(
-            &mut list,
-            self.servers.as_ref().map(|parts| {
-                vec![
-                    ("etcd", &parts.etcd),
-                    ("kube-apiserver", &parts.kube_apiserver),
-                    ("kubectl", &parts.kubectl),
-                ]
-            }),
-        );
-        add(
-            &mut list,
-            self.controllers.as_ref().map(|parts| {
-                vec![
-                    ("kube-controller-manager", &parts.kube_controller_manager),
-                    ("kube-scheduler", &parts.kube_scheduler),
-                ]
-            }),
-        );
-        add(
-            &mut list,
-            self.node.as_ref().map(|parts| {
-                vec![
-                    ("kubelet", &parts.kubelet),
-                    ("kube-proxy", &parts.kube_proxy),
-                    ("containerd", &parts.containerd),
-                    ("runc", &parts.runc),
-                    ("crictl", &parts.crictl),
-                    ("CNI plugins", &parts.cni),
-                ]
-            }),
-        );
-        add(
-            &mut list,
-            self.registry.as_ref().map(|parts| {
-                vec![
-                    ("registry 3", &parts.registry),
-                    ("registry 2.8", &parts.registry2),
-                    ("busybox", &parts.busybox),
-                ]
-            }),
-        );
-        add(
-            &mut list,
-            self.helm
-                .as_ref()
-                .map(|parts| vec![("helm 4", &parts.helm4), ("helm 3", &parts.helm3)]),
-        );
-        match &self.runtimes {
-            Ok(parts) => {
-                list.extend(parts.containerds.iter().map(|part| {
-                    Ok((format!("containerd {}", part.version), part.program.as_path()))
-                }));
-                let tools = [
-                    ("podman", &parts.podman),
-                    ("skopeo", &parts.skopeo),
-                    ("strace", &parts.strace),
-                ];
-                list.extend(tools.map(|(name, part)| Ok((name.to_owned(), part.path.as_path()))));
-            }
-            Err(missing) => list.push(Err(missing)),
-        }
-        list
+    /// Returns the controllers of Cluster API.
+    ///
+    /// # Errors
+    /// A program is missing; the error names the command that obtains it.
+    pub fn cluster_api(&self) -> Result<&ClusterApiParts, Missing> {
+        self.cluster_api.as_ref().map_err(Missing::clone)
     }
 }
 
@@ -415,7 +345,7 @@ fn announce(
     let megabytes: u64 = missing.iter().map(|module| module.megabytes).sum();
     progress(&format!(
         "sources: the Go module proxy; time: about {} min on two idle cores; disk: {megabytes} MB \
-         kept in {}, up to 9 GB there while building",
+         kept in {}, up to 11 GB there while building",
         seconds.div_ceil(60),
         cache.path().display()
     ));

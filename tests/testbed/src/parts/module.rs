@@ -35,10 +35,23 @@ pub(super) struct Module {
     pub(super) tags: &'static str,
     /// True if the program links C code statically (libseccomp).
     pub(super) links_seccomp: bool,
+    /// Objects that `kubectl kustomize` renders from the downloaded sources.
+    pub(super) overlays: &'static [Overlay],
     /// Seconds that a build takes on two idle cores with empty caches.
     pub(super) seconds: u64,
     /// Megabytes that the programs take in the cache.
     pub(super) megabytes: u64,
+}
+
+/// A Kustomize overlay in the sources of a module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Overlay {
+    /// The file of the cache entry with the rendered objects.
+    pub(super) file: &'static str,
+    /// The path of the module.
+    pub(super) module: &'static str,
+    /// The folder of the overlay in the module.
+    pub(super) folder: &'static str,
 }
 
 /// Returns the parts that every Kubernetes version shares.
@@ -53,6 +66,7 @@ pub(super) fn shared() -> Vec<Module> {
         registry(),
         helm4(),
         helm3(),
+        cluster_api(),
     ]
 }
 
@@ -67,6 +81,7 @@ fn module(name: &'static str, upstream: &'static str) -> Module {
         variables: &[],
         tags: "",
         links_seccomp: false,
+        overlays: &[],
         seconds: 0,
         megabytes: 0,
     }
@@ -205,6 +220,44 @@ pub(super) fn helm3() -> Module {
     }
 }
 
+const CLUSTER_API: [Overlay; 4] = [
+    Overlay { file: "core.json", module: "sigs.k8s.io/cluster-api", folder: "core/config/default" },
+    Overlay {
+        file: "bootstrap.json",
+        module: "sigs.k8s.io/cluster-api",
+        folder: "bootstrap/kubeadm/config/default",
+    },
+    Overlay {
+        file: "control-plane.json",
+        module: "sigs.k8s.io/cluster-api",
+        folder: "controlplane/kubeadm/config/default",
+    },
+    Overlay {
+        file: "infrastructure.json",
+        module: "sigs.k8s.io/cluster-api/test",
+        folder: "infrastructure/docker/config/default",
+    },
+];
+
+/// Returns the controllers of Cluster API, its infrastructure provider for tests, whose machines
+/// exist in its memory alone, and its command.
+pub(super) fn cluster_api() -> Module {
+    Module {
+        programs: &[
+            ("core", "sigs.k8s.io/cluster-api/core"),
+            ("bootstrap", "sigs.k8s.io/cluster-api/bootstrap/kubeadm"),
+            ("control-plane", "sigs.k8s.io/cluster-api/controlplane/kubeadm"),
+            ("infrastructure", "sigs.k8s.io/cluster-api/test/infrastructure/docker"),
+            ("clusterctl", "sigs.k8s.io/cluster-api/cmd/clusterctl"),
+        ],
+        variables: &["sigs.k8s.io/cluster-api/version.gitVersion={v}"],
+        overlays: &CLUSTER_API,
+        seconds: 160,
+        megabytes: 255,
+        ..module("cluster-api", "sigs.k8s.io/cluster-api")
+    }
+}
+
 impl Module {
     /// Returns the folder with the module's sources.
     pub(super) fn sources(&self) -> PathBuf {
@@ -272,6 +325,9 @@ impl Module {
             all.extend(format!("\n{name} {package}").bytes());
         }
         all.extend(self.links.join(" ").bytes());
+        for Overlay { file, module, folder } in self.overlays {
+            all.extend(format!("\n{file} {module} {folder}").bytes());
+        }
         for file in files {
             let bytes = fs::read(&file).map_err(Error::io(format!("read {}", file.display())))?;
             all.extend(digest_of(&bytes).bytes());

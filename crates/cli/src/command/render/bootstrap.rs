@@ -6,7 +6,7 @@ use image_swap_core::{
     declaration::Declaration,
     mirror::Fallback,
     render::{
-        CONTAINERD, Options, Rendered,
+        CONTAINERD, Options, Rendered, RenderedFile,
         bootstrap::{LARGE, bootstrap, has_template_mark},
     },
 };
@@ -74,16 +74,21 @@ impl Args {
         let Rendered { files, .. } = &rendered;
         for file in files {
             output::print(file.text.as_bytes())?;
-            let size = file.text.len();
-            if size > LARGE {
-                output::note(&format!(
-                    "{}: the script has {size} bytes; clouds limit user data, such as Amazon EC2 \
-                     to 16 KiB",
-                    output::styled(output::ODD, "note")
-                ));
-            }
         }
+        note_size(files);
         Ok(report(&declaration, &CONTAINERD, &rendered))
+    }
+}
+
+/// Prints a note if `files` are a large part of the user data of a machine.
+pub(super) fn note_size(files: &[RenderedFile]) {
+    let size: usize = files.iter().map(|file| file.text.len()).sum();
+    if size > LARGE {
+        let what = if files.len() == 1 { "script has" } else { "files have" };
+        output::note(&format!(
+            "{}: the {what} {size} bytes; clouds limit user data, such as Amazon EC2 to 16 KiB",
+            output::styled(output::ODD, "note")
+        ));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod bundle;
+mod cluster_api;
 mod node_restore;
 mod report;
 
@@ -34,6 +35,7 @@ Examples:
   image-swap render containerd -f examples/registry-secret.yaml --fallback never --out certs.d
   image-swap render registries-conf -f examples/values.yaml > registries.conf
   image-swap render bootstrap -f examples/registry-secret.yaml > bootstrap.sh
+  image-swap render kubeadm-patch -f examples/registry-secret.yaml > kustomization.yaml
   image-swap render node-restore --image harbor.example.org/image-swap:0.1.0
   image-swap render bundle --bundle bundle.yaml -f examples/registry-secret.yaml";
 
@@ -81,6 +83,10 @@ enum Manifest {
     NodeRestore(node_restore::Args),
     /// Print a script that adds the mirrors to the containerd of a new machine.
     Bootstrap(bootstrap::Args),
+    /// Print a Kustomize component that adds the mirrors to the machine templates of Cluster API.
+    KubeadmPatch(cluster_api::KubeadmPatchArgs),
+    /// Print a patch that adds the mirrors to the machine templates of a ClusterClass.
+    ClusterClassPatch(cluster_api::ClusterClassPatchArgs),
     /// Print the objects of a workload cluster, for a Git repository.
     Bundle(bundle::Args),
 }
@@ -111,6 +117,8 @@ impl Args {
         let format = match (self.manifest, self.format) {
             (Some(Manifest::NodeRestore(args)), _) => return args.run(),
             (Some(Manifest::Bootstrap(args)), _) => return args.run(),
+            (Some(Manifest::KubeadmPatch(args)), _) => return args.run(),
+            (Some(Manifest::ClusterClassPatch(args)), _) => return args.run(),
             (Some(Manifest::Bundle(args)), _) => return args.run(),
             (None, Some(format)) => format,
             (None, None) => return Err(Failure::Unusable("name the format to print".to_owned())),

@@ -1,0 +1,11 @@
+//! Machines of the real Cluster API, which are born with the mirrors. The machines exist in memory
+//! alone; their bootstrap data are real.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
+)]
+
+mod born;
+mod fleet;
+mod kept;
+mod management;
