@@ -12,7 +12,7 @@ use super::{
     client::RemoteCluster,
     error::RemoteError,
     objects::{LiveObject, named},
-    remove::{KeptObject, RemovalReport},
+    removal_report::{KeptObject, RemovalReport},
 };
 
 /// Response with the metadata of a list of objects.

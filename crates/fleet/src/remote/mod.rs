@@ -13,6 +13,7 @@ mod limits;
 mod objects;
 mod prune;
 mod record;
+mod removal_report;
 mod remove;
 
 pub use self::{
@@ -22,5 +23,5 @@ pub use self::{
     error::RemoteError,
     facts::RemoteFacts,
     limits::RemoteLimits,
-    remove::{KeptObject, Removal, RemovalReport},
+    removal_report::{KeptObject, Removal, RemovalReport},
 };

@@ -16,7 +16,7 @@ use super::{
     client::RemoteCluster,
     error::RemoteError,
     objects::nodes_secret,
-    remove::{Removal, RemovalReport},
+    removal_report::{Removal, RemovalReport},
 };
 
 impl RemoteCluster {

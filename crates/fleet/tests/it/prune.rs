@@ -91,7 +91,7 @@ async fn objects_of_others_are_not_pruned() {
     assert!(!record.contains("apps/mine"), "{record}");
 }
 
-/// The fleet controller may end between two writes. The record names every object at any time.
+/// Covers a fleet controller that ends between two writes: the record names every object at any time.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server and Helm: cargo xtask test"]
 async fn record_comes_before_the_objects() {
