@@ -26,6 +26,14 @@ pub(super) struct FilledBundle {
     /// Versions that conditional objects of the bundle need, and that the clusters serve.
     pub(super) served: BTreeSet<String>,
     pub(super) objects: Vec<BundleObject>,
+    /// Last result of [`Self::changed_since`], which is the same for all clusters of an update.
+    changes: Mutex<Option<BundleChanges>>,
+}
+
+/// Objects that differ between two filled bundles.
+struct BundleChanges {
+    before: Weak<FilledBundle>,
+    objects: Arc<[BundleObject]>,
 }
 
 impl FilledBundle {
@@ -48,9 +56,18 @@ impl FilledBundle {
     }
 
     /// Returns the objects that `before` lacks, or has with another content.
-    pub(super) fn changed_since(&self, before: &Self) -> Vec<BundleObject> {
+    pub(super) fn changed_since(&self, before: &Arc<Self>) -> Arc<[BundleObject]> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*changes
+            && known.before.upgrade().is_some_and(|it| Arc::ptr_eq(&it, before))
+        {
+            return Arc::clone(&known.objects);
+        }
         let is_new = |it: &&BundleObject| !before.objects.contains(it);
-        self.objects.iter().filter(is_new).cloned().collect()
+        let objects: Arc<[BundleObject]> = self.objects.iter().filter(is_new).cloned().collect();
+        let known = BundleChanges { before: Arc::downgrade(before), objects: Arc::clone(&objects) };
+        *changes = Some(known);
+        objects
     }
 }
 
@@ -92,6 +109,7 @@ impl FilledBundles {
             policy: settings.policy.clone(),
             served,
             objects,
+            changes: Mutex::default(),
         });
         known.retain(|it| it.strong_count() > 0);
         known.push(Arc::downgrade(&filled));
@@ -166,7 +184,7 @@ spec: {policy: '@policy@'}
         let before = fill(&filled, &bundle, 1, "fail", "v1");
         let changes = |policy, served| {
             let changed = fill(&filled, &bundle, 1, policy, served).changed_since(&before);
-            changed.into_iter().map(|it| it.name).collect::<Vec<_>>()
+            changed.iter().map(|it| it.name.clone()).collect::<Vec<_>>()
         };
         assert!(changes("fail", "v1").is_empty());
         assert_eq!(changes("ignore", "v1"), ["c"]);

@@ -153,7 +153,13 @@ impl ClusterTask {
             let result = attempt.await.unwrap_or(Err(RemoteError::TimedOut));
             self.take(result, &order, &mut state, &mut backoff);
             state.take_heartbeat();
-            self.publish(&order, &mut state).await;
+            let mut newer = self.orders.clone();
+            tokio::select! {
+                biased;
+                () = self.publish(&order, &mut state) => {}
+                // A new order is more urgent than the report about the last one.
+                _ = newer.changed() => {}
+            }
             let due = state.due;
             let next = async {
                 match due {
@@ -405,8 +411,8 @@ impl ClusterTask {
             }
         };
         // The other objects are in force. The next comparison includes them.
-        let changed = before.map(|before| filled.changed_since(&before));
-        let objects = changed.as_ref().unwrap_or(&filled.objects);
+        let changed = before.as_ref().map(|before| filled.changed_since(before));
+        let objects = changed.as_deref().unwrap_or(&filled.objects);
         let report = session.remote.apply(objects, &mut state.repairs, now()).await?;
         self.log(&report);
         state.take_report(&report);
