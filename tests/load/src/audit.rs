@@ -24,7 +24,7 @@ pub struct Requests {
     pub reads: usize,
     /// All other requests, apart from [`Self::renewals`].
     pub writes: usize,
-    /// Renewals of a Lease.
+    /// Requests for a Lease: reads and renewals.
     pub renewals: usize,
 }
 
@@ -76,8 +76,8 @@ impl AuditLog {
             match (event["verb"].as_str(), event["stage"].as_str()) {
                 (Some("watch"), Some("ResponseStarted")) => requests.watches += 1,
                 (Some("watch"), _) => requests.watches = requests.watches.saturating_sub(1),
-                (Some("get" | "list"), _) => requests.reads += 1,
                 _ if is_lease => requests.renewals += 1,
+                (Some("get" | "list"), _) => requests.reads += 1,
                 _ => requests.writes += 1,
             }
         }

@@ -193,6 +193,7 @@ fn render(helm: &Path) -> Outcome<String> {
         "--namespace=image-swap",
         "--set=fleet.enabled=true,fleet.namespaces={clusters},image.registry=harbor.example.org",
         "--show-only=templates/fleet/bundle.yaml",
+        "--show-only=templates/fleet/clusterrole.yaml",
         "--show-only=templates/fleet/crd.yaml",
     ]);
     let output = command.output()?;

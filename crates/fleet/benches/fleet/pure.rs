@@ -1,11 +1,12 @@
 //! A client without a fleet controller: it sends recorded requests to all clusters at the same
-//! time, each over a connection that is open already.
+//! time, each over a connection that is open already. The requests are those of the last update, so
+//! that they change nothing.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
 };
@@ -36,7 +37,8 @@ struct PureLoad {
     authority: String,
     /// Address and token of each cluster.
     clusters: Vec<(SocketAddr, String)>,
-    requests: Vec<RecordedRequest>,
+    /// File with the requests of a round.
+    requests: PathBuf,
 }
 
 /// The client as a process.
@@ -44,6 +46,7 @@ pub(crate) struct PureClient {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
+    requests: PathBuf,
 }
 
 impl Drop for PureClient {
@@ -55,15 +58,12 @@ impl Drop for PureClient {
 }
 
 impl PureClient {
-    /// Starts it. It sends `requests` to each of `clusters`.
-    pub(crate) fn start(
-        directory: &Path,
-        clusters: &SimulatedClusters,
-        requests: Vec<RecordedRequest>,
-    ) -> Outcome<Self> {
+    /// Starts it, connected to each of `clusters`.
+    pub(crate) fn start(directory: &Path, clusters: &SimulatedClusters) -> Outcome<Self> {
+        let requests = directory.join("requests.json");
         let all = (0..clusters.len()).map(|it| (clusters.address(it), clusters.token(it).into()));
         let authority = clusters.authority().to_owned();
-        let load = PureLoad { authority, clusters: all.collect(), requests };
+        let load = PureLoad { authority, clusters: all.collect(), requests: requests.clone() };
         let file = directory.join("pure.json");
         fs::write(&file, serde_json::to_string(&load)?)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -71,14 +71,15 @@ impl PureClient {
         let mut child = command.spawn()?;
         let orders = child.stdin.take().ok_or("no standard input")?;
         let answers = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-        let mut client = Self { child, orders, answers };
+        let mut client = Self { child, orders, answers, requests };
         client.answer()?;
         Ok(client)
     }
 
-    /// Orders a round with the clusters whose index is at least `first`, and returns when it is
-    /// over.
-    pub(crate) fn round(&mut self, first: usize) -> Outcome<()> {
+    /// Sends `requests` to the clusters whose index is at least `first`, and returns when all have
+    /// answered.
+    pub(crate) fn round(&mut self, first: usize, requests: &[RecordedRequest]) -> Outcome<()> {
+        fs::write(&self.requests, serde_json::to_string(requests)?)?;
         writeln!(self.orders, "{first}")?;
         self.answer()
     }
@@ -105,7 +106,6 @@ pub(crate) async fn serve(file: &Path) -> Outcome<()> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let tls = TlsConnector::from(Arc::new(config));
-    let requests = Arc::new(load.requests);
     let mut connections = Vec::new();
     for (address, token) in load.clusters {
         connections.push(Some(Connection::open(&tls, address, &token).await?));
@@ -113,6 +113,9 @@ pub(crate) async fn serve(file: &Path) -> Outcome<()> {
     println!("connected");
     for line in std::io::stdin().lines() {
         let first: usize = line?.trim().parse()?;
+        let requests: Vec<RecordedRequest> =
+            serde_json::from_str(&fs::read_to_string(&load.requests)?)?;
+        let requests = Arc::new(requests);
         let mut tasks = JoinSet::new();
         for (index, connection) in connections.iter_mut().enumerate().skip(first) {
             let mut connection = connection.take().ok_or("no connection")?;

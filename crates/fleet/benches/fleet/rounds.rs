@@ -1,7 +1,7 @@
 //! The time from an update of the declaration to all clusters, compared with the time of the same
 //! requests without a fleet controller.
 
-use std::{path::Path, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use image_swap_load::{
     Outcome, process,
@@ -21,6 +21,8 @@ const ROUNDS: u64 = 5;
 /// Share of clusters that are offline: one of this number.
 const OFFLINE: usize = 10;
 const LOOK: Duration = Duration::from_millis(5);
+/// CPU time in a second below which the fleet controller rests, in seconds.
+const REST: f64 = 0.02;
 /// Number of the first declaration after that of the start.
 const FIRST: u64 = 2;
 
@@ -41,28 +43,29 @@ pub(crate) async fn measure(
     directory: &Path,
 ) -> Outcome<PureClient> {
     let number = clusters.len();
-    // The first round shows the requests of an update.
+    // The first round shows the number of requests of an update.
     clusters.begin_record(0);
     clusters.begin_round();
     hub.declare(FIRST).await?;
     hub.wait_states("InForce", number).await?;
-    settle(clusters).await?;
+    settle(clusters, controller).await?;
     let record = clusters.end_record(0);
     let writes = clusters.round(0).writes;
     println!("# an update: {} requests, {writes} of them writes", record.len());
-    let mut pure = PureClient::start(directory, clusters, record)?;
+    let mut pure = PureClient::start(directory, clusters)?;
     let mut ratios = [Vec::new(), Vec::new()];
     for revision in (FIRST + 1..).take(usize::try_from(ROUNDS)?) {
         let (cpu, hub_cpu) = (process::cpu(controller)?, hub.cpu()?);
+        clusters.begin_record(0);
         let updated = update(hub, clusters, revision, 0, writes).await?;
         let begun = Instant::now();
+        settle(clusters, controller).await?;
         hub.wait_states("InForce", number).await?;
         let reported = begun.elapsed().as_secs_f64();
         let (cpu, hub_cpu) = (process::cpu(controller)? - cpu, hub.cpu()? - hub_cpu);
-        settle(clusters).await?;
-        let alone = send(clusters, &mut pure, 0, writes).await?;
+        let alone = send(clusters, &mut pure, 0).await?;
         println!(
-            "# update {revision}: {}, without a controller {}; all reported {reported:.2} s later; \
+            "# update {revision}: {}, without a controller {}; all reports written within {reported:.0} s more; \
              CPU of the fleet controller {cpu:.2} s, of the hub {hub_cpu:.2} s",
             shown(&updated),
             shown(&alone),
@@ -95,9 +98,10 @@ pub(crate) async fn measure_offline(
     let writes = clusters.round(offline).writes;
     let mut ratios = Vec::new();
     for revision in (100..).take(usize::try_from(ROUNDS)?) {
+        clusters.begin_record(offline);
         let updated = update(hub, clusters, revision, offline, writes).await?;
-        settle(clusters).await?;
-        let alone = send(clusters, &mut pure, offline, writes).await?;
+        settle(clusters, controller).await?;
+        let alone = send(clusters, &mut pure, offline).await?;
         println!(
             "# update {revision} with {offline} clusters offline: {}, without a controller {}",
             shown(&updated),
@@ -142,17 +146,16 @@ async fn update(
     Ok(times(clusters, first, begun))
 }
 
-/// Sends the requests of an update without a fleet controller.
+/// Sends the recorded requests of the last update without a fleet controller.
 async fn send(
     clusters: &SimulatedClusters,
     pure: &mut PureClient,
     first: usize,
-    writes: u64,
 ) -> Outcome<RoundTimes> {
+    let requests = clusters.end_record(first);
     clusters.begin_round();
     let begun = Instant::now();
-    block_in_place(|| pure.round(first))?;
-    wait(clusters, first, |index| clusters.round(index).writes >= writes).await?;
+    block_in_place(|| pure.round(first, &requests))?;
     Ok(times(clusters, first, begun))
 }
 
@@ -190,14 +193,17 @@ async fn wait(
     }
 }
 
-/// Waits until no cluster receives a request.
-async fn settle(clusters: &SimulatedClusters) -> Outcome<()> {
+/// Waits until no cluster receives a request, and the fleet controller has written all reports.
+async fn settle(clusters: &SimulatedClusters, controller: &Process) -> Outcome<()> {
     let begun = Instant::now();
-    let mut before = clusters.total();
+    let look =
+        || Ok::<_, Box<dyn Error + Send + Sync>>((clusters.total(), process::cpu(controller)?));
+    let mut before = look()?;
     loop {
         sleep(Duration::from_secs(1)).await;
-        let now = clusters.total();
-        if now.writes == before.writes && now.reads == before.reads {
+        let now = look()?;
+        let is_quiet = now.0.writes == before.0.writes && now.0.reads == before.0.reads;
+        if is_quiet && now.1 - before.1 <= REST {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE {

@@ -26,6 +26,14 @@ pub(super) struct FilledBundle {
     /// Versions that conditional objects of the bundle need, and that the clusters serve.
     pub(super) served: BTreeSet<String>,
     pub(super) objects: Vec<BundleObject>,
+    /// Last result of [`Self::changed_since`], which is the same for all clusters of an update.
+    changes: Mutex<Option<BundleChanges>>,
+}
+
+/// Objects that differ between two filled bundles.
+struct BundleChanges {
+    before: Weak<FilledBundle>,
+    objects: Option<Arc<[BundleObject]>>,
 }
 
 impl FilledBundle {
@@ -49,10 +57,18 @@ impl FilledBundle {
 
     /// Returns the objects that `before` has with another content; `None` if either has an object
     /// that the other lacks.
-    pub(super) fn changed_since(&self, before: &Self) -> Option<Vec<BundleObject>> {
+    pub(super) fn changed_since(&self, before: &Arc<Self>) -> Option<Arc<[BundleObject]>> {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*changes
+            && known.before.upgrade().is_some_and(|it| Arc::ptr_eq(&it, before))
+        {
+            return known.objects.clone();
+        }
         let are_same = AppliedObjects::of(&self.objects) == AppliedObjects::of(&before.objects);
         let is_changed = |it: &&BundleObject| !before.objects.contains(it);
-        are_same.then(|| self.objects.iter().filter(is_changed).cloned().collect())
+        let objects = are_same.then(|| self.objects.iter().filter(is_changed).cloned().collect());
+        let known = BundleChanges { before: Arc::downgrade(before), objects };
+        changes.insert(known).objects.clone()
     }
 }
 
@@ -94,6 +110,7 @@ impl FilledBundles {
             policy: settings.policy.clone(),
             served,
             objects,
+            changes: Mutex::default(),
         });
         known.retain(|it| it.strong_count() > 0);
         known.push(Arc::downgrade(&filled));
@@ -168,7 +185,7 @@ spec: {policy: '@policy@'}
         let before = fill(&filled, &bundle, 1, "fail", "v1");
         let changes = |policy, served| {
             let changed = fill(&filled, &bundle, 1, policy, served).changed_since(&before);
-            changed.map(|it| it.into_iter().map(|it| it.name).collect::<Vec<_>>())
+            changed.map(|it| it.iter().map(|it| it.name.clone()).collect::<Vec<_>>())
         };
         assert_eq!(changes("fail", "v1"), Some(Vec::new()));
         assert_eq!(changes("ignore", "v1"), Some(vec!["c".to_owned()]));

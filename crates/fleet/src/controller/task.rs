@@ -153,7 +153,13 @@ impl ClusterTask {
             let result = attempt.await.unwrap_or(Err(RemoteError::TimedOut));
             self.take(result, &order, &mut state, &mut backoff);
             state.take_heartbeat();
-            self.publish(&order, &mut state).await;
+            let mut newer = self.orders.clone();
+            tokio::select! {
+                biased;
+                () = self.publish(&order, &mut state) => {}
+                // A new order is more urgent than the report about the last one.
+                _ = newer.changed() => {}
+            }
             let due = state.due;
             let next = async {
                 match due {
@@ -423,7 +429,7 @@ impl ClusterTask {
         };
         let remote = &session.remote;
         // The other objects are in force. The next comparison includes them.
-        let changed = before.and_then(|before| filled.changed_since(&before));
+        let changed = before.as_ref().and_then(|before| filled.changed_since(before));
         let report = match changed {
             Some(changed) => remote.apply(&changed, &mut state.repairs, now()).await?,
             None => {

@@ -116,7 +116,8 @@ impl BootstrapProvider {
         let entry = |file: &RenderedFile| {
             // registries.yaml names this file by its path.
             let is_ca = file.path == "image-swap-ca.crt";
-            let (directory, mode) = if is_ca { (CA_DIRECTORY, "0644") } else { (directory, "0600") };
+            let (directory, mode) =
+                if is_ca { (CA_DIRECTORY, "0644") } else { (directory, "0600") };
             files::entry(&[directory, "/", &file.path].concat(), mode, &file.text)
         };
         MachineEntries {
