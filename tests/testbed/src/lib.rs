@@ -1,5 +1,5 @@
 //! Real parts to test against, on one Debian machine without a container engine: etcd,
-//! the programs of Kubernetes, containerd, registries, Helm.
+//! the programs of Kubernetes, containerd, registries, Helm, Cluster API.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), image_swap_testbed::Error> {
