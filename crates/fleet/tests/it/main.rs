@@ -6,5 +6,12 @@
 )]
 
 mod controller;
+mod fake;
+mod faults;
+mod fleet;
 mod hub;
+mod identity;
+mod remote;
+mod rollout;
 mod sources;
+mod steps;
