@@ -16,8 +16,15 @@ use crate::{api, error::Error, release::Release};
 
 /// Returns the first 16 hexadecimal digits of the SHA-256 of `text`.
 pub fn hash(text: &str) -> String {
+    let mut digest = sha256(text);
+    digest.truncate(16);
+    digest
+}
+
+/// Returns the SHA-256 of `text` in hexadecimal digits.
+pub fn sha256(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns type and data of `secret`, as a declaration is read from them.

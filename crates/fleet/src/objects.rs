@@ -25,7 +25,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::sources::ListedSource;
 
 /// Maximum number of objects in a page of a list.
 const PAGE: u32 = 500;
@@ -44,6 +46,8 @@ pub struct WorkloadClusters {
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<ObjectKey, KnownObject>>,
     writes: Semaphore,
+    /// Namespaces whose objects the API server refuses to list.
+    refused: Mutex<BTreeSet<String>>,
 }
 
 /// Content of an object, as it was last read or written.
@@ -78,26 +82,54 @@ impl WorkloadClusters {
             namespaces: namespaces.to_vec(),
             known: Mutex::default(),
             writes: Semaphore::new(WRITES),
+            refused: Mutex::default(),
         };
         objects.reload().await?;
         Ok(objects)
     }
 
     /// Reads all objects again: changes of other writers are noticed, and [`Self::publish`] repairs
-    /// them.
+    /// them. The objects of a namespace stay unknown while the API server refuses to list them.
     ///
     /// # Errors
-    /// The API server refuses the request, or cannot be reached.
+    /// The API server refuses the request for another reason, or cannot be reached.
     pub async fn reload(&self) -> Result<(), Error> {
-        let mut found = BTreeMap::new();
+        let (mut found, mut refused) = (BTreeMap::new(), BTreeSet::new());
         for namespace in &self.namespaces {
-            let labelled = format!("{}={}", labels::RELEASE, self.release);
-            let listed = list(&self.objects(namespace), Some(&labelled)).await;
-            let listed = listed.map_err(Error::api(format!("list {PLURAL} in {namespace}")))?;
-            found.extend(listed.iter().map(|it| (key(it), KnownObject::read(it))));
+            match self.list(namespace).await {
+                Ok(listed) => found.extend(listed),
+                Err(error) if error.code() == Some(403) => {
+                    warn!(namespace, %error, "cannot read reports about workload clusters");
+                    refused.insert(namespace.clone());
+                }
+                Err(error) => return Err(error),
+            }
         }
         *self.known() = found;
+        *lock(&self.refused) = refused;
         Ok(())
+    }
+
+    /// Reads the objects of `namespace` if the API server refused that before. An object that this
+    /// process has written stays as it is known.
+    pub async fn read_refused(&self, namespace: &str) {
+        if !lock(&self.refused).contains(namespace) {
+            return;
+        }
+        if let Ok(listed) = self.list(namespace).await {
+            lock(&self.refused).remove(namespace);
+            let mut known = self.known();
+            for (key, object) in listed {
+                known.entry(key).or_insert(object);
+            }
+        }
+    }
+
+    async fn list(&self, namespace: &str) -> Result<Vec<(ObjectKey, KnownObject)>, Error> {
+        let labelled = format!("{}={}", labels::RELEASE, self.release);
+        let listed = list(&self.objects(namespace), Some(&labelled)).await;
+        let listed = listed.map_err(Error::api(format!("list {PLURAL} in {namespace}")))?;
+        Ok(listed.iter().map(|it| (key(it), KnownObject::read(it))).collect())
     }
 
     /// Returns the status of the object of `key`; `None` without an object.
@@ -106,10 +138,17 @@ impl WorkloadClusters {
     }
 
     /// Returns the identity that the object of `key` has from a former process; `None` without
-    /// one.
-    pub fn former_identity(&self, key: &ClusterKey) -> Option<KnownIdentity> {
+    /// one, and if the object belonged to another entry of that name.
+    pub fn former_identity(
+        &self,
+        key: &ClusterKey,
+        origin: &OriginObject,
+    ) -> Option<KnownIdentity> {
         let known = self.known();
-        let found = known.get(&object_key(key)).filter(|it| !it.status.cluster_uid.is_empty())?;
+        let found = known.get(&object_key(key)).filter(|it| it.owner == origin.uid)?;
+        if found.status.cluster_uid.is_empty() {
+            return None;
+        }
         Some(KnownIdentity { uid: found.status.cluster_uid.clone(), since: found.created })
     }
 
@@ -162,17 +201,22 @@ impl WorkloadClusters {
         self.delete_object(&object_key(key)).await
     }
 
-    /// Deletes the objects whose key is not in `present`. Returns their number.
+    /// Deletes the objects whose key is not in `present`, apart from those of `refused` sources,
+    /// whose clusters are not known. Returns their number.
     ///
     /// # Errors
     /// The API server refuses a request, or cannot be reached. All other objects are deleted.
     pub async fn retain(
         &self,
         present: impl IntoIterator<Item = &ClusterKey>,
+        refused: &BTreeSet<ListedSource>,
     ) -> Result<usize, Error> {
         let present: BTreeSet<ObjectKey> = present.into_iter().map(object_key).collect();
-        let gone: Vec<ObjectKey> =
-            self.known().keys().filter(|it| !present.contains(*it)).cloned().collect();
+        let is_gone = |it: &&ObjectKey| {
+            let source = (it.0.clone(), ClusterKey::source_of(&it.1));
+            !present.contains(*it) && !refused.contains(&source)
+        };
+        let gone: Vec<ObjectKey> = self.known().keys().filter(is_gone).cloned().collect();
         let mut failed = None;
         let mut count = 0;
         for key in gone {
@@ -204,7 +248,7 @@ impl WorkloadClusters {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, KnownObject>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     fn object(
@@ -249,6 +293,10 @@ impl KnownObject {
             status: serde_json::from_value(read("status")).unwrap_or_default(),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns all objects of `api` with `label`, page by page.

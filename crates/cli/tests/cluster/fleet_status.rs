@@ -1,6 +1,7 @@
 //! `WorkloadCluster` objects, and the heartbeats that they report, on a real API server.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead as _, BufReader},
     process::{Command, Output, Stdio},
 };
@@ -110,7 +111,7 @@ async fn only_changes_of_status_are_written() {
     assert!(objects.publish(&key("one"), &one, &reached).await.unwrap());
     let other = WorkloadClusters::load(&cluster.client, "other", &namespaces).await.unwrap();
     assert_eq!(other.status(&key("one")), None);
-    assert_eq!(objects.retain([&key("one")]).await.unwrap(), 1);
+    assert_eq!(objects.retain([&key("one")], &BTreeSet::new()).await.unwrap(), 1);
     assert_eq!(object(&cluster, "two.kubeconfig"), None);
     assert!(object(&cluster, "one.kubeconfig").is_some());
     assert!(objects.delete(&key("one")).await.unwrap());

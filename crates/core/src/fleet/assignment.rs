@@ -42,6 +42,8 @@ pub enum WaitReason {
     Paused,
     /// Same cluster as another entry, which stays in force.
     Duplicate(ClusterKey),
+    /// Management cluster itself.
+    ManagementCluster,
     /// No declaration before the first one.
     NoDeclaration,
     /// Declaration deleted from the management cluster. The workload cluster keeps it.
@@ -63,6 +65,8 @@ pub struct AssignmentInput<'a> {
     pub identity: Option<&'a str>,
     /// Other entry of the same cluster, which stays in force; `None` without one.
     pub duplicate_of: Option<&'a ClusterKey>,
+    /// True if the cluster is the management cluster itself.
+    pub is_management: bool,
     /// Declarations of the management cluster.
     pub history: &'a DeclarationHistory,
     /// True if the management cluster has a declaration now.
@@ -90,6 +94,9 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
     }
     if input.identity.is_none() {
         return Assignment::Identify;
+    }
+    if input.is_management {
+        return Assignment::Wait(WaitReason::ManagementCluster);
     }
     if let Some(other) = input.duplicate_of {
         return Assignment::Wait(WaitReason::Duplicate(other.clone()));
@@ -175,6 +182,7 @@ mod tests {
             entry: &entry,
             identity: Some("uid"),
             duplicate_of: None,
+            is_management: false,
             history: &history(),
             is_declared: true,
             waves: &waves,
@@ -220,6 +228,7 @@ mod tests {
             entry: &entry(),
             identity: Some("uid"),
             duplicate_of: None,
+            is_management: false,
             history: &history(),
             is_declared: false,
             waves: &WaveState { admitted: ["fleet/a".into()].into(), ..WaveState::default() },
@@ -229,6 +238,8 @@ mod tests {
         let other = ClusterKey { name: "b".into(), ..key() };
         let duplicate = AssignmentInput { duplicate_of: Some(&other), ..input };
         assert_eq!(assign(&duplicate), Assignment::Wait(WaitReason::Duplicate(other.clone())));
+        let management = AssignmentInput { is_management: true, ..duplicate };
+        assert_eq!(assign(&management), Assignment::Wait(WaitReason::ManagementCluster));
         let none = AssignmentInput { history: &DeclarationHistory::default(), ..input };
         assert_eq!(assign(&none), Assignment::Wait(WaitReason::NoDeclaration));
         let unknown = AssignmentInput { identity: None, ..input };
@@ -246,6 +257,7 @@ mod tests {
             entry: &entry,
             identity: Some("uid"),
             duplicate_of: None,
+            is_management: false,
             history: &history,
             is_declared: false,
             waves: &WaveState::default(),

@@ -81,8 +81,10 @@ impl DeclarationHistory {
         numbered.chain(beside).collect()
     }
 
-    /// Adds the declaration with the number `revision`, and forgets the oldest one.
+    /// Adds the declaration with the number `revision` as the newest, and forgets the oldest one.
+    /// Higher numbers are those of a former release, and are forgotten.
     pub fn record(&mut self, revision: u64, effective: Effective) {
+        self.numbered.retain(|number, _| *number <= revision);
         self.numbered.insert(revision, Arc::new(effective));
         while self.numbered.len() > 1 && (self.numbered.len() > KEPT || self.length() > LONGEST) {
             self.numbered.pop_first();
@@ -155,6 +157,17 @@ mod tests {
         assert_eq!(history.get(4), Some(&Arc::new(beside(secret("4")))));
         assert_eq!(history.newest().map(|(revision, _)| revision), Some(8));
         assert_eq!(read(&history), history);
+    }
+
+    #[test]
+    fn numbers_of_a_former_release_are_forgotten() {
+        let mut history = DeclarationHistory::default();
+        for revision in 4..=8 {
+            history.record(revision, beside(secret(&revision.to_string())));
+        }
+        history.record(1, beside(secret("new")));
+        assert_eq!(history.newest(), Some((1, &Arc::new(beside(secret("new"))))));
+        assert_eq!(history.numbered.len(), 1);
     }
 
     #[test]

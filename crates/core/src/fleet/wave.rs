@@ -33,6 +33,8 @@ impl WaveSettings {
 /// Progress of a cluster with the wanted declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterProgress {
+    /// No attempt on the cluster has ended since the start of the fleet controller.
+    Unknown,
     /// No answer of its API server, or no recent heartbeat.
     Unreachable,
     /// Not in force.
@@ -151,15 +153,28 @@ pub fn decide(
     }
     let is_waiting = |name: &&String| {
         let progress = named.get(*name).map(|it| &it.progress);
-        matches!(progress, Some(ClusterProgress::Pending | ClusterProgress::Applied))
+        matches!(
+            progress,
+            Some(ClusterProgress::Unknown | ClusterProgress::Pending | ClusterProgress::Applied)
+        )
     };
-    let waiting: Vec<&String> = state.wave.iter().filter(is_waiting).collect();
+    // A canary that may be reachable precedes all others.
+    let is_awaited = |(name, it): &(&String, &&WaveCluster)| {
+        settings.has_canary
+            && it.is_canary
+            && it.progress == ClusterProgress::Unknown
+            && !state.admitted.contains(*name)
+    };
+    let canaries = named.iter().filter(is_awaited).map(|(name, _)| name);
+    let waiting: Vec<&String> = state.wave.iter().filter(is_waiting).chain(canaries).collect();
     if !waiting.is_empty() {
         let summary = format!("waits for {}", list(&waiting));
         return WaveDecision { state, summary };
     }
     let is_candidate = |name: &str, cluster: &WaveCluster| {
-        !state.admitted.contains(name) && cluster.progress != ClusterProgress::Unreachable
+        let is_away =
+            matches!(cluster.progress, ClusterProgress::Unknown | ClusterProgress::Unreachable);
+        !state.admitted.contains(name) && !is_away
     };
     let candidates: Vec<_> = named.iter().filter(|(name, it)| is_candidate(name, it)).collect();
     let canaries: Vec<_> = candidates.iter().copied().filter(|(_, it)| it.is_canary).collect();
@@ -269,6 +284,21 @@ mod tests {
     }
 
     #[test]
+    fn restart_begins_no_wave_before_the_last_one_is_known() {
+        use ClusterProgress::{Pending, Unknown, Unreachable, Verified};
+        let first = next(&WaveState::default(), &[("a", true, Unknown), ("b", false, Pending)]);
+        assert!(admitted(&first).is_empty(), "a may be reachable");
+        assert_eq!(first.summary, "waits for fleet/a");
+        let away = next(&first.state, &[("a", true, Unreachable), ("b", false, Pending)]);
+        assert_eq!(admitted(&away), ["b"]);
+        let unknown = [("b", false, Unknown), ("c", false, Pending)];
+        let restarted = next(&away.state, &unknown);
+        assert_eq!(admitted(&restarted), ["b"]);
+        let known = next(&restarted.state, &[("b", false, Verified), ("c", false, Pending)]);
+        assert_eq!(admitted(&known), ["b", "c"]);
+    }
+
+    #[test]
     fn failed_cluster_stops_rollout_until_resumed() {
         use ClusterProgress::{Failed, Pending, Verified};
         let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
@@ -327,6 +357,7 @@ mod tests {
 
     fn progress() -> impl Strategy<Value = ClusterProgress> {
         prop_oneof![
+            Just(ClusterProgress::Unknown),
             Just(ClusterProgress::Unreachable),
             Just(ClusterProgress::Pending),
             Just(ClusterProgress::Applied),

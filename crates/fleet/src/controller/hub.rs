@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use image_swap_cluster::{
-    error::watch_reason,
+    Error,
+    error::{code, watch_reason},
     object_watch,
     secret::{annotation, text},
 };
@@ -14,7 +15,7 @@ use image_swap_core::{
     labels::{FLEET, PAUSED, RESUME, REVISION},
     status::StoredDeclaration,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, Client, runtime::watcher};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
@@ -23,6 +24,9 @@ use super::settings::FleetSettings;
 
 /// Key of the bundle in its `ConfigMap`.
 const BUNDLE: &str = "bundle.yaml";
+
+/// Namespace whose UID identifies a cluster.
+const KUBE_SYSTEM: &str = "kube-system";
 
 /// Objects of the management cluster, as far as they have been read.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +76,22 @@ impl HubOrder {
             Some(RESUME) => Self::Resume,
             _ => Self::Continue,
         }
+    }
+}
+
+/// Returns the UID of the namespace `kube-system`; `None` without the permission to read it.
+///
+/// # Errors
+/// [`Error::Api`].
+pub(super) async fn identity(client: &Client) -> Result<Option<String>, Error> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match namespaces.get_metadata(KUBE_SYSTEM).await {
+        Ok(found) => Ok(found.metadata.uid),
+        Err(error) if code(&error) == Some(403) => {
+            warn!("cannot read the namespace {KUBE_SYSTEM}; update the roles of the chart");
+            Ok(None)
+        }
+        Err(error) => Err(Error::api(format!("read the namespace {KUBE_SYSTEM}"))(error)),
     }
 }
 

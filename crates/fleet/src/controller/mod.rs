@@ -4,6 +4,7 @@
 mod backoff;
 mod filled;
 mod hub;
+mod members;
 mod settings;
 mod state;
 mod task;
@@ -15,12 +16,11 @@ use image_swap_cluster::{Error, Leadership, clock::now};
 use image_swap_core::{
     control::effective::{self, Effective},
     fleet::{
-        assignment::{Assignment, AssignmentInput, assign},
-        bundle::Bundle,
+        assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
         inventory::{
-            ClusterKey, EntryAccess, Inventory, InventoryEntry,
-            standing::{KnownIdentity, Standing, standings},
+            ClusterKey, EntryAccess, Inventory,
+            standing::{KnownIdentity, Standing},
         },
         wave::{self, ClusterProgress, WaveCluster, WaveSettings, WaveState},
     },
@@ -40,7 +40,11 @@ use self::{
     state::StoredState,
     task::{ClusterOrder, ClusterReport, ClusterTask},
 };
-use crate::{metrics::FleetReport, objects::WorkloadClusters, sources};
+use crate::{
+    metrics::FleetReport,
+    objects::WorkloadClusters,
+    sources::{self, ListedInventory},
+};
 
 /// Pause after a request to the management cluster failed.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -108,7 +112,7 @@ impl FleetController {
             }
             let view = hub.borrow_and_update().clone();
             let again = match fleet.reconcile(&view).await {
-                Ok(()) => None,
+                Ok(()) => fleet.has_gone.then_some(PAUSE),
                 Err(error) => {
                     warn!(%error, "cannot write the state of the fleet; clusters stay as they are");
                     Some(PAUSE)
@@ -168,6 +172,10 @@ impl FleetController {
             filled: Arc::default(),
             client: self.client.clone(),
             inventory: None,
+            uid: hub::identity(&self.client).await?,
+            order: HubOrder::Continue,
+            resumed: 0,
+            has_gone: true,
             clusters: BTreeMap::new(),
             reports,
         })
@@ -186,7 +194,15 @@ struct Fleet {
     filled: Arc<FilledBundles>,
     client: Client,
     /// Inventory; `None` before it is complete.
-    inventory: Option<Arc<Inventory>>,
+    inventory: Option<Arc<ListedInventory>>,
+    /// UID of the management cluster's namespace `kube-system`; `None` if it cannot be read.
+    uid: Option<String>,
+    /// Last order of an administrator.
+    order: HubOrder,
+    /// Number of times that an administrator resumed the rollout.
+    resumed: u64,
+    /// True if clusters may have left the inventory whose tokens are not deleted yet.
+    has_gone: bool,
     clusters: BTreeMap<ClusterKey, RunningCluster>,
     reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
 }
@@ -198,6 +214,8 @@ struct RunningCluster {
     report: Option<ClusterReport>,
     /// Identity; `None` before the first contact.
     identity: Option<KnownIdentity>,
+    /// Version of the access by which the identity was read.
+    version: String,
     /// Identity that the object has from a former leader.
     former: Option<KnownIdentity>,
 }
@@ -209,19 +227,6 @@ impl Drop for RunningCluster {
 }
 
 impl Fleet {
-    /// Takes the report of a task.
-    fn take(&mut self, key: &ClusterKey, report: ClusterReport) {
-        let Some(cluster) = self.clusters.get_mut(key) else { return };
-        if let Some(uid) = &report.uid
-            && cluster.identity.as_ref().is_none_or(|it| it.uid != *uid)
-        {
-            let former = cluster.former.as_ref().filter(|it| it.uid == *uid).cloned();
-            let new = || KnownIdentity { uid: uid.clone(), since: now() };
-            cluster.identity = Some(former.unwrap_or_else(new));
-        }
-        cluster.report = Some(report);
-    }
-
     /// Decides on all clusters, and sends each task its order.
     ///
     /// # Errors
@@ -232,11 +237,20 @@ impl Fleet {
         else {
             return Ok(());
         };
-        self.record(declaration, &inventory);
+        self.record(declaration, &inventory.clusters);
         self.stored.store_history(&self.history).await?;
-        self.forget_clusters(&inventory).await?;
+        self.forget_clusters(&inventory).await;
+        for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
+            self.objects.read_refused(&key.namespace).await;
+        }
         let standings = self.standings();
-        self.roll_out(declaration, hub.order, (&*inventory, &standings));
+        let is_resumed = hub.order == HubOrder::Resume && self.order != HubOrder::Resume;
+        self.order = hub.order;
+        if is_resumed {
+            self.resumed += 1;
+            self.waves = std::mem::take(&mut self.waves).resumed();
+        }
+        self.roll_out(declaration, (&inventory.clusters, &standings));
         self.stored.store_waves(&self.waves).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
@@ -245,13 +259,14 @@ impl Fleet {
             HubDeclaration::Present(revision, _) => Some(*revision),
             HubDeclaration::Absent => None,
         };
-        for (key, entry) in &*inventory {
-            let running = self.clusters.get(key);
+        for (key, entry) in &inventory.clusters {
+            let identity = self.clusters.get(key).and_then(|it| it.identity_by(entry));
             let standing = standings.get(key);
             let assignment = assign(&AssignmentInput {
                 key,
                 entry,
-                identity: running.and_then(|it| it.identity.as_ref()).map(|it| it.uid.as_str()),
+                identity,
+                is_management: identity.is_some() && identity == self.uid.as_deref(),
                 duplicate_of: match standing {
                     Some(Standing::DuplicateOf(other)) => Some(other),
                     Some(Standing::InForce { .. }) | None => None,
@@ -261,33 +276,35 @@ impl Fleet {
                 waves: &self.waves,
                 rollout: &self.rollout,
             });
-            let bundle = bundle.clone();
+            let order = ClusterOrder {
+                entry: Arc::clone(entry),
+                assignment,
+                identity: identity.map(str::to_owned),
+                bundle: bundle.clone(),
+                newest,
+                duplicates: match standing {
+                    Some(Standing::InForce { duplicates }) => duplicates.clone(),
+                    Some(Standing::DuplicateOf(_)) | None => Vec::new(),
+                },
+                resumed: self.resumed,
+            };
             match self.clusters.get_mut(key) {
                 Some(running) => {
-                    let entry = Arc::clone(entry);
-                    let order = ClusterOrder { entry, assignment, bundle, newest };
                     running.orders.send_if_modified(|before| {
                         let differs = *before != order;
                         *before = order;
                         differs
                     });
                 }
-                None => self.begin(key, entry, assignment, bundle, newest),
+                None => self.begin(key, order),
             }
         }
         Ok(())
     }
 
     /// Starts the task of a new cluster.
-    fn begin(
-        &mut self,
-        key: &ClusterKey,
-        entry: &Arc<InventoryEntry>,
-        assignment: Assignment,
-        bundle: Result<Arc<Bundle>, String>,
-        newest: Option<u64>,
-    ) {
-        let order = ClusterOrder { entry: Arc::clone(entry), assignment, bundle, newest };
+    fn begin(&mut self, key: &ClusterKey, order: ClusterOrder) {
+        let former = self.objects.former_identity(key, &order.entry.origin);
         let (orders, receiver) = watch::channel(order);
         let task = ClusterTask {
             key: key.clone(),
@@ -298,17 +315,18 @@ impl Fleet {
             objects: Arc::clone(&self.objects),
             filled: Arc::clone(&self.filled),
         };
-        let former = self.objects.former_identity(key);
         info!(cluster = %key, "new workload cluster");
         let task = tokio::spawn(task.run());
-        let running = RunningCluster { orders, task, report: None, identity: None, former };
+        let version = String::new();
+        let running =
+            RunningCluster { orders, task, report: None, identity: None, version, former };
         self.clusters.insert(key.clone(), running);
     }
 
     /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
     fn record(&mut self, declaration: &HubDeclaration, inventory: &Inventory) {
         if let HubDeclaration::Present(revision, effective) = declaration
-            && self.history.get(*revision).is_none_or(|it| **it != *effective)
+            && self.history.newest().is_none_or(|it| it.0 != *revision || **it.1 != *effective)
         {
             self.history.record(*revision, effective.clone());
         }
@@ -330,29 +348,10 @@ impl Fleet {
         }
     }
 
-    /// Ends the tasks of clusters that are not in the inventory any more, and deletes their
-    /// objects.
-    ///
-    /// # Errors
-    /// An object cannot be deleted.
-    async fn forget_clusters(&mut self, inventory: &Inventory) -> Result<(), Error> {
-        let gone: Vec<ClusterKey> =
-            self.clusters.keys().filter(|key| !inventory.contains_key(key)).cloned().collect();
-        for key in gone {
-            // The task writes the object no more.
-            if let Some(mut cluster) = self.clusters.remove(&key) {
-                cluster.task.abort();
-                let _ = (&mut cluster.task).await;
-            }
-        }
-        self.objects.retain(inventory.keys()).await.map(drop)
-    }
-
     /// Decides on the waves of the newest declaration.
     fn roll_out(
         &mut self,
         declaration: &HubDeclaration,
-        order: HubOrder,
         (inventory, standings): (&Inventory, &BTreeMap<ClusterKey, Standing>),
     ) {
         let HubDeclaration::Present(wanted, _) = declaration else { return };
@@ -367,18 +366,20 @@ impl Fleet {
                 && !entry.settings.is_removed
                 && entry.settings.pinned_revision.is_none()
                 && entry.registry_info.is_none()
-                && !matches!(standings.get(key), Some(Standing::DuplicateOf(_)));
+                && !matches!(standings.get(key), Some(Standing::DuplicateOf(_)))
+                && !self.is_management(key);
             if !is_counted {
                 continue;
             }
             let report = self.clusters.get(key).and_then(|it| it.report.as_ref());
             let progress = match report {
-                // No contact yet: the cluster may be unreachable.
-                None => ClusterProgress::Unreachable,
+                None => ClusterProgress::Unknown,
                 Some(report) if report.progress == ClusterProgress::Unreachable => {
                     ClusterProgress::Unreachable
                 }
                 Some(report) if report.uid.is_none() => ClusterProgress::Unreachable,
+                // The attempt that an administrator resumed has not ended.
+                Some(report) if report.resumed != self.resumed => ClusterProgress::Pending,
                 Some(report) if report.revision == Some(*wanted) => report.progress.clone(),
                 Some(_) => ClusterProgress::Pending,
             };
@@ -386,24 +387,13 @@ impl Fleet {
             let is_canary = canary.is_some_and(|it| it.matches(&entry.labels));
             clusters.insert(key.clone(), WaveCluster { is_canary, progress });
         }
-        let stored = if order == HubOrder::Resume {
-            std::mem::take(&mut self.waves).resumed()
-        } else {
-            std::mem::take(&mut self.waves)
-        };
-        let decision = wave::decide(settings, order.wave(), *wanted, &stored, &clusters);
+        let stored = std::mem::take(&mut self.waves);
+        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
         if !decision.summary.is_empty() && decision.summary != self.rollout {
             info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
         }
         self.waves = decision.state;
         self.rollout = decision.summary;
-    }
-
-    /// Returns the standing of each cluster whose identity is known.
-    fn standings(&self) -> BTreeMap<ClusterKey, Standing> {
-        let known = self.clusters.iter();
-        let known = known.filter_map(|(key, it)| Some((key.clone(), it.identity.clone()?)));
-        standings(&known.collect())
     }
 
     /// Returns the report for metrics.

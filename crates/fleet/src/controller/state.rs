@@ -82,8 +82,12 @@ impl StoredState {
             "type": "Opaque",
             "data": encoded,
         });
-        let written = secret::write(&self.secrets, self.secret.as_ref(), &name, object).await?;
-        self.secret = Some(written);
+        let written = secret::write(&self.secrets, self.secret.as_ref(), &name, object).await;
+        if written.as_ref().is_err_and(|it| it.code() == Some(404)) {
+            // Deleted meanwhile: the next attempt creates it.
+            self.secret = None;
+        }
+        self.secret = Some(written?);
         self.history = history.clone();
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The task of one workload cluster: a slow or broken cluster delays no other one.
 
+mod session;
+
 use std::{
     collections::BTreeSet,
     future::pending,
@@ -29,11 +31,11 @@ use image_swap_core::{
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
+use self::session::ClusterSession;
 use super::{
     backoff::AttemptBackoff,
     filled::{FilledBundle, FilledBundles},
@@ -41,22 +43,33 @@ use super::{
     tokens::StoredTokens,
 };
 use crate::{
-    heartbeat::{self, HeartbeatState},
     objects::WorkloadClusters,
     remote::{ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal},
 };
+
+/// Pause between two heartbeats that start an attempt.
+const BEAT_PAUSE: Duration = Duration::from_secs(1);
+/// Reason to refuse an entry.
+const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
+                          itself brings its declaration into force; remove the entry";
 
 /// Order for the task of a workload cluster.
 #[derive(Clone, Debug)]
 pub(super) struct ClusterOrder {
     /// Entry of the inventory.
     pub(super) entry: Arc<InventoryEntry>,
-    /// Assignment of the cluster.
+    /// Assignment of the cluster with [`Self::identity`], and of no other one.
     pub(super) assignment: Assignment,
+    /// UID of the namespace `kube-system`; `None` before the first contact with the present access.
+    pub(super) identity: Option<String>,
     /// Bundle; the reason if there is none.
     pub(super) bundle: Result<Arc<Bundle>, String>,
     /// Number of the newest declaration of the management cluster; `None` without one.
     pub(super) newest: Option<u64>,
+    /// Other entries of the same cluster, which do not count.
+    pub(super) duplicates: Vec<ClusterKey>,
+    /// Number of times that an administrator resumed the rollout. Each begins an attempt.
+    pub(super) resumed: u64,
 }
 
 impl PartialEq for ClusterOrder {
@@ -69,6 +82,9 @@ impl PartialEq for ClusterOrder {
         same_bundle
             && self.entry == other.entry
             && self.assignment == other.assignment
+            && self.identity == other.identity
+            && self.duplicates == other.duplicates
+            && self.resumed == other.resumed
             && self.newest == other.newest
     }
 }
@@ -78,6 +94,10 @@ impl PartialEq for ClusterOrder {
 pub(super) struct ClusterReport {
     /// UID of the namespace `kube-system`; `None` before the first contact.
     pub(super) uid: Option<String>,
+    /// Version of the access by which [`Self::uid`] was read; empty before the first contact.
+    pub(super) version: String,
+    /// Number of resumed rollouts, as in the order.
+    pub(super) resumed: u64,
     /// Progress with the declaration of [`Self::revision`].
     pub(super) progress: ClusterProgress,
     /// Number of the declaration that the progress is about; `None` without one.
@@ -99,22 +119,6 @@ pub(super) struct ClusterTask {
     pub(super) filled: Arc<FilledBundles>,
 }
 
-/// Connection to a workload cluster.
-struct ClusterSession {
-    remote: RemoteCluster,
-    /// Version of the access.
-    version: String,
-    uid: String,
-    heartbeat: watch::Receiver<HeartbeatState>,
-    watching: JoinHandle<()>,
-}
-
-impl Drop for ClusterSession {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
-
 /// State of a task.
 struct TaskState {
     session: Option<ClusterSession>,
@@ -126,6 +130,17 @@ struct TaskState {
     /// Objects that are in force since the last comparison or apply; `None` if the next apply
     /// compares all of them.
     applied: Option<Arc<FilledBundle>>,
+    /// Version of the access by which the identity was read; empty before the first contact.
+    version: String,
+    /// Time before which no token is requested.
+    token_wait: Option<Instant>,
+    /// Time before which a heartbeat starts nothing, so that a cluster that sends many of them
+    /// causes few writes on the management cluster.
+    beat_wait: Instant,
+    /// True if every failure of the last attempt may end by itself.
+    is_temporary: bool,
+    /// Number of resumed rollouts, as in the last order.
+    resumed: u64,
     repairs: RepairLog,
     /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
     due: Option<Instant>,
@@ -143,12 +158,20 @@ impl ClusterTask {
             is_removed: false,
             facts: ClusterFacts::default(),
             applied: None,
+            version: String::new(),
+            token_wait: None,
+            beat_wait: Instant::now(),
+            is_temporary: false,
+            resumed: 0,
             repairs: RepairLog::default(),
             due: None,
             sent: None,
         };
         loop {
             let order = self.orders.borrow_and_update().clone();
+            if std::mem::replace(&mut state.resumed, order.resumed) != order.resumed {
+                state.applied = None;
+            }
             let attempt = timeout(self.settings.timing.attempt, self.attempt(&order, &mut state));
             let result = attempt.await.unwrap_or(Err(RemoteError::TimedOut));
             self.take(result, &order, &mut state, &mut backoff);
@@ -160,7 +183,7 @@ impl ClusterTask {
                 // A new order is more urgent than the report about the last one.
                 _ = newer.changed() => {}
             }
-            let due = state.due;
+            let (due, beat_wait) = (state.due, state.beat_wait);
             let next = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -170,6 +193,7 @@ impl ClusterTask {
             let beat = state.session.as_mut().map(|session| &mut session.heartbeat);
             let beaten = async {
                 let Some(heartbeat) = beat else { return pending().await };
+                sleep_until(beat_wait).await;
                 if heartbeat.changed().await.is_err() {
                     pending::<()>().await;
                 }
@@ -187,7 +211,10 @@ impl ClusterTask {
                     state.due = None;
                     state.applied = None;
                 }
-                () = beaten => state.compare_if_needed(),
+                () = beaten => {
+                    state.beat_wait = Instant::now() + BEAT_PAUSE;
+                    state.compare_if_needed();
+                }
             }
         }
     }
@@ -201,10 +228,12 @@ impl ClusterTask {
         order: &ClusterOrder,
         state: &mut TaskState,
     ) -> Result<(), RemoteError> {
+        state.is_temporary = false;
         state.facts = ClusterFacts {
             access: AccessState::Usable,
             is_paused: false,
             duplicate_of: None,
+            duplicates: order.duplicates.iter().map(ToString::to_string).collect(),
             wave: None,
             removal: RemovalProgress::None,
             wanted: wanted(order),
@@ -222,6 +251,9 @@ impl ClusterTask {
                     WaitReason::Paused => state.facts.is_paused = true,
                     WaitReason::Duplicate(other) => {
                         state.facts.duplicate_of = Some(other.to_string());
+                    }
+                    WaitReason::ManagementCluster => {
+                        state.facts.access = AccessState::Refused(MANAGEMENT.to_owned());
                     }
                     WaitReason::Wave(reason) => {
                         state.facts.wave = Some(reason.clone());
@@ -246,88 +278,24 @@ impl ClusterTask {
             Assignment::Apply(declaration) => {
                 state.is_removed = false;
                 self.connect(order, state).await?;
+                // Another cluster answers: the fleet controller decides again.
+                if !state.is_that_of(order) {
+                    return Ok(());
+                }
                 self.renew_token(order, state).await?;
+                if !state.is_that_of(order) {
+                    return Ok(());
+                }
                 self.apply(order, declaration, state).await
             }
             Assignment::Remove => {
                 self.connect(order, state).await?;
+                if !state.is_that_of(order) {
+                    return Ok(());
+                }
                 self.remove(order, state).await
             }
         }
-    }
-
-    /// Connects to the cluster if there is no connection by the present access.
-    ///
-    /// # Errors
-    /// The cluster does not answer, or refuses both credentials.
-    async fn connect(
-        &self,
-        order: &ClusterOrder,
-        state: &mut TaskState,
-    ) -> Result<(), RemoteError> {
-        let EntryAccess::Usable { access, version } = &order.entry.access else { return Ok(()) };
-        if state.session.as_ref().is_some_and(|it| it.version == *version) {
-            return Ok(());
-        }
-        state.session = None;
-        state.applied = None;
-        let limits = &self.settings.timing.limits;
-        let mut known = None;
-        if let Some(token) = &state.token {
-            let remote = RemoteCluster::connect(&token.access(access), limits)?;
-            match remote.identity().await {
-                Ok(uid) => known = Some((remote, uid)),
-                Err(error) if error.needs_new_client() => state.token = None,
-                Err(error) => return Err(error),
-            }
-        }
-        let (remote, uid) = if let Some(known) = known {
-            known
-        } else {
-            let remote = RemoteCluster::connect(access, limits)?;
-            let uid = remote.identity().await?;
-            (remote, uid)
-        };
-        if state.facts.uid != uid {
-            state.facts.stored = None;
-        }
-        state.facts.uid.clone_from(&uid);
-        state.facts.contact = ClusterContact::Reached;
-        let release = &self.settings.workload;
-        let (heartbeat, watching) =
-            heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
-        let version = version.clone();
-        state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
-        Ok(())
-    }
-
-    /// Replaces the credential of the inventory by a token of an account of the fleet controller
-    /// in the cluster, and renews it at half of its life.
-    ///
-    /// # Errors
-    /// The cluster does not answer, or refuses both credentials.
-    async fn renew_token(
-        &self,
-        order: &ClusterOrder,
-        state: &mut TaskState,
-    ) -> Result<(), RemoteError> {
-        let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(()) };
-        let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
-        let now = now();
-        let token = match &state.token {
-            Some(token) if !token.is_due(now) => return Ok(()),
-            Some(token) => token.renew(access, limits, namespace, now).await?,
-            None => RemoteCluster::connect(access, limits)?.create_token(namespace, now).await?,
-        };
-        if let Err(error) =
-            self.tokens().store(&self.key.to_string(), &state.facts.uid, &token).await
-        {
-            warn!(cluster = %self.key, %error, "cannot store the token of a workload cluster");
-        }
-        state.token = Some(token);
-        // The next connection uses the token.
-        state.session = None;
-        self.connect(order, state).await
     }
 
     /// Returns the tokens on the management cluster.
@@ -515,7 +483,8 @@ impl ClusterTask {
         };
         let reason = error.to_string();
         match error {
-            RemoteError::Refused(_) => {
+            RemoteError::Refused(_) if !error.is_temporary() => {
+                state.is_temporary = false;
                 state.facts.contact = ClusterContact::Reached;
                 state.facts.outcome = ApplyOutcome::Failed(reason);
                 state.facts.waiting = "";
@@ -531,7 +500,15 @@ impl ClusterTask {
     /// Writes the status of the cluster, and reports to the controller.
     async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
         let before = self.objects.status(&self.key);
-        let status = status_of(&state.facts, before.as_ref(), &written(now()));
+        let mut status = status_of(&state.facts, before.as_ref(), &written(now()));
+        let is_judged =
+            state.facts.uid.is_empty() || order.identity.as_ref() == Some(&state.facts.uid);
+        // A restarted fleet controller must not take the entry for one that was in force.
+        if is_of_other_entry(&order.assignment) {
+            status.cluster_uid = String::new();
+        } else if !is_judged {
+            status.cluster_uid = before.map(|it| it.cluster_uid).unwrap_or_default();
+        }
         if let Err(error) = self.objects.publish(&self.key, &order.entry.origin, &status).await {
             warn!(cluster = %self.key, %error, "cannot write the status of a workload cluster");
             let again = Instant::now() + Duration::from_secs(5);
@@ -543,6 +520,8 @@ impl ClusterTask {
                 let uid = &state.facts.uid;
                 (!uid.is_empty()).then(|| uid.clone())
             }),
+            version: state.version.clone(),
+            resumed: state.resumed,
             progress,
             revision,
             state: status.state().to_owned(),
@@ -556,6 +535,11 @@ impl ClusterTask {
 }
 
 impl TaskState {
+    /// Returns true if the connection is to the cluster that `order` is about.
+    fn is_that_of(&self, order: &ClusterOrder) -> bool {
+        self.session.as_ref().is_some_and(|it| order.identity.as_ref() == Some(&it.uid))
+    }
+
     /// Takes the last heartbeat.
     fn take_heartbeat(&mut self) {
         let Some(session) = &mut self.session else { return };
@@ -587,6 +571,7 @@ impl TaskState {
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
         self.facts.waiting = BundlePhase::waiting(report.reached);
+        self.is_temporary = report.failures.iter().all(|it| it.error.is_temporary());
         self.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),
             None if report.restoring > 0 => ApplyOutcome::Failed(format!(
@@ -617,6 +602,9 @@ impl TaskState {
     fn progress_with(&self, revision: u64) -> ClusterProgress {
         let facts = &self.facts;
         if let ApplyOutcome::Failed(reason) = &facts.outcome {
+            if self.is_temporary {
+                return ClusterProgress::Pending;
+            }
             return ClusterProgress::Failed(reason.clone());
         }
         if let Some(conflict) = facts.conflicts.first() {
@@ -642,6 +630,11 @@ impl TaskState {
             _ => ClusterProgress::Verified,
         }
     }
+}
+
+/// Returns true if the cluster is that of another entry, or the management cluster.
+const fn is_of_other_entry(assignment: &Assignment) -> bool {
+    matches!(assignment, Assignment::Wait(WaitReason::Duplicate(_) | WaitReason::ManagementCluster))
 }
 
 /// Returns an object that another writer holds, with its first field.

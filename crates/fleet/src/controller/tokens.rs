@@ -4,8 +4,12 @@ use image_swap_cluster::{
     Error, Release, api,
     secret::{self, text},
 };
+use image_swap_core::labels;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, api::DeleteParams};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 use serde_json::json;
 use tracing::warn;
 
@@ -14,6 +18,9 @@ use crate::remote::FleetToken;
 
 /// Annotation with the cluster of a token, as `NAMESPACE/NAME`.
 const CLUSTER: &str = "image-swap.io/workload-cluster";
+
+/// Secrets in a page of a list.
+const PAGE: u32 = 500;
 
 /// Tokens of the fleet controller, one Secret for each workload cluster.
 pub(super) struct StoredTokens {
@@ -37,9 +44,11 @@ impl StoredTokens {
             }
         };
         let of_cluster = secret::annotation(&found, CLUSTER) == Some(cluster);
-        let token = text(&found, "token").filter(|_| of_cluster)?;
+        let token = text(&found, "token").filter(|_| of_cluster)?.to_owned();
+        let server = text(&found, "server")?.to_owned();
+        let issued = text(&found, "issued")?.parse().ok()?;
         let expires = text(&found, "expires")?.parse().ok()?;
-        Some(FleetToken { token: token.to_owned(), expires })
+        Some(FleetToken { token, server, issued, expires })
     }
 
     /// Stores the token of `cluster`, whose namespace kube-system has the UID `uid`.
@@ -66,6 +75,8 @@ impl StoredTokens {
             "type": "Opaque",
             "data": {
                 "token": encode(&token.token),
+                "server": encode(&token.server),
+                "issued": encode(&token.issued.to_string()),
                 "expires": encode(&token.expires.to_string()),
                 "uid": encode(uid),
             },
@@ -78,13 +89,45 @@ impl StoredTokens {
     /// # Errors
     /// [`Error::Api`].
     pub(super) async fn delete(&self, cluster: &str) -> Result<(), Error> {
-        let name = self.name(cluster);
+        self.delete_secret(&self.name(cluster)).await
+    }
+
+    /// Deletes the tokens of clusters for which `is_gone` returns true.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub(super) async fn delete_gone(&self, is_gone: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let of_release = format!("{}={}", labels::RELEASE, self.release.name);
+        let mut params = ListParams::default().labels(&of_release).limit(PAGE);
+        let prefix = self.name_prefix();
+        loop {
+            let page = self.secrets.list_metadata(&params).await;
+            let page = page.map_err(Error::api("list the tokens of workload clusters"))?;
+            for found in page.items {
+                let cluster = found.annotations().get(CLUSTER).filter(|it| is_gone(it));
+                let name = found.name_any();
+                if cluster.is_some() && name.starts_with(&prefix) {
+                    self.delete_secret(&name).await?;
+                }
+            }
+            match page.metadata.continue_.filter(|it| !it.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn delete_secret(&self, name: &str) -> Result<(), Error> {
         let action = format!("delete {name}");
-        api::delete_by(&self.secrets, &name, &DeleteParams::default(), action).await.map(drop)
+        api::delete_by(&self.secrets, name, &DeleteParams::default(), action).await.map(drop)
     }
 
     /// Returns the name of the Secret of `cluster`.
     fn name(&self, cluster: &str) -> String {
-        format!("{}-token-{}", self.release.name, secret::hash(cluster))
+        format!("{}{}", self.name_prefix(), secret::hash(cluster))
+    }
+
+    fn name_prefix(&self) -> String {
+        format!("{}-token-", self.release.name)
     }
 }

@@ -2,6 +2,7 @@
 //! the kubeconfig of the administrator is used once.
 
 use hyper::Method;
+use image_swap_cluster::secret;
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -11,6 +12,7 @@ use image_swap_core::{
     },
     labels::{APP_MANAGED_BY, APP_NAME, IMAGE_SWAP},
 };
+use image_swap_text::base64;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,6 +33,10 @@ const TOKEN_MAX: usize = 16 << 10;
 pub struct FleetToken {
     /// Bearer token.
     pub token: String,
+    /// Hash of the API server that issued it. No other server receives it.
+    pub server: String,
+    /// Time of the request for it.
+    pub issued: UnixTime,
     /// Time at which it expires.
     pub expires: UnixTime,
 }
@@ -42,9 +48,15 @@ impl std::fmt::Debug for FleetToken {
 }
 
 impl FleetToken {
-    /// Returns true if the token is to be renewed at `now`: half of its life is over.
+    /// Returns true if the token is to be renewed at `now`: half of its life is over. The API server
+    /// decides how long that is.
     pub const fn is_due(&self, now: UnixTime) -> bool {
-        self.expires.saturating_sub(now) < LIFE / 2
+        self.expires.saturating_sub(now) < self.expires.saturating_sub(self.issued) / 2
+    }
+
+    /// Returns true if the API server of `access` issued the token.
+    pub fn is_of(&self, access: &RemoteAccess) -> bool {
+        self.server == server(access)
     }
 
     /// Returns `access` with the token as its credential.
@@ -68,11 +80,47 @@ impl FleetToken {
         let own = RemoteCluster::connect(&self.access(admin), limits)?;
         match own.request_token(namespace, now).await {
             Err(RemoteError::Unauthorized | RemoteError::Refused(403 | 404)) => {
-                RemoteCluster::connect(admin, limits)?.create_token(namespace, now).await
+                Self::create(admin, limits, namespace, now).await
             }
-            result => result,
+            result => Ok(result?.token(admin, now)),
         }
     }
+
+    /// Creates the account of the fleet controller in `namespace` by `admin`, and returns a token.
+    ///
+    /// # Errors
+    /// The cluster does not respond, or refuses a request.
+    pub async fn create(
+        admin: &RemoteAccess,
+        limits: &RemoteLimits,
+        namespace: &str,
+        now: UnixTime,
+    ) -> Result<Self, RemoteError> {
+        let cluster = RemoteCluster::connect(admin, limits)?;
+        Ok(cluster.create_token(namespace, now).await?.token(admin, now))
+    }
+}
+
+impl IssuedToken {
+    /// Returns the token with the API server of `access`, which issued it at `now`.
+    fn token(self, access: &RemoteAccess, now: UnixTime) -> FleetToken {
+        let Self { token, expires } = self;
+        FleetToken { token, server: server(access), issued: now, expires }
+    }
+}
+
+/// Returns the hash of the API server of `access`: its address and its authority.
+fn server(access: &RemoteAccess) -> String {
+    let name = access.tls_server_name.as_deref().unwrap_or_default();
+    let authority = base64::encode(access.authority.as_deref().unwrap_or_default());
+    secret::sha256(&format!("{}\n{name}\n{authority}", access.server))
+}
+
+/// Token as the API server issued it.
+struct IssuedToken {
+    token: String,
+    /// Time at which it expires.
+    expires: UnixTime,
 }
 
 #[derive(Deserialize)]
@@ -93,11 +141,11 @@ impl RemoteCluster {
     ///
     /// # Errors
     /// The cluster does not respond, or refuses a request.
-    pub async fn create_token(
+    async fn create_token(
         &self,
         namespace: &str,
         now: UnixTime,
-    ) -> Result<FleetToken, RemoteError> {
+    ) -> Result<IssuedToken, RemoteError> {
         let objects = [BundleObject::namespace(namespace), binding(namespace), account(namespace)];
         let report = self.apply(&objects, &mut RepairLog::default(), now).await?;
         if let Some(failure) = report.failures.first() {
@@ -113,11 +161,11 @@ impl RemoteCluster {
     ///
     /// # Errors
     /// The cluster does not respond, or refuses the request.
-    pub async fn request_token(
+    async fn request_token(
         &self,
         namespace: &str,
         now: UnixTime,
-    ) -> Result<FleetToken, RemoteError> {
+    ) -> Result<IssuedToken, RemoteError> {
         let body = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
@@ -137,7 +185,7 @@ impl RemoteCluster {
             return Err(RemoteError::BadResponse);
         }
         // The API server may shorten the life; it never grants a longer one.
-        Ok(FleetToken { token, expires: expires.min(now + LIFE) })
+        Ok(IssuedToken { token, expires: expires.min(now + LIFE) })
     }
 }
 
@@ -183,5 +231,41 @@ fn object(api_version: &str, kind: &str, namespace: Option<&str>, mut more: Valu
         namespace: namespace.map(str::to_owned),
         name: FLEET_MANAGER.to_owned(),
         value: more,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(server: &str, authority: &str) -> RemoteAccess {
+        RemoteAccess {
+            server: server.to_owned(),
+            tls_server_name: None,
+            authority: Some(authority.as_bytes().to_vec()),
+            credential: RemoteCredential::Token("administrator".to_owned()),
+        }
+    }
+
+    #[test]
+    fn short_life_is_renewed_at_its_half() {
+        let issued = IssuedToken { token: "t".to_owned(), expires: 1_000 + 600 };
+        let token = issued.token(&access("https://a", "one"), 1_000);
+        assert!(!token.is_due(1_000) && !token.is_due(1_299));
+        assert!(token.is_due(1_301) && token.is_due(9_000));
+    }
+
+    #[test]
+    fn no_other_server_receives_the_token() {
+        let issued = IssuedToken { token: "t".to_owned(), expires: 1_600 };
+        let token = issued.token(&access("https://a", "one"), 1_000);
+        let other = RemoteCredential::Token("renewed".to_owned());
+        assert!(token.is_of(&RemoteAccess { credential: other, ..access("https://a", "one") }));
+        assert!(!token.is_of(&access("https://b", "one")));
+        assert!(!token.is_of(&access("https://a", "two")));
+        let name = Some("b".to_owned());
+        assert!(
+            !token.is_of(&RemoteAccess { tls_server_name: name, ..access("https://a", "one") })
+        );
     }
 }

@@ -53,9 +53,19 @@ impl RemoteError {
         !matches!(self, Self::Refused(code) if code != 429 && code != 503)
     }
 
-    /// Returns true if another client may succeed: a credential was renewed, or an authority.
-    pub const fn needs_new_client(self) -> bool {
-        matches!(self, Self::Unauthorized | Self::Refused(403) | Self::Untrusted)
+    /// Returns true if another credential may succeed.
+    pub const fn refuses_credential(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Refused(403))
+    }
+
+    /// Returns true if the API server may accept the same request later: it is overloaded, or lost
+    /// its storage.
+    pub const fn is_temporary(self) -> bool {
+        match self {
+            Self::Refused(code) => matches!(code, 408 | 429 | 500..),
+            Self::TimedOut | Self::Unreachable => true,
+            _ => false,
+        }
     }
 
     /// Returns the kind of an error of the client, by the errors that caused it.

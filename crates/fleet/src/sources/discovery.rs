@@ -1,5 +1,6 @@
 //! Versions of an API that the API server serves.
 
+use hyper::Request;
 use image_swap_cluster::error::code;
 use kube::{Client, Error, api::ApiResource};
 
@@ -13,10 +14,13 @@ pub(super) struct ApiKind {
 }
 
 /// Returns the newest version of `wanted` that the API server serves; `None` if it serves none.
+///
+/// # Errors
+/// The API server cannot be reached, or is not ready: then it may not list all groups yet.
 pub(super) async fn served(client: &Client, wanted: ApiKind) -> Result<Option<ApiResource>, Error> {
     let groups = client.list_api_groups().await?.groups;
     let Some(group) = groups.into_iter().find(|group| group.name == wanted.group) else {
-        return Ok(None);
+        return check_ready(client).await.map(|()| None);
     };
     for version in wanted.versions {
         if group.versions.iter().any(|it| it.version == *version)
@@ -26,6 +30,15 @@ pub(super) async fn served(client: &Client, wanted: ApiKind) -> Result<Option<Ap
         }
     }
     Ok(None)
+}
+
+/// Returns an error if the API server is not ready.
+async fn check_ready(client: &Client) -> Result<(), Error> {
+    let ready = Request::get("/readyz").body(Vec::new()).map_err(Error::HttpError)?;
+    match client.request_text(ready).await {
+        Err(error) if !matches!(code(&error), Some(403 | 404)) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the resource of a version; `None` if the version has other kinds alone.

@@ -9,6 +9,9 @@ pub(super) struct SecretKey {
     pub(super) name: String,
 }
 
+/// Namespace and source whose objects are listed together.
+pub type ListedSource = (String, ClusterSource);
+
 /// Change that a watch reports.
 #[derive(Debug)]
 pub(super) enum SourceEvent {

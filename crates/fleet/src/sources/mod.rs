@@ -10,9 +10,9 @@ mod secrets;
 mod settings;
 mod watches;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use image_swap_core::fleet::inventory::{ClusterSource, Inventory};
+use image_swap_core::fleet::inventory::{ClusterKey, ClusterSource, Inventory};
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
@@ -21,7 +21,10 @@ use tokio::{
 };
 use tracing::info;
 
-pub use self::settings::{SEARCH_INTERVAL, SourceSettings};
+pub use self::{
+    event::ListedSource,
+    settings::{SEARCH_INTERVAL, SourceSettings},
+};
 use self::{
     event::{SecretKey, SourceEvent},
     inventory::InventoryState,
@@ -34,6 +37,28 @@ const EVENTS: usize = 256;
 /// Limit of Secrets that are read at a time.
 const READS: usize = 8;
 
+/// Inventory, as far as the API server lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedInventory {
+    /// Workload clusters.
+    pub clusters: Inventory,
+    /// Sources that the API server refuses to list. Their clusters are unknown, not gone.
+    pub refused: BTreeSet<ListedSource>,
+}
+
+impl ListedInventory {
+    /// Returns the objects of the clusters, as `NAMESPACE/NAME`.
+    pub fn objects(&self) -> BTreeSet<String> {
+        self.clusters.keys().map(ToString::to_string).collect()
+    }
+
+    /// Returns true if the cluster with the object `NAMESPACE/NAME` would be listed.
+    pub fn is_listed(&self, object: &str) -> bool {
+        let namespace = object.split('/').next().unwrap_or_default();
+        !self.refused.contains(&(namespace.to_owned(), ClusterKey::source_of(object)))
+    }
+}
+
 /// Follows the inventory until the tasks are dropped.
 ///
 /// The first value is empty. The first change is the first inventory in which every watch has
@@ -42,8 +67,8 @@ const READS: usize = 8;
 pub fn follow(
     client: Client,
     settings: SourceSettings,
-) -> (watch::Receiver<Arc<Inventory>>, JoinSet<()>) {
-    let (inventory, receiver) = watch::channel(Arc::new(Inventory::new()));
+) -> (watch::Receiver<Arc<ListedInventory>>, JoinSet<()>) {
+    let (inventory, receiver) = watch::channel(Arc::default());
     let (events, queue) = mpsc::channel(EVENTS);
     let settings = Arc::new(settings);
     let mut tasks = JoinSet::new();
@@ -70,7 +95,7 @@ async fn publish(
     mut state: InventoryState,
     mut queue: mpsc::Receiver<SourceEvent>,
     _events: mpsc::Sender<SourceEvent>,
-    inventory: watch::Sender<Arc<Inventory>>,
+    inventory: watch::Sender<Arc<ListedInventory>>,
 ) {
     let mut batch = Vec::new();
     let mut reads = JoinSet::new();
@@ -88,23 +113,26 @@ async fn publish(
                 info!(clusters = state.inventory().len(), "the inventory is complete");
             }
             if state.take_changed() || !is_published {
-                inventory.send_replace(Arc::new(state.inventory().clone()));
+                inventory.send_replace(Arc::new(ListedInventory {
+                    clusters: state.inventory().clone(),
+                    refused: state.refused().clone(),
+                }));
             }
             is_published = true;
         }
         tokio::select! {
-                   _ = queue.recv_many(&mut batch, EVENTS) => {
-                       for event in batch.drain(..) {
-        state.apply(event);
+            _ = queue.recv_many(&mut batch, EVENTS) => {
+                for event in batch.drain(..) {
+                    state.apply(event);
+                }
+            }
+            Some(Ok((secret, result))) = reads.join_next() => {
+                if let Some(wait) = state.loaded(&secret, &result) {
+                    retries.spawn(retry(secret, wait));
+                }
+            }
+            Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
         }
-                   }
-                   Some(Ok((secret, result))) = reads.join_next() => {
-                       if let Some(wait) = state.loaded(&secret, &result) {
-                           retries.spawn(retry(secret, wait));
-                       }
-                   }
-                   Some(Ok(secret)) = retries.join_next() => state.retry(&secret),
-               }
     }
 }
 

@@ -96,8 +96,15 @@ pub(super) async fn follow_objects(
     let lost = Arc::new(Notify::new());
     // The version with its watches; `None` before the first search.
     let mut current: Option<(Option<ApiResource>, JoinSet<()>)> = None;
+    let mut is_missed = false;
     loop {
         match served(&client, kind).await {
+            // An API server that has just started serves custom resources a little later.
+            Ok(None) if !is_missed && current.as_ref().is_none_or(|(last, _)| last.is_some()) => {
+                is_missed = true;
+                sleep(SEARCH_AGAIN).await;
+                continue;
+            }
             Ok(found) if current.as_ref().is_none_or(|(last, _)| *last != found) => {
                 let version = found.as_ref().map_or("none", |it| it.version.as_str());
                 info!(group = kind.group, kind = kind.kind, version, "following objects");
@@ -118,8 +125,9 @@ pub(super) async fn follow_objects(
                     }
                 }
                 current = Some((found, watches));
+                is_missed = false;
             }
-            Ok(_) => {}
+            Ok(_) => is_missed = false,
             Err(error) => {
                 debug!(group = kind.group, error = reason(&error), "cannot search for the API");
             }

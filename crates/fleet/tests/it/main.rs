@@ -6,9 +6,16 @@
 )]
 
 mod controller;
+mod fake;
+mod faults;
+mod fleet;
 mod hub;
+mod identity;
 mod prune;
+mod remote;
 mod removal;
+mod rollout;
 mod simulator;
 mod sources;
+mod steps;
 mod workload;

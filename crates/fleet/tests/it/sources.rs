@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use image_swap_core::fleet::{
     inventory::{
-        ClusterKey, ClusterSource, EntryAccess, Inventory, InventoryEntry,
+        ClusterKey, ClusterSource, EntryAccess, InventoryEntry,
         cluster_profile::{ConfiguredProvider, CredentialPlugin},
     },
     kubeconfig::RemoteCredential,
 };
-use image_swap_fleet::sources::{SourceSettings, follow};
+use image_swap_fleet::sources::{ListedInventory, SourceSettings, follow};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::block_in_place};
@@ -90,12 +90,13 @@ fn version(entry: &InventoryEntry) -> Option<&str> {
 
 /// Waits until the entry `key` satisfies `enough`, and returns it.
 async fn entry(
-    inventory: &mut watch::Receiver<Arc<Inventory>>,
+    inventory: &mut watch::Receiver<Arc<ListedInventory>>,
     key: &ClusterKey,
     enough: impl Fn(&InventoryEntry) -> bool,
 ) -> Arc<InventoryEntry> {
-    let found = until(inventory, |it| it.get(key).is_some_and(|entry| enough(entry))).await;
-    Arc::clone(&found[key])
+    let found =
+        until(inventory, |it| it.clusters.get(key).is_some_and(|entry| enough(entry))).await;
+    Arc::clone(&found.clusters[key])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,9 +136,9 @@ async fn inventory_follows_all_sources() {
     hub.put_secret(OTHER, &labelled_secret("imported", &json!({}), &usable));
 
     let (mut inventory, _tasks) = follow(hub.client.clone(), settings());
-    assert!(inventory.borrow().is_empty());
+    assert!(inventory.borrow().clusters.is_empty());
     inventory.changed().await.unwrap();
-    let first = inventory.borrow_and_update().clone();
+    let first = inventory.borrow_and_update().clusters.clone();
     let (a, p) = (key(ClusterSource::ClusterApi, "a"), key(ClusterSource::ClusterProfile, "p"));
     let imported = key(ClusterSource::Kubeconfig, "imported");
     let broken = key(ClusterSource::Kubeconfig, "broken");
@@ -157,15 +158,16 @@ async fn inventory_follows_all_sources() {
     let before = version(&first[&a]).unwrap().to_owned();
     hub.put_secret(NAMESPACE, &cluster_secret("a", &format!("{} ", hub.kubeconfig())));
     entry(&mut inventory, &a, |it| version(it).is_some_and(|version| version != before)).await;
-    assert!(Arc::ptr_eq(&first[&p], &inventory.borrow()[&p]));
+    assert!(Arc::ptr_eq(&first[&p], &inventory.borrow().clusters[&p]));
 
     let override_ = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "registry-info" },
         "stringData": { "DOMAIN": "harbor.example.org" },
     });
     hub.put_secret(NAMESPACE, &override_);
-    let seen = until(&mut inventory, |it| it.values().all(|it| it.registry_info.is_some())).await;
-    let info = seen[&a].registry_info.clone().unwrap();
+    let seen =
+        until(&mut inventory, |it| it.clusters.values().all(|it| it.registry_info.is_some())).await;
+    let info = seen.clusters[&a].registry_info.clone().unwrap();
     assert_eq!(info.data["DOMAIN"], b"harbor.example.org");
 
     hub.request("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}/secrets/a-kubeconfig"), None);
@@ -176,7 +178,7 @@ async fn inventory_follows_all_sources() {
     let unlabelled = json!({ "metadata": { "labels": { "image-swap.io/fleet-cluster": null } } });
     let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/imported");
     hub.request("PATCH", &path, Some(&unlabelled));
-    until(&mut inventory, |it| it.keys().eq([&broken])).await;
+    until(&mut inventory, |it| it.clusters.keys().eq([&broken])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +189,7 @@ async fn api_is_followed_once_it_is_served() {
     hub.define(MULTICLUSTER, "ServiceImport", &["v1alpha1"]);
     let (mut inventory, _tasks) = follow(hub.client.clone(), settings());
     inventory.changed().await.unwrap();
-    assert!(inventory.borrow_and_update().is_empty());
+    assert!(inventory.borrow_and_update().clusters.is_empty());
 
     hub.define(CLUSTER_API, "Cluster", &["v1beta1"]);
     add_cluster(&hub, NAMESPACE, "a");
@@ -199,13 +201,15 @@ async fn api_is_followed_once_it_is_served() {
 
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusters.cluster.x-k8s.io";
     hub.request("DELETE", path, None);
-    until(&mut inventory, |it| it.is_empty()).await;
+    until(&mut inventory, |it| it.clusters.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn inventory_outlives_the_api_server() {
     let mut hub = Hub::start().await;
+    hub.define(CLUSTER_API, "Cluster", &["v1beta1"]);
+    add_cluster(&hub, NAMESPACE, "a");
     let data = json!({ "value": hub.kubeconfig() });
     hub.put_secret(NAMESPACE, &labelled_secret("imported", &json!({}), &data));
     let (mut inventory, _tasks) = follow(hub.client.clone(), settings());
@@ -216,8 +220,14 @@ async fn inventory_outlives_the_api_server() {
     block_in_place(|| hub.control_plane.wait_ready().unwrap());
     let data = json!({ "value": format!("{} ", hub.kubeconfig()) });
     hub.put_secret(NAMESPACE, &labelled_secret("imported", &json!({}), &data));
-    entry(&mut inventory, &imported, |it| version(it).is_some() && version(it) != version(&first))
-        .await;
+    // An API server that has just started may not serve custom resources yet.
+    let a = key(ClusterSource::ClusterApi, "a");
+    until(&mut inventory, |it| {
+        assert!(it.clusters.contains_key(&a), "{:?}", it.clusters.keys());
+        let found = version(&it.clusters[&imported]);
+        found.is_some() && found != version(&first)
+    })
+    .await;
 }
 
 /// Returns a client that may read Secrets in [`NAMESPACE`] alone.
@@ -256,6 +266,6 @@ async fn roles_of_one_namespace_suffice_for_it() {
     settings.namespaces.insert(OTHER.to_owned());
     let (mut inventory, _tasks) = follow(client, settings);
     inventory.changed().await.unwrap();
-    let seen = inventory.borrow_and_update().clone();
+    let seen = inventory.borrow_and_update().clusters.clone();
     assert!(seen.keys().eq([&key(ClusterSource::Kubeconfig, "imported")]), "{:?}", seen.keys());
 }

@@ -56,11 +56,25 @@ impl ClusterKey {
     pub fn object_name(&self) -> String {
         match self.source {
             ClusterSource::ClusterApi => self.name.clone(),
-            ClusterSource::ClusterProfile => format!("{}.clusterprofile", self.name),
-            ClusterSource::Kubeconfig => format!("{}.kubeconfig", self.name),
+            ClusterSource::ClusterProfile => format!("{}{PROFILE}", self.name),
+            ClusterSource::Kubeconfig => format!("{}{KUBECONFIG}", self.name),
+        }
+    }
+
+    /// Returns the source of the entry whose `WorkloadCluster` object is `name`, by its end.
+    pub fn source_of(name: &str) -> ClusterSource {
+        match name {
+            _ if name.ends_with(PROFILE) => ClusterSource::ClusterProfile,
+            _ if name.ends_with(KUBECONFIG) => ClusterSource::Kubeconfig,
+            _ => ClusterSource::ClusterApi,
         }
     }
 }
+
+/// End of the name of the object of a `ClusterProfile`.
+const PROFILE: &str = ".clusterprofile";
+/// End of the name of the object of a labelled Secret.
+const KUBECONFIG: &str = ".kubeconfig";
 
 /// Entry of the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,6 +27,8 @@ pub struct ClusterFacts {
     /// Entry that is the same cluster, as `NAMESPACE/NAME`, and is the one that counts; `None`
     /// without one.
     pub duplicate_of: Option<String>,
+    /// Entries that are the same cluster and do not count, as `NAMESPACE/NAME`.
+    pub duplicates: Vec<String>,
     /// Removal by an administrator.
     pub removal: RemovalProgress,
     /// Declaration that the cluster is to have.
@@ -255,7 +257,13 @@ impl ClusterFacts {
             return not(reason::APPLYING, &self.repeated_drift());
         }
         if is_stored && self.contact == ClusterContact::Reached {
-            return (TRUE, reason::IN_FORCE, format!("declaration {wanted} is stored"));
+            let message = match &*self.duplicates {
+                [] => format!("declaration {wanted} is stored"),
+                others => {
+                    format!("declaration {wanted} is stored; same cluster as {}", listed(others))
+                }
+            };
+            return (TRUE, reason::IN_FORCE, message);
         }
         not(reason::APPLYING, &format!("declaration {wanted} is being applied"))
     }

@@ -9,14 +9,12 @@ use std::{
 
 use image_swap_core::{
     control::effective::SecretData,
-    fleet::inventory::{
-        ClusterKey, ClusterSource, EntryAccess, Inventory, InventoryEntry, found::FoundCluster,
-    },
+    fleet::inventory::{ClusterKey, EntryAccess, Inventory, InventoryEntry, found::FoundCluster},
     labels::REGISTRY_INFO,
 };
 
 use super::{
-    event::{SecretKey, SourceEvent},
+    event::{ListedSource, SecretKey, SourceEvent},
     secrets::ReadResult,
     settings::SourceSettings,
 };
@@ -38,7 +36,9 @@ pub(super) struct InventoryState {
     /// `registry-info` by namespace.
     registry_infos: BTreeMap<String, RegistryInfoState>,
     /// Sources that have not been listed yet.
-    unlisted: BTreeSet<(String, ClusterSource)>,
+    unlisted: BTreeSet<ListedSource>,
+    /// Sources that the API server has refused to list, and has not listed since.
+    refused: BTreeSet<ListedSource>,
     is_changed: bool,
 }
 
@@ -108,6 +108,11 @@ impl InventoryState {
         &self.inventory
     }
 
+    /// Returns the sources that were refused, and never listed: their clusters are not known.
+    pub(super) const fn refused(&self) -> &BTreeSet<ListedSource> {
+        &self.refused
+    }
+
     /// Returns true if every source was listed or refused, and every Secret requested once.
     pub(super) fn is_complete(&self) -> bool {
         self.unlisted.is_empty()
@@ -148,12 +153,17 @@ impl InventoryState {
                 for found in clusters {
                     self.change(found);
                 }
-                self.unlisted.remove(&(namespace, source));
+                let source = (namespace, source);
+                self.unlisted.remove(&source);
+                self.is_changed |= self.refused.remove(&source);
             }
             SourceEvent::Changed(found) => self.change(*found),
             SourceEvent::Gone(key) => self.remove(&key),
             SourceEvent::Unlisted { namespace, source } => {
-                self.unlisted.remove(&(namespace, source));
+                let source = (namespace, source);
+                if self.unlisted.remove(&source) {
+                    self.refused.insert(source);
+                }
             }
             SourceEvent::SecretsListing { namespace } => {
                 for (_, secret) in self.secrets_of(&namespace) {

@@ -2,7 +2,7 @@ use image_swap_core::{
     control::effective::SecretData,
     fleet::{
         inventory::{
-            cluster_api,
+            ClusterSource, cluster_api,
             found::{CLUSTER_API_TYPE, CLUSTER_NAME, CredentialSecret},
             selector::LabelSelector,
         },
@@ -111,6 +111,13 @@ fn inventory_is_complete_without_clusters() {
     assert!(!state.is_complete());
     state.loaded(&secret_key(REGISTRY_INFO), &Err("forbidden".into()));
     assert!(state.is_complete() && !state.take_changed() && state.inventory().is_empty());
+    // Clusters that cannot be listed are not gone.
+    let source = (NAMESPACE.to_owned(), SOURCE);
+    assert!(state.refused().iter().eq([&source]));
+    state.apply(listed(Vec::new()));
+    assert!(state.take_changed() && state.refused().is_empty());
+    state.apply(SourceEvent::Unlisted { namespace: NAMESPACE.into(), source: SOURCE });
+    assert!(!state.take_changed() && state.refused().is_empty());
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Clusters that join and leave the fleet, and their identities.
+
+use std::collections::BTreeMap;
+
+use image_swap_cluster::clock::now;
+use image_swap_core::fleet::inventory::{
+    ClusterKey, EntryAccess, InventoryEntry,
+    standing::{KnownIdentity, Standing, standings},
+};
+use tracing::warn;
+
+use super::{Fleet, RunningCluster, task::ClusterReport, tokens::StoredTokens};
+use crate::sources::ListedInventory;
+
+impl RunningCluster {
+    /// Returns the UID of the cluster; `None` before the first contact by the access of `entry`.
+    pub(super) fn identity_by(&self, entry: &InventoryEntry) -> Option<&str> {
+        let identity = self.identity.as_ref()?;
+        match &entry.access {
+            EntryAccess::Usable { version, .. } if *version != self.version => None,
+            _ => Some(&identity.uid),
+        }
+    }
+}
+
+impl Fleet {
+    /// Takes the report of a task.
+    pub(super) fn take(&mut self, key: &ClusterKey, report: ClusterReport) {
+        let Some(cluster) = self.clusters.get_mut(key) else { return };
+        if let Some(uid) = &report.uid
+            && cluster.identity.as_ref().is_none_or(|it| it.uid != *uid)
+        {
+            let former = cluster.former.as_ref().filter(|it| it.uid == *uid).cloned();
+            let new = || KnownIdentity { uid: uid.clone(), since: now() };
+            cluster.identity = Some(former.unwrap_or_else(new));
+        }
+        cluster.version.clone_from(&report.version);
+        cluster.report = Some(report);
+    }
+
+    /// Ends the tasks of clusters that are not in the inventory any more, and deletes their objects
+    /// and tokens. What cannot be deleted is tried again, and delays no other cluster.
+    pub(super) async fn forget_clusters(&mut self, inventory: &ListedInventory) {
+        let is_gone = |key: &&ClusterKey| !inventory.clusters.contains_key(key);
+        let gone: Vec<ClusterKey> = self.clusters.keys().filter(is_gone).cloned().collect();
+        for key in gone {
+            // The task writes the object no more.
+            if let Some(mut cluster) = self.clusters.remove(&key) {
+                cluster.task.abort();
+                let _ = (&mut cluster.task).await;
+            }
+            self.has_gone = true;
+        }
+        let objects = self.objects.retain(inventory.clusters.keys(), &inventory.refused).await;
+        self.has_gone |= !matches!(objects, Ok(0));
+        if !self.has_gone {
+            return;
+        }
+        let present = inventory.objects();
+        let is_gone = |it: &str| !present.contains(it) && inventory.is_listed(it);
+        let tokens = StoredTokens::new(&self.client, &self.settings).delete_gone(is_gone).await;
+        self.has_gone = false;
+        for error in [objects.map(drop), tokens].into_iter().filter_map(Result::err) {
+            warn!(%error, "cannot delete objects of a cluster that left the inventory");
+            self.has_gone = true;
+        }
+    }
+
+    /// Returns the standing of each cluster whose identity is known. Before the first contact that
+    /// is the one that a former leader has stored, so that no other entry replaces this one.
+    pub(super) fn standings(&self) -> BTreeMap<ClusterKey, Standing> {
+        let identity = |it: &RunningCluster| it.identity.clone().or_else(|| it.former.clone());
+        let known = self.clusters.iter();
+        let known = known.filter_map(|(key, it)| Some((key.clone(), identity(it)?)));
+        standings(&known.collect())
+    }
+
+    /// Returns true if the cluster of `key` is the management cluster.
+    pub(super) fn is_management(&self, key: &ClusterKey) -> bool {
+        let identity = self.clusters.get(key).and_then(|it| it.identity.as_ref());
+        identity.is_some_and(|it| Some(&it.uid) == self.uid.as_ref())
+    }
+}

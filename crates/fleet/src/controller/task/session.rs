@@ -1,0 +1,143 @@
+//! The connection of a task, and its credential.
+
+use std::time::Duration;
+
+use image_swap_cluster::clock::now;
+use image_swap_core::{
+    fleet::{inventory::EntryAccess, kubeconfig::RemoteAccess},
+    status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts},
+};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tracing::warn;
+
+use super::{ClusterOrder, ClusterTask, TaskState};
+use crate::{
+    heartbeat::{self, HeartbeatState},
+    remote::{FleetToken, RemoteCluster, RemoteError},
+};
+
+/// Pause between two requests for a token, whatever the cluster answers.
+const TOKEN_PAUSE: Duration = Duration::from_mins(5);
+
+/// Connection to a workload cluster.
+pub(super) struct ClusterSession {
+    pub(super) remote: RemoteCluster,
+    /// Version of the access.
+    version: String,
+    pub(super) uid: String,
+    pub(super) heartbeat: watch::Receiver<HeartbeatState>,
+    watching: JoinHandle<()>,
+}
+
+impl Drop for ClusterSession {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl ClusterTask {
+    /// Connects to the cluster if there is no connection by the present access.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
+    pub(super) async fn connect(
+        &self,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        let EntryAccess::Usable { access, version } = &order.entry.access else { return Ok(()) };
+        // Another cluster may have taken the address since the last comparison.
+        if let Some(session) = state.session.as_ref().filter(|it| it.version == *version)
+            && (state.applied.is_some() || session.remote.identity().await? == session.uid)
+        {
+            return Ok(());
+        }
+        state.session = None;
+        state.applied = None;
+        let (remote, uid) = self.contact(access, state).await?;
+        if state.facts.uid != uid {
+            // Another cluster: nothing is known about it.
+            state.facts.stored = None;
+            state.facts.outcome = ApplyOutcome::Pending;
+            state.facts.heartbeat = HeartbeatFacts::default();
+        }
+        state.facts.uid.clone_from(&uid);
+        state.version.clone_from(version);
+        state.facts.contact = ClusterContact::Reached;
+        let release = &self.settings.workload;
+        let (heartbeat, watching) =
+            heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
+        let version = version.clone();
+        state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
+        Ok(())
+    }
+
+    /// Connects by the token of the fleet controller, or by `access` if there is none or the cluster
+    /// refuses it. Returns the identity of the cluster with the connection.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials. The token is kept then.
+    async fn contact(
+        &self,
+        access: &RemoteAccess,
+        state: &mut TaskState,
+    ) -> Result<(RemoteCluster, String), RemoteError> {
+        let limits = &self.settings.timing.limits;
+        if let Some(token) = state.token.as_ref().filter(|it| it.is_of(access)) {
+            let remote = RemoteCluster::connect(&token.access(access), limits)?;
+            match remote.identity().await {
+                Ok(uid) => return Ok((remote, uid)),
+                Err(error) if error.refuses_credential() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let remote = RemoteCluster::connect(access, limits)?;
+        let uid = remote.identity().await?;
+        state.token = None;
+        Ok((remote, uid))
+    }
+
+    /// Replaces the credential of the inventory by a token of an account of the fleet controller
+    /// in the cluster, and renews it at half of its life.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
+    pub(super) async fn renew_token(
+        &self,
+        order: &ClusterOrder,
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(()) };
+        let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
+        let now = now();
+        if state.token.as_ref().is_some_and(|it| !it.is_due(now))
+            || state.token_wait.is_some_and(|it| it > Instant::now())
+        {
+            return Ok(());
+        }
+        let renewed = match &state.token {
+            Some(token) => token.renew(access, limits, namespace, now).await,
+            None => FleetToken::create(access, limits, namespace, now).await,
+        };
+        let token = match renewed {
+            Ok(token) => token,
+            // The present token is valid for the other half of its life.
+            Err(error @ RemoteError::Refused(_)) if state.token.is_some() => {
+                warn!(cluster = %self.key, %error, "cannot renew the token of a workload cluster");
+                state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
+        if let Err(error) =
+            self.tokens().store(&self.key.to_string(), &state.facts.uid, &token).await
+        {
+            warn!(cluster = %self.key, %error, "cannot store the token of a workload cluster");
+        }
+        state.token = Some(token);
+        // The next connection uses the token.
+        state.session = None;
+        self.connect(order, state).await
+    }
+}

@@ -1,0 +1,159 @@
+//! Entries, their clusters and their tokens.
+
+use std::collections::BTreeSet;
+
+use image_swap_cluster::{client, config, connect};
+use serde_json::Value;
+
+use crate::{
+    fake::{ADMINISTRATOR, FakeServer, uid},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, RELEASE, condition, kubectl, report, wait_until},
+    hub::{NAMESPACE, OTHER},
+};
+
+/// Checks that a stand-in received no token that another server issued.
+fn check_tokens(server: &FakeServer, name: &str) {
+    let own = format!("issued-{}-", uid(name));
+    let is_own = |token: &str| token == ADMINISTRATOR || token.starts_with(&own);
+    let requests = server.requests();
+    assert!(requests.iter().all(|it| is_own(&it.token)), "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn entry_with_another_cluster_begins_again() {
+    let mut fleet = Fleet::prepare(0);
+    let old = FakeServer::start("old").await;
+    let new = FakeServer::start("new").await;
+    let outside = FakeServer::start("outside").await;
+    fleet.planes.hub.create_namespace(OTHER).unwrap();
+    fleet.enter_in(OTHER, "outside", &outside.kubeconfig(ADMINISTRATOR));
+    fleet.enter("old", &old.kubeconfig(ADMINISTRATOR));
+    fleet.lead(|_| {}).await;
+    fleet.wait_fake("old", &old, 1, "one");
+    fleet.enter("new", &new.kubeconfig(ADMINISTRATOR));
+    fleet.wait_fake("new", &new, 1, "one");
+
+    // The management cluster itself.
+    let own = std::fs::read_to_string(fleet.planes.hub.kubeconfig()).unwrap();
+    fleet.enter("own", &own);
+    let status = fleet.wait_applied("own", "Refused");
+    let message = condition(&status, "Applied")["message"].to_string();
+    assert!(message.contains("management cluster"), "{message}");
+    assert!(fleet.planes.hub.get(REGISTRY_INFO).unwrap().is_none());
+
+    // Another cluster takes the address, and accepts the same tokens.
+    old.replace("replaced");
+    fleet.wait_fake("old", &old, 1, "one");
+    fleet.wait("old", "replaced", |status| status["clusterUid"] == uid("replaced"));
+    // The server claims to be a known cluster: nothing reaches it.
+    old.replace("new");
+    let status = fleet.wait_applied("old", "Duplicate");
+    assert!(status.get("clusterUid").is_none(), "{status}");
+    fleet.declare(2, "two");
+    fleet.wait_fake("new", &new, 2, "two");
+    assert!(old.objects().is_empty(), "{:?}", old.objects());
+    // The older report must not make it the known one after a restart.
+    fleet.lead(|_| {}).await;
+    fleet.declare(3, "three");
+    fleet.wait_fake("new", &new, 3, "three");
+    fleet.wait_applied("old", "Duplicate");
+    assert!(old.objects().is_empty(), "{:?}", old.objects());
+
+    // Its kubeconfig is replaced by that of a third cluster, which gets no token of another one.
+    let third = FakeServer::start("third").await;
+    fleet.enter("old", &third.kubeconfig(ADMINISTRATOR));
+    fleet.wait_fake("old", &third, 3, "three");
+    check_tokens(&third, "third");
+    // A cluster in force is replaced by a fourth one in the same way.
+    let fourth = FakeServer::start("fourth").await;
+    fleet.enter("new", &fourth.kubeconfig(ADMINISTRATOR));
+    fleet.wait_fake("new", &fourth, 3, "three");
+    check_tokens(&fourth, "fourth");
+
+    // A release that is installed again counts from 1.
+    fleet.declare(1, "again");
+    fleet.wait_fake("new", &fourth, 1, "again");
+    // An entry outside of the namespaces received nothing at all.
+    assert_eq!(outside.requests().len(), 0);
+}
+
+/// Allows the user `fleet` everything in the namespaces but reading Secrets in [`OTHER`].
+fn grant(fleet: &Fleet) {
+    let hub = &fleet.planes.hub;
+    for namespace in [NAMESPACE, RELEASE, FLEET] {
+        let role = "--clusterrole=cluster-admin";
+        kubectl(hub, &["create", "rolebinding", "fleet", role, "--user=fleet", "-n", namespace]);
+    }
+    let resources = "--resource=workloadclusters,workloadclusters/status";
+    let verbs = "--verb=get,list,watch,create,patch,delete";
+    kubectl(hub, &["create", "role", "fleet", resources, verbs, "-n", OTHER]);
+    kubectl(hub, &["create", "rolebinding", "fleet", "--role=fleet", "--user=fleet", "-n", OTHER]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn cluster_is_forgotten_with_its_entry_alone() {
+    let mut fleet = Fleet::prepare(0);
+    let (kept, away) = (FakeServer::start("kept").await, FakeServer::start("away").await);
+    fleet.planes.hub.create_namespace(OTHER).unwrap();
+    fleet.enter("kept", &kept.kubeconfig(ADMINISTRATOR));
+    fleet.enter_in(OTHER, "away", &away.kubeconfig(ADMINISTRATOR));
+    let both = || BTreeSet::from([NAMESPACE.to_owned(), OTHER.to_owned()]);
+    fleet.lead(|settings| settings.sources.namespaces = both()).await;
+    fleet.wait_fake("kept", &kept, 1, "one");
+    let is_applied = |status: &Value| condition(status, "Applied")["status"] == "True";
+    let before = fleet.wait_in(OTHER, "away", "applied", is_applied);
+    let names = ["clusters/kept.kubeconfig", "other/away.kubeconfig"].map(str::to_owned);
+    assert!(fleet.tokens().into_keys().eq(names.clone()));
+
+    // The next leader may not list one of the namespaces.
+    grant(&fleet);
+    let mut limited = config(Some(fleet.planes.hub.kubeconfig())).await.unwrap();
+    limited.auth_info.impersonate = Some("fleet".to_owned());
+    limited.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
+    let limited = connect(limited).unwrap();
+    fleet.lead_by(&limited, |settings| settings.sources.namespaces = both()).await;
+    fleet.declare(2, "two");
+    fleet.wait_fake("kept", &kept, 2, "two");
+    let stays = |status: &Value| *status == before;
+    fleet.wait_in(OTHER, "away", "unchanged", stays);
+    assert!(fleet.tokens().into_keys().eq(names.clone()));
+    // The reports there cannot be read either: the other cluster is kept in force all the same.
+    kubectl(&fleet.planes.hub, &["delete", "rolebinding", "fleet", "-n", OTHER]);
+    fleet.lead_by(&limited, |settings| settings.sources.namespaces = both()).await;
+    fleet.declare(3, "three");
+    fleet.wait_fake("kept", &kept, 3, "three");
+
+    // The next leader may list both again.
+    let all = client(Some(fleet.planes.hub.kubeconfig())).await.unwrap();
+    fleet.lead_by(&all, |settings| settings.sources.namespaces = both()).await;
+    let path = report(OTHER, "away");
+    fleet.wait_in(OTHER, "away", "up to date", |status| status["appliedRevision"] == 3);
+    // The history is deleted: the next declaration is stored anew.
+    let history = "image-swap-fleet-history";
+    kubectl(&fleet.planes.hub, &["delete", "secret", history, "-n", FLEET]);
+    fleet.declare(4, "four");
+    fleet.wait_fake("kept", &kept, 4, "four");
+
+    // An entry goes while the controller runs, another one while it does not.
+    kubectl(&fleet.planes.hub, &["delete", "secret", "kept", "-n", NAMESPACE]);
+    let tokens = |wanted: &[String]| {
+        let found = fleet.tokens();
+        if found.keys().eq(wanted) { Ok(()) } else { Err(format!("{:?}", found.keys())) }
+    };
+    wait_until("one token", || tokens(&names[1..]));
+    assert!(fleet.planes.hub.get(&report(NAMESPACE, "kept")).unwrap().is_none());
+    let requests = kept.requests().len();
+    fleet.kill().await;
+    kubectl(&fleet.planes.hub, &["delete", "secret", "away", "-n", OTHER]);
+    fleet.lead(|settings| settings.sources.namespaces = both()).await;
+    let tokens = || {
+        let found = fleet.tokens();
+        if found.is_empty() { Ok(()) } else { Err(format!("{:?}", found.keys())) }
+    };
+    wait_until("no token", tokens);
+    assert!(fleet.planes.hub.get(&path).unwrap().is_none());
+    assert_eq!(kept.requests().len(), requests, "a forgotten cluster gets no request");
+    assert!(kept.get(REGISTRY_INFO).is_some(), "its declaration stays");
+}

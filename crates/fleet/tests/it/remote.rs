@@ -1,0 +1,162 @@
+//! A client of a workload cluster whose API server is broken or hostile.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    time::Duration,
+};
+
+use image_swap_core::{
+    declaration::UnixTime,
+    fleet::{
+        bundle::BundleObject,
+        drift::RepairLog,
+        kubeconfig::{RemoteAccess, RemoteCredential},
+    },
+};
+use image_swap_fleet::{
+    follow,
+    remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits},
+};
+use tokio::time::timeout;
+
+use crate::fake::{ADMINISTRATOR, FakeServer, Fault, SECRET, uid};
+
+const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
+const DEADLINE: Duration = Duration::from_mins(1);
+const NOW: UnixTime = 1_900_000_000;
+const LIMITS: RemoteLimits = RemoteLimits {
+    connect: Duration::from_millis(500),
+    request: Duration::from_millis(700),
+    idle: Duration::from_millis(700),
+    response: 256 << 10,
+};
+/// Bytes that a server may send before the client has enough: the limit of a response, and the
+/// buffers of both sockets.
+const SENT_MAX: usize = 12 << 20;
+
+fn access(server: &FakeServer, token: &str) -> RemoteAccess {
+    RemoteAccess {
+        server: server.url.clone(),
+        tls_server_name: None,
+        authority: Some(server.authority.clone().into_bytes()),
+        credential: RemoteCredential::Token(token.to_owned()),
+    }
+}
+
+fn connect(server: &FakeServer) -> RemoteCluster {
+    RemoteCluster::connect(&access(server, ADMINISTRATOR), &LIMITS).unwrap()
+}
+
+/// Returns the error of a request to `server`, which must end in time and quote nothing.
+async fn error(server: &FakeServer, fault: &Fault) -> RemoteError {
+    server.misbehave(Some(("/", fault.clone())));
+    let found = timeout(DEADLINE, connect(server).identity()).await;
+    let error = found.unwrap_or_else(|_| panic!("{fault:?}: no end")).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains(SECRET) && !shown.contains(ADMINISTRATOR), "{fault:?}: {shown}");
+    error
+}
+
+// guarantee: 6b
+#[tokio::test]
+async fn broken_server_yields_an_error_in_own_words() {
+    let server = FakeServer::start("1").await;
+    assert_eq!(connect(&server).identity().await, Ok(uid("1")));
+    let refused = |code: u16| Fault::Status(code, String::new());
+    let pause = Fault::Status(429, "Retry-After: 100000\r\n".to_owned());
+    for (fault, expected) in [
+        (Fault::Silent, RemoteError::TimedOut),
+        (Fault::SilentBody, RemoteError::TimedOut),
+        (Fault::Reset, RemoteError::Unreachable),
+        (Fault::Cut, RemoteError::Unreachable),
+        (Fault::Garbage, RemoteError::BadResponse),
+        (Fault::NoHttp, RemoteError::BadResponse),
+        (Fault::Endless, RemoteError::TooLarge),
+        (Fault::EndlessHeaders, RemoteError::BadResponse),
+        (Fault::Large, RemoteError::TooLarge),
+        (pause, RemoteError::Refused(429)),
+        (refused(500), RemoteError::Refused(500)),
+        (refused(401), RemoteError::Unauthorized),
+        (refused(403), RemoteError::Refused(403)),
+        (refused(409), RemoteError::Refused(409)),
+    ] {
+        let before = server.sent();
+        assert_eq!(error(&server, &fault).await, expected, "{fault:?}");
+        let sent = server.sent() - before;
+        assert!(sent < SENT_MAX, "{fault:?}: {sent} bytes");
+    }
+    // A server that accepts connections, and does not begin TLS.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let silent = RemoteAccess { server: url, ..access(&server, ADMINISTRATOR) };
+    let silent = RemoteCluster::connect(&silent, &LIMITS).unwrap();
+    let found = timeout(DEADLINE, silent.identity()).await.unwrap();
+    assert!(matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable)), "{found:?}");
+    // A server of another authority gets no request, and neither does the target of a redirect.
+    let other = FakeServer::start("2").await;
+    let wrong = RemoteAccess { server: other.url.clone(), ..access(&server, ADMINISTRATOR) };
+    let found = RemoteCluster::connect(&wrong, &LIMITS).unwrap().identity().await;
+    assert_eq!((found, other.requests().len()), (Err(RemoteError::Untrusted), 0));
+    let found = error(&server, &Fault::redirect(&other.url)).await;
+    assert_eq!((found, other.requests().len()), (RemoteError::Refused(307), 0));
+}
+
+#[tokio::test]
+async fn hostile_heartbeat_is_bounded() {
+    let server = FakeServer::start("1").await;
+    let path = "/apis/coordination.k8s.io";
+    for fault in [Fault::Endless, Fault::Garbage, Fault::Large, Fault::NoHttp] {
+        server.misbehave(Some((path, fault.clone())));
+        let before = (server.sent(), server.requests().len());
+        let client = connect(&server).client().clone();
+        let (state, task) = follow(client, "image-swap", "image-swap-heartbeat");
+        let repeated = async {
+            while server.requests().len() < before.1 + 2 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, repeated).await.unwrap_or_else(|_| panic!("{fault:?}: no repetition"));
+        assert!(server.sent() - before.0 < 3 * SENT_MAX, "{fault:?}: {}", server.sent());
+        assert!(state.borrow().received.is_none(), "{fault:?}");
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn refused_objects_quote_nothing() {
+    let server = FakeServer::start("1").await;
+    let objects = [BundleObject::namespace("image-swap")];
+    let path = "/api/v1/namespaces/image-swap";
+    // A conflict names the field and the manager, as printable text.
+    server.misbehave(Some((path, Fault::Status(409, String::new()))));
+    let mut log = RepairLog::default();
+    let found = connect(&server).apply(&objects, &mut log, NOW).await.unwrap();
+    let shown = format!("{found:?}");
+    assert!(!found.is_complete() && !shown.contains(SECRET), "{shown}");
+    // A pause ends the requests to the cluster.
+    server.misbehave(Some((path, Fault::Status(429, "Retry-After: 100000\r\n".to_owned()))));
+    let found = connect(&server).apply(&objects, &mut log, NOW).await;
+    assert_eq!(found, Err(RemoteError::Refused(429)));
+    assert!(RemoteError::Refused(429).is_temporary());
+}
+
+#[tokio::test]
+async fn token_is_renewed_by_itself_then_by_the_administrator() {
+    let server = FakeServer::start("1").await;
+    let administrator = access(&server, ADMINISTRATOR);
+    let create = FleetToken::create(&administrator, &LIMITS, "image-swap", NOW);
+    let first = create.await.unwrap();
+    assert!(first.is_of(&administrator) && !first.is_due(NOW));
+    let requests = server.requests().len();
+    let second = first.renew(&administrator, &LIMITS, "image-swap", NOW).await.unwrap();
+    let own = server.requests().split_off(requests);
+    assert!(own.iter().all(|it| it.token == first.token) && own.len() == 1, "{own:?}");
+    server.refuse(|token| token != ADMINISTRATOR);
+    let third = second.renew(&administrator, &LIMITS, "image-swap", NOW).await.unwrap();
+    assert_eq!(connect(&server).identity().await, Ok(uid("1")));
+    // Without both credentials nothing is left to try.
+    server.refuse(|_| true);
+    let found = third.renew(&administrator, &LIMITS, "image-swap", NOW).await;
+    assert_eq!(found, Err(RemoteError::Unauthorized));
+    assert!(server.requests().iter().any(|it| it.path.starts_with(KUBE_SYSTEM)));
+}

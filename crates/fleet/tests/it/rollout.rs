@@ -1,0 +1,124 @@
+//! Waves with canaries, and orders of an administrator.
+
+use image_swap_fleet::FleetSettings;
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{ADMINISTRATOR, FakeServer, Fault},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, condition, kubectl, wait_until},
+};
+
+const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
+/// Names of the clusters, the canary first.
+const NAMES: [&str; 3] = ["canary", "x", "y"];
+
+fn waves(settings: &mut FleetSettings) {
+    settings.canary = Some("name=canary".parse().unwrap());
+    settings.wave_size = 1;
+}
+
+/// Returns the summary of a cluster whose only node has verified the declaration `revision`.
+fn verified(revision: u64) -> Value {
+    json!({
+        "registryInfoRevision": revision, "webhook": "Fail",
+        "nodes": { "total": 1, "applied": 1, "verified": 1 },
+    })
+}
+
+fn order(fleet: &Fleet, annotation: &str) {
+    let name = "image-swap-fleet-state";
+    kubectl(
+        &fleet.planes.hub,
+        &["annotate", "configmap", name, "--namespace", FLEET, "--overwrite", annotation],
+    );
+}
+
+/// Returns the number of the declaration of a cluster.
+fn revision(server: &FakeServer) -> Value {
+    let secret = server.get(REGISTRY_INFO).unwrap_or_default();
+    secret["metadata"]["annotations"]["image-swap.io/revision"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn failed_canary_stops_the_rollout_until_an_order() {
+    let mut fleet = Fleet::prepare(0);
+    let mut servers = Vec::new();
+    for name in NAMES {
+        let server = FakeServer::start(name).await;
+        fleet.enter(name, &server.kubeconfig(ADMINISTRATOR));
+        servers.push(server);
+    }
+    let [canary, x, y] = &*servers else { panic!("three servers") };
+    // A cluster that never answers blocks no wave.
+    let silent = FakeServer::start("silent").await;
+    silent.misbehave(Some(("/", Fault::Silent)));
+    fleet.enter("silent", &silent.kubeconfig(ADMINISTRATOR));
+    fleet.lead(waves).await;
+    for (name, server) in NAMES.iter().zip(&servers) {
+        fleet.wait_fake(name, server, 1, "one");
+        server.beat(&verified(1));
+    }
+    fleet.wait_applied("silent", "Unreachable");
+
+    // A failure that ends by itself stops nothing.
+    canary.misbehave(Some((REGISTRY_INFO, Fault::Status(500, String::new()))));
+    fleet.declare(2, "two");
+    fleet.wait_applied("canary", "Failed");
+    canary.misbehave(None);
+    fleet.wait_fake("canary", canary, 2, "two");
+    // The trial of its nodes fails: the others keep the former declaration.
+    canary.beat(&json!({
+        "registryInfoRevision": 2, "problems": ["node-trial-failed"],
+        "nodes": { "total": 1, "applied": 0, "verified": 0 },
+    }));
+    for name in ["x", "y"] {
+        let is_stopped = |status: &Value| {
+            let message = condition(status, "Applied")["message"].to_string();
+            message.contains("stopped") && message.contains("canary") && message.contains("trial")
+        };
+        let status = fleet.wait(name, "stopped", is_stopped);
+        assert_eq!(condition(&status, "Applied")["reason"], "WaitingForWave");
+        assert_eq!(condition(&status, "Healthy")["status"], "True", "{status}");
+    }
+    // Neither the recovery of the cluster nor another leader continues, and an order does.
+    canary.beat(&verified(2));
+    fleet.lead(waves).await;
+    fleet.wait("canary", "healthy", |status| condition(status, "Healthy")["status"] == "True");
+    assert!([x, y].iter().all(|it| revision(it) == "1"));
+    order(&fleet, "image-swap.io/fleet=resume");
+    fleet.wait_fake("x", x, 2, "two");
+    assert_eq!(revision(y), "1", "a wave has one cluster");
+    x.beat(&verified(2));
+    fleet.wait_fake("y", y, 2, "two");
+    y.beat(&verified(2));
+    wait_until("the order to be removed", || {
+        let state = fleet.planes.hub.get(STATE).ok().flatten().unwrap_or_default();
+        let order = &state["metadata"]["annotations"]["image-swap.io/fleet"];
+        if order.is_null() { Ok(()) } else { Err(order.to_string()) }
+    });
+
+    // The fleet is paused, then goes on. A cluster goes back by the number.
+    order(&fleet, "image-swap.io/fleet=paused");
+    fleet.declare(3, "three");
+    let is_paused =
+        |status: &Value| condition(status, "Applied")["message"].to_string().contains("paused");
+    for name in NAMES {
+        fleet.wait(name, "paused", is_paused);
+    }
+    assert!(servers.iter().all(|it| revision(it) == "2"));
+    order(&fleet, "image-swap.io/fleet-");
+    for (name, server) in NAMES.iter().zip(&servers) {
+        fleet.wait_fake(name, server, 3, "three");
+        server.beat(&verified(3));
+    }
+    fleet.annotate("x", "image-swap.io/fleet=1");
+    fleet.wait_fake("x", x, 1, "one");
+    fleet.annotate("x", "image-swap.io/fleet=77");
+    let status = fleet.wait_applied("x", "Failed");
+    assert!(condition(&status, "Applied")["message"].to_string().contains("77"), "{status}");
+    assert_eq!(revision(x), "1");
+    // The cluster that was away returns, and joins a wave.
+    silent.misbehave(None);
+    fleet.wait_fake("silent", &silent, 3, "three");
+}
