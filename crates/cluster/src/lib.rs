@@ -21,6 +21,7 @@ mod nodes;
 pub mod object_watch;
 mod partial_meta;
 mod pki;
+mod presence;
 mod pull_secrets;
 mod recreated;
 mod release;
@@ -40,5 +41,6 @@ pub use self::metrics::ControllerMetrics;
 pub use self::nodes::{
     AgentSettings, NodeRestartSettings, PendingNode, RestoreSummary, RestoreWait,
 };
+pub use self::presence::follow_presence;
 pub use self::release::Release;
 pub use self::replica::{ReplicaSink, ReplicaState, ReplicaTasks, follow};

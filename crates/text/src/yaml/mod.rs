@@ -16,8 +16,8 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
-pub use self::print::print;
 use self::adapt::{Adapted, adapt};
+pub use self::print::print;
 use crate::position::Position;
 
 /// Limit of nesting, because readers recurse. Manifests are far below it.

@@ -136,7 +136,8 @@ impl KubeadmPatchArgs {
         }
         let (declaration, options) = self.machine.load()?;
         let entries_of = |provider: BootstrapProvider| {
-            let kinds: Vec<_> = kinds.iter().copied().filter(|it| it.provider == provider).collect();
+            let kinds: Vec<_> =
+                kinds.iter().copied().filter(|it| it.provider == provider).collect();
             let entries = || provider.entries(&declaration, options, restart);
             (!kinds.is_empty()).then(|| KindEntries { entries: entries(), kinds, provider })
         };
@@ -207,11 +208,7 @@ impl ClusterClassPatchArgs {
 }
 
 /// Prints the notes on `entries`. Returns true if the format expresses all rules.
-fn note(
-    provider: BootstrapProvider,
-    declaration: &Declaration,
-    entries: &MachineEntries,
-) -> bool {
+fn note(provider: BootstrapProvider, declaration: &Declaration, entries: &MachineEntries) -> bool {
     note_size(&entries.rendered.files);
     let _ = report(declaration, provider.format(), &entries.rendered);
     entries.rendered.inexpressible.is_empty()
@@ -232,7 +229,10 @@ fn kinds() -> String {
         BootstrapProvider::K3s => "registries.yaml of k3s",
     };
     let lines = MACHINE_KINDS.iter().map(|kind| format!("{:<22} {}", kind.name, about(kind)));
-    format!("A kind of objects to patch. Can be repeated:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    format!(
+        "A kind of objects to patch. Can be repeated:\n{}",
+        lines.collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// Parses the name of a class, which may begin or end with `*`.

@@ -96,7 +96,10 @@ fn rke2_and_k3s_get_their_registries_file() {
     ] {
         let MachineEntries { files, command, .. } = entries(provider);
         let [ca, registries] = &files[..] else { panic!("{files:?}") };
-        assert_eq!((ca["path"].as_str(), command), (Some("/etc/rancher/k3s/image-swap-ca.crt"), None));
+        assert_eq!(
+            (ca["path"].as_str(), command),
+            (Some("/etc/rancher/k3s/image-swap-ca.crt"), None)
+        );
         assert_eq!(registries["path"], path);
         let text = String::from_utf8(content(registries)).unwrap();
         assert!(text.contains("/etc/rancher/k3s/image-swap-ca.crt") && !text.contains("robot"));
