@@ -91,12 +91,14 @@ impl BootstrapSecrets {
         for namespace in namespaces {
             let is_overridden = inventory
                 .iter()
-                .any(|(key, entry)| key.namespace == *namespace && entry.registry_info.is_some());
+                .any(|(key, entry)| *key.namespace == **namespace && entry.registry_info.is_some());
             let beside = beside(namespace).unwrap_or_default();
             let source = ScriptSource { revision, is_overridden, beside };
             if self.stored.get(namespace) != Some(&source) {
                 match self.store(namespace, effective).await {
-                    Ok(()) => drop(self.stored.insert(namespace.clone(), source)),
+                    Ok(()) => {
+                        self.stored.insert(namespace.clone(), source);
+                    }
                     Err(error) => outcome = Err(error),
                 }
             }
