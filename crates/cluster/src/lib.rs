@@ -22,6 +22,7 @@ pub mod object_watch;
 mod partial_meta;
 mod pki;
 mod pod_census;
+mod presence;
 mod pull_secrets;
 mod recreated;
 mod release;
@@ -41,5 +42,6 @@ pub use self::metrics::ControllerMetrics;
 pub use self::nodes::{
     AgentSettings, NodeRestartSettings, PendingNode, RestoreSummary, RestoreWait,
 };
+pub use self::presence::follow_presence;
 pub use self::release::Release;
 pub use self::replica::{ReplicaSink, ReplicaState, ReplicaTasks, follow};

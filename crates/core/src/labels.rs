@@ -61,6 +61,11 @@ pub const RESUME: &str = "resume";
 pub const FLEET_CLUSTER: &str = "image-swap.io/fleet-cluster";
 /// Value of labels that switch a feature on.
 pub const ENABLED: &str = "enabled";
+/// Label of a machine template: [`ENABLED`] adds the bootstrap script to a new one, [`DISABLED`] lets
+/// an update remove it.
+pub const BOOTSTRAP: &str = "image-swap.io/bootstrap";
+/// Secret with the bootstrap script, beside the templates of machines.
+pub const BOOTSTRAP_SECRET: &str = "image-swap-bootstrap";
 /// Annotation of the object of a workload cluster: [`PAUSED`], [`REMOVED`], or the number of an
 /// earlier declaration.
 pub const FLEET: &str = "image-swap.io/fleet";
@@ -89,6 +94,10 @@ pub const SYSTEM_WEBHOOK: &str = "system.image-swap.io";
 pub const UPDATES_WEBHOOK: &str = "updates.image-swap.io";
 /// Entry for probes.
 pub const PROBE_WEBHOOK: &str = "probe.image-swap.io";
+/// Webhook of new machine templates.
+pub const BOOTSTRAP_WEBHOOK: &str = "bootstrap.image-swap.io";
+/// Webhook of updates that lose the bootstrap script of a machine template.
+pub const BOOTSTRAP_UPDATES_WEBHOOK: &str = "bootstrap-updates.image-swap.io";
 
 /// Recommended label with the name of the application.
 pub const APP_NAME: &str = "app.kubernetes.io/name";
@@ -177,6 +186,10 @@ mod tests {
             (SYSTEM_WEBHOOK, "system.image-swap.io"),
             (UPDATES_WEBHOOK, "updates.image-swap.io"),
             (PROBE_WEBHOOK, "probe.image-swap.io"),
+            (BOOTSTRAP_WEBHOOK, "bootstrap.image-swap.io"),
+            (BOOTSTRAP_UPDATES_WEBHOOK, "bootstrap-updates.image-swap.io"),
+            (BOOTSTRAP, "image-swap.io/bootstrap"),
+            (BOOTSTRAP_SECRET, "image-swap-bootstrap"),
             (APP_NAME, "app.kubernetes.io/name"),
             (APP_COMPONENT, "app.kubernetes.io/component"),
             (APP_MANAGED_BY, "app.kubernetes.io/managed-by"),

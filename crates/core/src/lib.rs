@@ -13,6 +13,7 @@
 //! - [`pull_secret`] is the credential of nodes, and the images that it is for.
 //! - [`control`] decides on the objects of a cluster, and on the next step towards them.
 //! - [`fleet`] decides on the workload clusters of a management cluster.
+//! - [`machine_template`] reviews the machine templates of Cluster API.
 //! - [`status`] has the data that one process writes and another one reads.
 //! - [`labels`] names labels, annotations and webhooks.
 //! - [`workload`] and [`manifest`] find images in objects, and rewrite manifests byte for byte.
@@ -25,6 +26,7 @@ pub mod diagnostic;
 pub mod fleet;
 pub mod labels;
 pub mod lint;
+pub mod machine_template;
 pub mod manifest;
 pub mod mirror;
 pub mod pull_secret;

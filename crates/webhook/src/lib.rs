@@ -12,6 +12,7 @@ mod routes;
 mod rules;
 mod settings;
 mod standalone;
+mod templates;
 pub mod watch;
 mod webhook;
 
@@ -19,4 +20,5 @@ pub use self::metrics::AdmissionMetrics;
 pub use self::rules::{Revision, RulesInForce};
 pub use self::settings::SettingsInForce;
 pub use self::standalone::{curl_example, names, url};
+pub use self::templates::TemplateNamespaces;
 pub use self::webhook::Webhook;

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use hyper::{
     Method, Request, StatusCode,
-    body::Incoming,
+    body::{Bytes, Incoming},
     header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue},
     http::request::Parts,
 };
 use image_swap_core::{
     admission::{self, ReviewError},
+    machine_template::{self, TemplateReviewError},
     rule::RuleSet,
 };
 use image_swap_serve::{
@@ -20,12 +21,19 @@ use image_swap_serve::{
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use crate::{metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce};
+use crate::{
+    metrics::AdmissionMetrics, rules::RulesInForce, settings::SettingsInForce,
+    templates::TemplateNamespaces,
+};
+
+/// The path of reviews of machine templates.
+const TEMPLATES: &str = "/bootstrap";
 
 /// The handler of review requests.
 pub(crate) struct Routes {
     pub(crate) rules: RulesInForce,
     pub(crate) settings: SettingsInForce,
+    pub(crate) templates: TemplateNamespaces,
     pub(crate) metrics: Arc<AdmissionMetrics>,
     pub(crate) limits: Limits,
     /// Permits for reviews of large bodies.
@@ -35,7 +43,7 @@ pub(crate) struct Routes {
 /// An error that answers a request in place of a review.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
-    #[error("expected the path /mutate or /, found another")]
+    #[error("expected the path /mutate, /bootstrap or /, found another")]
     Path,
     #[error("expected the method POST, found {0}")]
     Method(Method),
@@ -47,6 +55,8 @@ enum RequestError {
     NoRules,
     #[error(transparent)]
     Review(#[from] ReviewError),
+    #[error(transparent)]
+    Template(#[from] TemplateReviewError),
     #[error("cannot finish the review")]
     Unfinished,
 }
@@ -60,7 +70,9 @@ impl RequestError {
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::TooSlow { .. }) => StatusCode::REQUEST_TIMEOUT,
-            Self::Body(BodyError::CutOff(_)) | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::CutOff(_)) | Self::Review(_) | Self::Template(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Body(BodyError::NoRoom) | Self::NoRules => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unfinished => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -119,7 +131,7 @@ impl Routes {
         work: &mut InFlightRequest,
     ) -> Result<Vec<u8>, RequestError> {
         // API servers add a query, `?timeout=5s`, which is ignored.
-        if !matches!(head.uri.path(), "/mutate" | "/") {
+        if !matches!(head.uri.path(), "/mutate" | "/" | TEMPLATES) {
             return Err(RequestError::Path);
         }
         if head.method != Method::POST {
@@ -127,6 +139,9 @@ impl Routes {
         }
         content_type(head)?;
         let bytes = body::read(body, work, &self.limits).await?;
+        if head.uri.path() == TEMPLATES {
+            return self.review_template(bytes, work).await;
+        }
         // A common review takes some 20 µs, less than a change of threads. The worst body of this
         // size, nothing but images, takes a millisecond. A larger one must not block the other
         // connections of this thread.
@@ -145,6 +160,27 @@ impl Routes {
             review(&bytes, &rules, &settings, &metrics)
         });
         Ok(answer.await.map_err(|_| RequestError::Unfinished)??)
+    }
+}
+
+impl Routes {
+    /// Reviews a machine template. Templates are rare and large, so another thread reviews all of
+    /// them.
+    async fn review_template(
+        &self,
+        bytes: Bytes,
+        work: &mut InFlightRequest,
+    ) -> Result<Vec<u8>, RequestError> {
+        let namespaces = self.templates.current();
+        let permit = Arc::clone(&self.large).acquire_owned().await;
+        let charge = work.split();
+        let answer = tokio::task::spawn_blocking(move || {
+            let _held = (permit, charge);
+            machine_template::review(&bytes, &namespaces)
+        });
+        let reviewed = answer.await.map_err(|_| RequestError::Unfinished)??;
+        debug!(patched = reviewed.patched, "reviewed a machine template");
+        Ok(reviewed.body)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     admin::ReplicaPages, metrics::AdmissionMetrics, routes::Routes, rules::RulesInForce,
-    settings::SettingsInForce,
+    settings::SettingsInForce, templates::TemplateNamespaces,
 };
 
 /// Number of large bodies that are reviewed at the same time.
@@ -26,6 +26,8 @@ pub struct Webhook {
     pub settings: SettingsInForce,
     /// Rules of reviews. Without any the webhook runs, but is not ready.
     pub rules: RulesInForce,
+    /// Namespaces whose machine templates get the bootstrap script.
+    pub templates: TemplateNamespaces,
     /// Serving certificate. Without one the webhook runs, but is not ready.
     pub certificate: CertificateInForce,
     /// Counters of the webhook.
@@ -38,10 +40,12 @@ impl Webhook {
     /// # Errors
     /// Returns an error if either port cannot be bound. The other one is free again.
     pub fn bind(self) -> Result<Bound, BindError> {
-        let Self { listen, admin_listen, limits, settings, rules, certificate, metrics } = self;
+        let Self { listen, admin_listen, limits, settings, rules, templates, certificate, metrics } =
+            self;
         let handler = Routes {
             rules: rules.clone(),
             settings: settings.clone(),
+            templates,
             metrics: Arc::clone(&metrics),
             limits: limits.clone(),
             large: Arc::new(Semaphore::new(LARGE_REVIEWS)),

@@ -3,6 +3,15 @@
 {{- if (.Values.fleet | default dict).enabled -}}true{{- end -}}
 {{- end }}
 
+{{/* The namespaces whose new machine templates get the bootstrap script, as a JSON list; empty if
+none do. */}}
+{{- define "image-swap.templateNamespaces" -}}
+{{- $fleet := .Values.fleet | default dict -}}
+{{- if and $fleet.enabled ($fleet.bootstrap | default dict).enabled -}}
+{{- $fleet.namespaces | toJson -}}
+{{- end -}}
+{{- end }}
+
 {{/* The namespace of the fleet controller. */}}
 {{- define "image-swap.fleetNamespace" -}}
 {{- (.Values.fleet | default dict).namespace | default (printf "%s-fleet" (include "image-swap.fullname" .)) -}}

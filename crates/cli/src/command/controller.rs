@@ -98,6 +98,9 @@ pub(crate) struct Args {
     /// Swap images only in namespaces whose label is `enabled`.
     #[arg(long, help_heading = ADMISSION)]
     opt_in: bool,
+    /// The namespaces whose new machine templates of Cluster API get the bootstrap script.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = ADMISSION)]
+    template_namespaces: Vec<String>,
     /// Create pull Secrets for swapped pods.
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set, help_heading = ADMISSION)]
     pull_secrets: bool,
@@ -196,6 +199,7 @@ impl Args {
             system_namespaces: with_kube_system(self.system_namespaces),
             namespace_label: self.exclude_label,
             opt_in: self.opt_in,
+            template_namespaces: self.template_namespaces.into_iter().filter(filled).collect(),
             pull_secrets: self.pull_secrets,
             adopt: self.adopt,
             coexist: self.coexist,

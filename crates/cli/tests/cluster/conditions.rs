@@ -32,6 +32,7 @@ fn registration() -> Value {
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
         opt_in: false,
         namespace_label: "k8s.twr.io/imageswap".into(),
+        template_namespaces: Vec::new(),
     };
     plan(&desired(&settings), None).unwrap()
 }

@@ -34,4 +34,5 @@ mod status;
 mod steps;
 mod stream;
 mod taints;
+mod templates;
 mod test_cluster;

@@ -12,13 +12,16 @@ use image_swap_serve::{
     Limits, RunningServer, metrics,
     pki::{Certificate, CertificateInForce},
 };
-use image_swap_webhook::{AdmissionMetrics, Revision, RulesInForce, SettingsInForce, Webhook};
+use image_swap_webhook::{
+    AdmissionMetrics, Revision, RulesInForce, SettingsInForce, TemplateNamespaces, Webhook,
+};
 use tokio::sync::watch;
 
 pub(crate) struct Replica {
     served: watch::Sender<Option<ReplicaState>>,
     rules: RulesInForce,
     settings: SettingsInForce,
+    templates: TemplateNamespaces,
     certificate: CertificateInForce,
     certificates: watch::Sender<u32>,
     metrics: Arc<AdmissionMetrics>,
@@ -32,11 +35,13 @@ impl Replica {
     pub(crate) async fn start() -> Arc<Self> {
         let (rules, certificate) = (RulesInForce::default(), CertificateInForce::default());
         let settings = SettingsInForce::default();
+        let templates = TemplateNamespaces::default();
         let metrics = AdmissionMetrics::new(&rules, &certificate);
         let webhook = Webhook {
             listen: ([0, 0, 0, 0], 0).into(),
             admin_listen: ([0, 0, 0, 0], 0).into(),
             limits: Limits::default(),
+            templates: templates.clone(),
             settings: settings.clone(),
             metrics: Arc::clone(&metrics),
             rules: rules.clone(),
@@ -49,6 +54,7 @@ impl Replica {
             served: watch::Sender::new(None),
             rules,
             settings,
+            templates,
             certificate,
             certificates: watch::Sender::new(0),
             metrics,
@@ -68,6 +74,11 @@ impl Replica {
 
     pub(crate) fn served(&self) -> watch::Receiver<Option<ReplicaState>> {
         self.served.subscribe()
+    }
+
+    /// Returns the namespaces whose machine templates get the bootstrap script.
+    pub(crate) fn templates(&self) -> TemplateNamespaces {
+        self.templates.clone()
     }
 
     /// Returns the number of certificates that the replica has received.

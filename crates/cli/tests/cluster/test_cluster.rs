@@ -79,6 +79,7 @@ pub(crate) fn settings() -> Settings {
         system_namespaces: vec!["kube-system".into()],
         namespace_label: "k8s.twr.io/imageswap".into(),
         opt_in: false,
+        template_namespaces: Vec::new(),
         pull_secrets: true,
         adopt: false,
         coexist: false,

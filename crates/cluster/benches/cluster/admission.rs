@@ -172,6 +172,7 @@ fn registration(run: &str, authority: &str) -> Outcome<Value> {
         system_namespaces: SYSTEM_NAMESPACES.map(str::to_owned).into(),
         opt_in: true,
         namespace_label: label(run),
+        template_namespaces: Vec::new(),
     };
     let mut registration = plan(&desired(&settings), None).ok_or("no registration")?;
     for entry in registration["webhooks"].as_array_mut().into_iter().flatten() {

@@ -194,6 +194,7 @@ impl Controller {
             system_namespaces: settings.system_namespaces.clone(),
             opt_in: settings.opt_in,
             namespace_label: settings.namespace_label.clone(),
+            template_namespaces: settings.template_namespaces.clone(),
         }
     }
 

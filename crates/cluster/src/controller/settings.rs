@@ -31,6 +31,8 @@ pub struct Settings {
     pub namespace_label: String,
     /// True if only namespaces labelled `enabled` take part.
     pub opt_in: bool,
+    /// Namespaces whose new machine templates get the bootstrap script; empty without them.
+    pub template_namespaces: Vec<String>,
     /// True if swapped pods get a pull Secret.
     pub pull_secrets: bool,
     /// True if the controller deletes the registrations of dead programs that swap images.

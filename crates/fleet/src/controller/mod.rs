@@ -2,6 +2,7 @@
 //! several of them.
 
 mod backoff;
+mod bootstrap;
 mod filled;
 mod hub;
 mod members;
@@ -10,7 +11,11 @@ mod state;
 mod task;
 mod tokens;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use image_swap_cluster::{Error, Leadership, clock::now};
 use image_swap_core::{
@@ -35,6 +40,7 @@ use tracing::{info, warn};
 
 pub use self::settings::{FleetSettings, FleetTiming};
 use self::{
+    bootstrap::BootstrapSecrets,
     filled::FilledBundles,
     hub::{HubDeclaration, HubOrder, HubView},
     state::StoredState,
@@ -93,6 +99,10 @@ impl FleetController {
         let (mut inventory, _sources) =
             sources::follow(self.client.clone(), self.settings.sources.clone());
         let (mut hub, _hub) = hub::follow(&self.client, &self.settings);
+        let no_namespaces = BTreeSet::new();
+        let namespaces = &self.settings.sources.namespaces;
+        let namespaces = self.settings.bootstrap.map_or(&no_namespaces, |_| namespaces);
+        let (mut scripts, _scripts) = bootstrap::follow(&self.client, namespaces);
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut fleet = loop {
             match self.load(sender.clone()).await {
@@ -143,6 +153,7 @@ impl FleetController {
                     }
                 }
                 Some((key, report)) = reports.recv() => fleet.take(&key, report),
+                Some(namespace) = scripts.recv() => fleet.compare_script(&namespace),
                 () = retry => {}
             }
             sleep(GAP).await;
@@ -171,6 +182,10 @@ impl FleetController {
             objects: Arc::new(objects),
             filled: Arc::default(),
             client: self.client.clone(),
+            bootstrap: self.settings.bootstrap.map(|fallback| {
+                let (client, release) = (self.client.clone(), self.settings.release.clone());
+                BootstrapSecrets::new(client, release, fallback)
+            }),
             inventory: None,
             uid: hub::identity(&self.client).await?,
             order: HubOrder::Continue,
@@ -193,6 +208,8 @@ struct Fleet {
     objects: Arc<WorkloadClusters>,
     filled: Arc<FilledBundles>,
     client: Client,
+    /// Bootstrap scripts; `None` if new machines get none.
+    bootstrap: Option<BootstrapSecrets>,
     /// Inventory; `None` before it is complete.
     inventory: Option<Arc<ListedInventory>>,
     /// UID of the management cluster's namespace `kube-system`; `None` if it cannot be read.
@@ -230,7 +247,8 @@ impl Fleet {
     /// Decides on all clusters, and sends each task its order.
     ///
     /// # Errors
-    /// The state cannot be written. No task gets a new order then.
+    /// The state cannot be written, and no task gets a new order then. Or the bootstrap script cannot
+    /// be written.
     async fn reconcile(&mut self, hub: &HubView) -> Result<(), Error> {
         let (Some(declaration), Some(bundle), Some(inventory)) =
             (&hub.declaration, &hub.bundle, self.inventory.clone())
@@ -299,7 +317,33 @@ impl Fleet {
                 None => self.begin(key, order),
             }
         }
-        Ok(())
+        self.write_bootstrap(declaration, &inventory.clusters).await
+    }
+
+    /// Compares the bootstrap script in `namespace` at the next reconciliation.
+    fn compare_script(&mut self, namespace: &str) {
+        if let Some(secrets) = &mut self.bootstrap {
+            secrets.forget(namespace);
+        }
+    }
+
+    /// Stores the bootstrap script of new machines.
+    ///
+    /// # Errors
+    /// A Secret cannot be read or written.
+    async fn write_bootstrap(
+        &mut self,
+        declaration: &HubDeclaration,
+        inventory: &Inventory,
+    ) -> Result<(), Error> {
+        let (Some(secrets), HubDeclaration::Present(revision, effective)) =
+            (&mut self.bootstrap, declaration)
+        else {
+            return Ok(());
+        };
+        let beside = |namespace: &str| self.history.beside(namespace).map(|(number, _)| number);
+        let namespaces = &self.settings.sources.namespaces;
+        secrets.reconcile(namespaces, (*revision, effective), inventory, beside).await
     }
 
     /// Starts the task of a new cluster.

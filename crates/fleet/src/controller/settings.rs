@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use image_swap_cluster::Release;
-use image_swap_core::fleet::inventory::selector::LabelSelector;
+use image_swap_core::{fleet::inventory::selector::LabelSelector, mirror::Fallback};
 
 use crate::{names::FleetNames, remote::RemoteLimits, sources::SourceSettings};
 
@@ -22,6 +22,9 @@ pub struct FleetSettings {
     pub canary: Option<LabelSelector>,
     /// Maximum number of clusters in a wave; 0 for all clusters.
     pub wave_size: usize,
+    /// Requests of new machines to public registries, for their bootstrap script; `None` writes no
+    /// script.
+    pub bootstrap: Option<Fallback>,
     /// Intervals and deadlines.
     pub timing: FleetTiming,
 }

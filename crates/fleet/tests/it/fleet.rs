@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{fake::FakeServer, hub::NAMESPACE};
 
-const DEADLINE: Duration = Duration::from_mins(2);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 pub(crate) const RELEASE: &str = "image-swap";
 /// Namespace of the fleet controller.
 pub(crate) const FLEET: &str = "image-swap-fleet";
@@ -245,6 +245,7 @@ pub(crate) fn settings() -> FleetSettings {
     let release = Release { namespace: name(RELEASE), name: name(RELEASE) };
     let limits = RemoteLimits { request: Duration::from_secs(5), ..RemoteLimits::default() };
     FleetSettings {
+        bootstrap: None,
         namespace: name(FLEET),
         release: release.clone(),
         workload: release,

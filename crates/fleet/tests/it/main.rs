@@ -5,6 +5,7 @@
     reason = "a test stops at the first surprise; clippy knows test functions, not the helpers beside them"
 )]
 
+mod bootstrap;
 mod controller;
 mod fake;
 mod faults;

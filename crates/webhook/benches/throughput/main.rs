@@ -32,7 +32,9 @@ use image_swap_serve::{
     Limits,
     pki::{CertificateInForce, LocalAuthority},
 };
-use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
+use image_swap_webhook::{
+    AdmissionMetrics, RulesInForce, SettingsInForce, TemplateNamespaces, Webhook,
+};
 use tokio::net::TcpListener;
 
 use self::process::Process;
@@ -193,6 +195,7 @@ async fn serve(directory: &Path) -> Outcome<()> {
         listen: any,
         admin_listen: any,
         limits: Limits::default(),
+        templates: TemplateNamespaces::default(),
         settings: SettingsInForce::default(),
         rules: rules.clone(),
         certificate: certificate.clone(),

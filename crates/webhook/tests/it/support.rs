@@ -24,7 +24,9 @@ use image_swap_serve::{
     pki::{Certificate, CertificateInForce, LocalAuthority},
 };
 use image_swap_testkit as testkit;
-use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
+use image_swap_webhook::{
+    AdmissionMetrics, RulesInForce, SettingsInForce, TemplateNamespaces, Webhook,
+};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -174,6 +176,7 @@ pub(crate) fn bind(
         listen: any,
         admin_listen: any,
         limits,
+        templates: TemplateNamespaces::default(),
         settings: SettingsInForce::default(),
         rules: rules.clone(),
         certificate: certificate.clone(),

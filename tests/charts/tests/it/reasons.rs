@@ -58,6 +58,7 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
         ("fleet/role.yaml", FLEET_CONTROLLER),
         ("fleet/releaserole.yaml", FLEET_CONTROLLER),
         ("fleet/clustersrole.yaml", FLEET_CONTROLLER),
+        ("fleet/templatesrole.yaml", REPLICAS),
     ] {
         let Some(role) = rendered.objects.get(path) else { continue };
         let place = match (role["kind"].as_str(), heading, path) {
@@ -65,7 +66,7 @@ fn granted(rendered: &Rendered, words: &BTreeMap<&str, &str>) -> BTreeSet<Right>
             (_, _, "trial/role.yaml") => "the trial namespace",
             (_, _, "restart/role.yaml") => "the restart namespace",
             (_, AGENTS, _) | (_, _, "fleet/releaserole.yaml") => "the release's namespace",
-            (_, _, "fleet/clustersrole.yaml") => "fleet.namespaces",
+            (_, _, "fleet/clustersrole.yaml" | "fleet/templatesrole.yaml") => "fleet.namespaces",
             _ => "its own namespace",
         };
         for rule in role["rules"].as_array().unwrap() {
@@ -122,5 +123,7 @@ fn documentation_names_a_reason_for_every_verb() {
     ]);
     let mut rights = granted(&chart.with(&most), &words);
     rights.extend(granted(&chart.with("tls: {existingSecret: serving}"), &words));
+    let templates = "fleet: {bootstrap: {enabled: true}}";
+    rights.extend(granted(&chart.named("image-swap", &[FLEET, templates]), &words));
     assert_eq!(rights, reasons());
 }

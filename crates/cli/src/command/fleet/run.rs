@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use image_swap_cluster::{LeaderElection, LeaseTiming, Release, client};
-use image_swap_core::fleet::inventory::{
-    ClusterSource,
-    cluster_profile::{ConfiguredProvider, CredentialPlugin},
-    selector::LabelSelector,
+use image_swap_core::{
+    fleet::inventory::{
+        ClusterSource,
+        cluster_profile::{ConfiguredProvider, CredentialPlugin},
+        selector::LabelSelector,
+    },
+    mirror::Fallback,
 };
 use image_swap_fleet::{
     FleetController, FleetMetrics, FleetSettings, FleetTiming,
@@ -17,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::{
-    choice::{Choice, address, one_of},
+    choice::{Choice, FALLBACKS, address, one_of},
     command::{block_on, candidate},
     failure::Failure,
     logging::LogArgs,
@@ -73,6 +76,10 @@ pub(crate) struct RunArgs {
     /// The maximum number of clusters that receive a declaration at a time; 0 for all.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = ROLLOUT)]
     wave_size: usize,
+    /// Write the bootstrap script of new machines to the Secret image-swap-bootstrap in the
+    /// namespaces of clusters, with this fallback to public registries.
+    #[arg(long, value_name = "FALLBACK", value_parser = one_of(FALLBACKS), help_heading = ROLLOUT)]
+    bootstrap_fallback: Option<Fallback>,
     /// The address of /healthz, /readyz and /metrics, plain HTTP.
     #[arg(long, value_name = "IP:PORT", value_parser = address, default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
@@ -102,6 +109,7 @@ impl RunArgs {
             },
             canary: self.canary,
             wave_size: self.wave_size,
+            bootstrap: self.bootstrap_fallback,
             timing: FleetTiming::default(),
         };
         block_on(lead(settings, self.kubeconfig, self.admin_listen))

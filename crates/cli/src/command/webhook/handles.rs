@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use image_swap_serve::pki::CertificateInForce;
-use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce};
+use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, TemplateNamespaces};
 
 use crate::failure::{Failure, reason};
 
@@ -12,6 +12,7 @@ pub(super) struct WebhookHandles {
     pub(super) rules: RulesInForce,
     pub(super) certificate: CertificateInForce,
     pub(super) settings: SettingsInForce,
+    pub(super) templates: TemplateNamespaces,
     pub(super) metrics: Arc<AdmissionMetrics>,
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use image_swap_cluster::{self as cluster, Release, ReplicaState, client, follow};
-use image_swap_core::admission::Settings;
+use image_swap_core::{admission::Settings, labels::BOOTSTRAP_SECRET};
 use image_swap_serve::pki::Certificate;
 use image_swap_webhook::Revision;
 use tracing::error;
@@ -23,6 +23,10 @@ pub(super) struct InCluster {
     /// The Secret with the serving certificate [default: NAME-tls].
     #[arg(long, value_name = "SECRET", requires = "in_cluster", help_heading = CLUSTER)]
     tls_secret: Option<String>,
+    /// The namespaces whose new machine templates of Cluster API get the bootstrap script, if they
+    /// contain the Secret image-swap-bootstrap.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "in_cluster", help_heading = CLUSTER)]
+    template_namespaces: Vec<String>,
     /// The kubeconfig of the cluster; the default is that of kubectl, or the pod's own account.
     #[arg(long, value_name = "FILE", requires = "in_cluster", help_heading = CLUSTER)]
     kubeconfig: Option<PathBuf>,
@@ -38,15 +42,25 @@ impl InCluster {
         in_force: WebhookHandles,
         shown: &mut Vec<String>,
     ) -> Result<cluster::ReplicaTasks, Failure> {
-        let Self { namespace, name, tls_secret, kubeconfig } = self;
+        let Self { namespace, name, tls_secret, template_namespaces, kubeconfig } = self;
         let release = Release { namespace: namespace.unwrap_or_default(), name };
         let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;
         let certificate = tls_secret.unwrap_or_else(|| release.certificate());
         let Release { namespace, .. } = &release;
         shown.push(format!("declaration: Secret {namespace}/{}", release.effective()));
         shown.push(format!("certificate: Secret {namespace}/{certificate}"));
+        let templates = in_force.templates.clone();
         let in_force: Arc<dyn cluster::ReplicaSink> = Arc::new(in_force);
-        Ok(follow(&client, &release, &certificate, &in_force))
+        let mut tasks = follow(&client, &release, &certificate, &in_force);
+        for namespace in template_namespaces.into_iter().filter(|name| !name.is_empty()) {
+            let templates = templates.clone();
+            let client = client.clone();
+            tasks.spawn(async move {
+                let take = |is_present| templates.set(&namespace, is_present);
+                cluster::follow_presence(&client, &namespace, BOOTSTRAP_SECRET, take).await;
+            });
+        }
+        Ok(tasks)
     }
 }
 

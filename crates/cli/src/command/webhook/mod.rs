@@ -15,7 +15,9 @@ use std::{
 
 use image_swap_core::admission::{Mode, Settings};
 use image_swap_serve::{BindError, Limits, pki::CertificateInForce};
-use image_swap_webhook::{AdmissionMetrics, RulesInForce, SettingsInForce, Webhook};
+use image_swap_webhook::{
+    AdmissionMetrics, RulesInForce, SettingsInForce, TemplateNamespaces, Webhook,
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -123,6 +125,7 @@ impl Args {
         };
         let settings = SettingsInForce::from(settings);
         let rules = RulesInForce::default();
+        let templates = TemplateNamespaces::default();
         let certificate = CertificateInForce::default();
         let metrics = AdmissionMetrics::new(&rules, &certificate);
         let webhook = Webhook {
@@ -131,10 +134,11 @@ impl Args {
             limits: Limits::default(),
             settings: settings.clone(),
             rules: rules.clone(),
+            templates: templates.clone(),
             certificate: certificate.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let in_force = WebhookHandles { rules, certificate, settings, metrics };
+        let in_force = WebhookHandles { rules, certificate, settings, templates, metrics };
         let source = if self.in_cluster {
             RulesFrom::Cluster(self.cluster)
         } else {

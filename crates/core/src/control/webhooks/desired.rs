@@ -4,10 +4,16 @@ use image_swap_text::base64;
 use serde_json::{Value, json};
 
 use super::Settings;
-use crate::{control::policy::FailurePolicy, labels};
+use crate::{
+    control::policy::FailurePolicy,
+    labels,
+    machine_template::{loss_conditions, reviewed_kinds},
+};
 
-/// Path of reviews on the replicas.
+/// Path of reviews of pods on the replicas.
 const PATH: &str = "/mutate";
+/// Path of reviews of machine templates on the replicas.
+const TEMPLATES_PATH: &str = "/bootstrap";
 
 /// Expression for pods that other pods need in order to start: they use the host network, or
 /// have a critical priority of Kubernetes.
@@ -49,12 +55,24 @@ pub fn desired(settings: &Settings) -> DesiredWebhooks {
     let (fail, ignore) = (settings.policy, FailurePolicy::Ignore);
     let pods = [rule("CREATE", "pods", &[])];
     let updates = [rule("UPDATE", "pods", &["pods/ephemeralcontainers"])];
-    let entries = vec![
+    let mut entries = vec![
         settings.entry(labels::PODS_WEBHOOK, fail, &pods, &ordinary),
         settings.entry(labels::SYSTEM_WEBHOOK, ignore, &pods, &system),
         settings.entry(labels::UPDATES_WEBHOOK, ignore, &updates, &image),
         settings.probe(),
     ];
+    if !settings.template_namespaces.is_empty() {
+        let conditions = loss_conditions();
+        let conditions = conditions.iter().map(|(name, expression)| condition(name, expression));
+        let enabled = [labels::ENABLED.to_owned()];
+        entries.push(WebhookEntry {
+            objects: vec![expression(labels::BOOTSTRAP, "In", &enabled)],
+            ..settings.templates(labels::BOOTSTRAP_WEBHOOK, ignore, "CREATE", Vec::new())
+        });
+        // While no replica is reached, only an update that loses the script is refused.
+        let (name, fail) = (labels::BOOTSTRAP_UPDATES_WEBHOOK, FailurePolicy::Fail);
+        entries.push(settings.templates(name, fail, "UPDATE", conditions.collect()));
+    }
     DesiredWebhooks { name: settings.name.clone(), owner: settings.owner.reference(), entries }
 }
 
@@ -72,6 +90,31 @@ impl Settings {
         fields["matchConditions"] = json!([condition]);
         let objects = vec![expression(labels::EXEMPT, "NotIn", &["true".to_owned()])];
         WebhookEntry { name, namespaces, objects, fields }
+    }
+
+    /// Returns an entry for machine templates.
+    fn templates(
+        &self,
+        name: &'static str,
+        policy: FailurePolicy,
+        operation: &str,
+        conditions: Vec<Value>,
+    ) -> WebhookEntry {
+        let rules: Vec<Value> = reviewed_kinds()
+            .map(|kind| {
+                let plural = format!("{}s", kind.name.to_lowercase());
+                let mut rule = rule(operation, &plural, &[]);
+                rule["apiGroups"] = json!([kind.group]);
+                rule["apiVersions"] = json!(["*"]);
+                rule
+            })
+            .collect();
+        let mut fields = self.fields(policy, &rules);
+        fields["clientConfig"]["service"]["path"] = json!(TEMPLATES_PATH);
+        fields["matchConditions"] = json!(conditions);
+        let names = &self.template_namespaces;
+        let namespaces = vec![expression("kubernetes.io/metadata.name", "In", names)];
+        WebhookEntry { name, namespaces, objects: Vec::new(), fields }
     }
 
     /// Returns the entry for probes. Its policy is always `Fail`, since a rejected probe is the

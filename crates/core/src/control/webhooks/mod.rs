@@ -62,6 +62,9 @@ pub struct Settings {
     pub opt_in: bool,
     /// Label by which namespaces opt out (`disabled`) or in (`enabled`).
     pub namespace_label: String,
+    /// Namespaces whose new machine templates get the bootstrap script; empty registers nothing
+    /// for templates.
+    pub template_namespaces: Vec<String>,
 }
 
 /// The cluster-scoped owner.

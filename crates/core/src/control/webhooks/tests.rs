@@ -16,6 +16,7 @@ fn settings() -> Settings {
         system_namespaces: vec!["kube-system".into(), "calico-system".into()],
         opt_in: false,
         namespace_label: "k8s.twr.io/imageswap".into(),
+        template_namespaces: Vec::new(),
     }
 }
 

@@ -21,10 +21,10 @@ use super::{
     CONTAINERD, Format, K3S, Options, Rendered, RenderedFile,
     bootstrap::{NAME, bootstrap, render_for_machine},
 };
-use crate::declaration::Declaration;
+use crate::{declaration::Declaration, labels};
 
-/// The directory of the script on a machine.
-const SCRIPT_DIRECTORY: &str = "/etc/image-swap";
+/// The path of the script on a machine.
+pub const SCRIPT_PATH: &str = "/etc/image-swap/bootstrap.sh";
 /// The API group of control planes.
 const CONTROL_PLANE: &str = "controlplane.cluster.x-k8s.io";
 /// The API group of the configuration of machines.
@@ -134,15 +134,36 @@ const CA_DIRECTORY: &str = "/etc/rancher/k3s";
 /// Returns the entries for the script in `rendered`.
 fn script_entries(rendered: Rendered) -> MachineEntries {
     let text = rendered.files.first().map_or("", |file| &file.text);
-    let files = files::parts(&[SCRIPT_DIRECTORY, "/", NAME].concat(), text);
+    let files = files::parts(SCRIPT_PATH, text);
     let paths: Vec<&str> = files.iter().filter_map(|file| file["path"].as_str()).collect();
     // The machine joins even if a file is missing: the commands of Ignition stop at an error.
     let command = match &paths[..] {
         [] => None,
-        [path] => Some(format!("sh {path} || true")),
+        [path] => Some(command(path)),
         paths => Some(format!("sh -c \"$(cat {})\" || true", paths.join(" "))),
     };
     MachineEntries { files, command, rendered }
+}
+
+/// Returns the command that runs the script at `path`.
+fn command(path: &str) -> String {
+    format!("sh {path} || true")
+}
+
+/// Returns the entries for the script in the Secret [`BOOTSTRAP_SECRET`](labels::BOOTSTRAP_SECRET).
+pub fn secret_entries() -> MachineEntries {
+    let secret = json!({ "name": labels::BOOTSTRAP_SECRET, "key": NAME });
+    let file = json!({
+        "contentFrom": { "secret": secret },
+        "owner": "root:root",
+        "path": SCRIPT_PATH,
+        "permissions": "0600",
+    });
+    MachineEntries {
+        files: vec![file],
+        command: Some(command(SCRIPT_PATH)),
+        rendered: Rendered::default(),
+    }
 }
 
 impl MachineEntries {
@@ -162,4 +183,4 @@ impl MachineEntries {
 }
 
 /// The list of commands that run before kubeadm.
-const COMMANDS: &str = "preKubeadmCommands";
+pub const COMMANDS: &str = "preKubeadmCommands";

@@ -1,0 +1,39 @@
+//! The updates that lose the script, as expressions of the API server.
+
+use super::reviewed_kinds;
+use crate::render::cluster_api::{COMMANDS, MachineKind, SCRIPT_PATH};
+
+/// Returns a condition with its name for each kind. All of them are true of an update that loses
+/// the script.
+pub fn loss_conditions() -> Vec<(String, String)> {
+    reviewed_kinds()
+        .map(|kind| {
+            let name = kind.name.to_lowercase();
+            (name, format!("request.kind.kind != '{}' || ({})", kind.name, loses(kind)))
+        })
+        .collect()
+}
+
+/// Returns the expression for updates of `kind` that lose the script.
+fn loses(kind: &MachineKind) -> String {
+    let file = format!("it, has(it.path) && it.path == '{SCRIPT_PATH}'");
+    let secret = format!("{file} && has(it.contentFrom) && has(it.contentFrom.secret)");
+    let command = format!("it, it.contains('{SCRIPT_PATH}')");
+    let old_file = exists("oldObject", kind, "files", &secret);
+    let old_command = exists("oldObject", kind, COMMANDS, &command);
+    let new_file = exists("object", kind, "files", &file);
+    let new_command = exists("object", kind, COMMANDS, &command);
+    format!("{old_file} && (!{new_file} || ({old_command} && !{new_command}))")
+}
+
+/// Returns the expression that is true if the list `name` has an element for which `predicate` is
+/// true. An absent parent is no error.
+fn exists(object: &str, kind: &MachineKind, name: &str, predicate: &str) -> String {
+    let mut path = object.to_owned();
+    let mut present = Vec::new();
+    for key in kind.fields.split('/').skip(1).chain([name]) {
+        path = format!("{path}.{key}");
+        present.push(format!("has({path})"));
+    }
+    format!("({} && {path}.exists({predicate}))", present.join(" && "))
+}

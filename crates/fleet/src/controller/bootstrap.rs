@@ -1,0 +1,145 @@
+//! Secrets with the bootstrap script, beside the machine templates of workload clusters.
+//!
+//! A Secret has no owner: a template refers to it, and new machines need it after the removal of
+//! image-swap. `clusterctl move` takes it along. A deleted or changed one is written again, since a
+//! machine without it cannot join.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use image_swap_cluster::{Error, Release, api, follow_presence, secret};
+use image_swap_core::{
+    control::effective::{Effective, Origin},
+    fleet::inventory::Inventory,
+    labels::{BOOTSTRAP_SECRET, REGISTRY_INFO},
+    mirror::Fallback,
+    render::{
+        Options,
+        bootstrap::{NAME, bootstrap},
+    },
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinSet};
+use tracing::{info, warn};
+
+/// Label by which `clusterctl move` takes an object along.
+const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
+
+/// The Secrets of one release.
+pub(super) struct BootstrapSecrets {
+    client: Client,
+    release: Release,
+    fallback: Fallback,
+    /// Sources of the scripts that are stored, by namespace.
+    stored: BTreeMap<String, ScriptSource>,
+}
+
+/// The declarations that a script was rendered from.
+#[derive(Clone, PartialEq, Eq)]
+struct ScriptSource {
+    /// Number of the declaration of the management cluster.
+    revision: u64,
+    /// True if the namespace has clusters with a declaration of their own.
+    is_overridden: bool,
+    /// Number of that declaration in the history; 0 without one.
+    beside: u64,
+}
+
+/// Follows the Secrets in `namespaces`. Returns the namespace of each that has changed, and the
+/// tasks, which end when they are dropped.
+pub(super) fn follow(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+) -> (mpsc::UnboundedReceiver<String>, JoinSet<()>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    for namespace in namespaces {
+        let (sender, client, namespace) = (sender.clone(), client.clone(), namespace.clone());
+        tasks.spawn(async move {
+            let take = |_| drop(sender.send(namespace.clone()));
+            follow_presence(&client, &namespace, BOOTSTRAP_SECRET, take).await;
+        });
+    }
+    (receiver, tasks)
+}
+
+impl BootstrapSecrets {
+    /// Returns the Secrets of `release` with this fallback of new machines.
+    pub(super) const fn new(client: Client, release: Release, fallback: Fallback) -> Self {
+        Self { client, release, fallback, stored: BTreeMap::new() }
+    }
+
+    /// Compares the Secret in `namespace` again: it has changed, or was deleted.
+    pub(super) fn forget(&mut self, namespace: &str) {
+        self.stored.remove(namespace);
+    }
+
+    /// Stores the script of `effective` in each namespace whose declaration has changed.
+    /// `beside` returns the number of the last declaration beside the clusters of a namespace.
+    ///
+    /// # Errors
+    /// A Secret cannot be read or written. Those of other namespaces are written.
+    pub(super) async fn reconcile(
+        &mut self,
+        namespaces: &BTreeSet<String>,
+        (revision, effective): (u64, &Effective),
+        inventory: &Inventory,
+        beside: impl Fn(&str) -> Option<u64>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for namespace in namespaces {
+            let is_overridden = inventory
+                .iter()
+                .any(|(key, entry)| *key.namespace == **namespace && entry.registry_info.is_some());
+            let beside = beside(namespace).unwrap_or_default();
+            let source = ScriptSource { revision, is_overridden, beside };
+            if self.stored.get(namespace) != Some(&source) {
+                match self.store(namespace, effective).await {
+                    Ok(()) => {
+                        self.stored.insert(namespace.clone(), source);
+                    }
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Stores the script in `namespace`. An invalid declaration beside its clusters changes
+    /// nothing.
+    async fn store(&self, namespace: &str, effective: &Effective) -> Result<(), Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let own = api::get(&secrets, REGISTRY_INFO).await?.map(|found| Effective {
+            origin: Origin::RegistryInfo,
+            secret: secret::declared(&found),
+        });
+        let Some(declaration) = own.as_ref().unwrap_or(effective).declaration() else {
+            warn!(namespace, "the declaration for new machines is invalid; their script stays");
+            return Ok(());
+        };
+        let options = Options { fallback: self.fallback, ..Options::default() };
+        let rendered = bootstrap(&declaration, options, None);
+        let rules = rendered.inexpressible.len();
+        if rules > 0 {
+            warn!(namespace, rules, "new machines get no mirror for rules of paths and tags");
+        }
+        let Some(script) = rendered.files.into_iter().next() else { return Ok(()) };
+        let there = api::get(&secrets, BOOTSTRAP_SECRET).await?;
+        if secret::holds(there.as_ref(), &BTreeMap::from([(NAME, script.text.clone())])) {
+            return Ok(());
+        }
+        let mut labels = secret::labels(&self.release);
+        labels[MOVE] = json!("");
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": BOOTSTRAP_SECRET, "namespace": namespace, "labels": labels },
+            "type": "Opaque",
+            "data": { NAME: image_swap_text::base64::encode(&script.text) },
+        });
+        secret::write(&secrets, there.as_ref(), BOOTSTRAP_SECRET, object).await?;
+        info!(namespace, "wrote the bootstrap script of new machines");
+        Ok(())
+    }
+}
