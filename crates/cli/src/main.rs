@@ -9,6 +9,7 @@ mod exemptions;
 mod failure;
 mod follow;
 mod logging;
+mod objects;
 mod output;
 mod replace;
 mod text;

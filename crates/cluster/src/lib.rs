@@ -31,7 +31,7 @@ pub mod status;
 
 pub use kube::Client;
 
-pub use self::client::{client, client_in, config, connect, in_cluster};
+pub use self::client::{client, client_in, config, config_in, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
 pub use self::deregister::deregister;
 pub use self::error::Error;

@@ -20,9 +20,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
 
 use super::settings::FleetSettings;
-
-/// Key of the bundle in its `ConfigMap`.
-const BUNDLE: &str = "bundle.yaml";
+use crate::names::BUNDLE;
 
 /// Objects of the management cluster, as far as they have been read.
 #[derive(Clone, Debug, Default)]
