@@ -2,7 +2,9 @@
 //! several of them.
 
 mod backoff;
+mod facts;
 mod hub;
+mod pull_task;
 mod settings;
 mod state;
 mod task;
@@ -18,7 +20,7 @@ use image_swap_core::{
         bundle::Bundle,
         history::DeclarationHistory,
         inventory::{
-            ClusterKey, EntryAccess, Inventory, InventoryEntry,
+            ClusterKey, ClusterSource, Inventory, InventoryEntry,
             standing::{KnownIdentity, Standing, standings},
         },
         wave::{self, ClusterProgress, WaveCluster, WaveSettings, WaveState},
@@ -295,7 +297,11 @@ impl Fleet {
         };
         let former = self.objects.former_identity(key);
         info!(cluster = %key, "new workload cluster");
-        let task = tokio::spawn(task.run());
+        let task = if key.source == ClusterSource::Pull {
+            tokio::spawn(task.run_pull())
+        } else {
+            tokio::spawn(task.run())
+        };
         let running = RunningCluster { orders, task, report: None, identity: None, former };
         self.clusters.insert(key.clone(), running);
     }
@@ -357,7 +363,7 @@ impl Fleet {
         };
         let mut clusters = BTreeMap::new();
         for (key, entry) in inventory {
-            let is_counted = matches!(entry.access, EntryAccess::Usable { .. })
+            let is_counted = entry.access.is_usable()
                 && !entry.settings.is_paused
                 && !entry.settings.is_removed
                 && entry.settings.pinned_revision.is_none()

@@ -1,12 +1,8 @@
 //! The task of one workload cluster: a slow or broken cluster delays no other one.
 
-use std::{
-    future::pending,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use image_swap_cluster::clock::{now, written};
+use image_swap_cluster::clock::now;
 use image_swap_core::{
     control::effective::Effective,
     declaration::UnixTime,
@@ -17,13 +13,7 @@ use image_swap_core::{
         inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
         wave::ClusterProgress,
     },
-    status::{
-        cluster_summary::SummaryProblem,
-        workload_cluster::{
-            AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, WantedDeclaration, status_of,
-        },
-    },
+    status::workload_cluster::{ApplyOutcome, ClusterContact, ClusterFacts, RemovalProgress},
 };
 use kube::Client;
 use tokio::{
@@ -33,9 +23,14 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{backoff::AttemptBackoff, settings::FleetSettings, tokens::StoredTokens};
+use super::{
+    backoff::AttemptBackoff,
+    facts::{REPEAT, begun, heartbeat_facts},
+    settings::FleetSettings,
+    tokens::StoredTokens,
+};
 use crate::{
-    heartbeat::{self, HeartbeatState},
+    heartbeat::{self, HeartbeatState, STALE_AFTER},
     objects::WorkloadClusters,
     remote::{ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal},
 };
@@ -205,45 +200,22 @@ impl ClusterTask {
         order: &ClusterOrder,
         state: &mut TaskState,
     ) -> Result<(), RemoteError> {
-        state.facts = ClusterFacts {
-            access: AccessState::Usable,
-            is_paused: false,
-            duplicate_of: None,
-            wave: None,
-            removal: RemovalProgress::None,
-            wanted: wanted(order),
-            ..std::mem::take(&mut state.facts)
-        };
+        state.facts = begun(std::mem::take(&mut state.facts), order);
         match &order.assignment {
             Assignment::Wait(reason) => {
                 match reason {
-                    WaitReason::Access(reason) => {
-                        state.facts.access = AccessState::Waiting(reason.clone());
-                    }
-                    WaitReason::Refused(reason) => {
-                        state.facts.access = AccessState::Refused(reason.clone());
-                    }
-                    WaitReason::Paused => state.facts.is_paused = true,
-                    WaitReason::Duplicate(other) => {
-                        state.facts.duplicate_of = Some(other.to_string());
-                    }
-                    WaitReason::Wave(reason) => {
-                        state.facts.wave = Some(reason.clone());
-                        return self.connect(order, state).await;
-                    }
-                    WaitReason::NoDeclaration | WaitReason::Orphaned => {
-                        return self.connect(order, state).await;
-                    }
-                    WaitReason::UnknownRevision(number) => {
-                        state.facts.outcome = ApplyOutcome::Failed(format!(
-                            "the declaration {number} is not kept; remove the annotation of the \
-                             cluster, or name a later number"
-                        ));
-                        return self.connect(order, state).await;
+                    WaitReason::Wave(_)
+                    | WaitReason::NoDeclaration
+                    | WaitReason::Orphaned
+                    | WaitReason::UnknownRevision(_) => self.connect(order, state).await?,
+                    WaitReason::Access(_)
+                    | WaitReason::Refused(_)
+                    | WaitReason::Paused
+                    | WaitReason::Duplicate(_) => {
+                        state.session = None;
+                        state.applied = None;
                     }
                 }
-                state.session = None;
-                state.applied = None;
                 Ok(())
             }
             Assignment::Identify => self.connect(order, state).await,
@@ -298,8 +270,12 @@ impl ClusterTask {
         state.facts.uid.clone_from(&uid);
         state.facts.contact = ClusterContact::Reached;
         let release = &self.settings.workload;
-        let (heartbeat, watching) =
-            heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
+        let (heartbeat, watching) = heartbeat::follow(
+            remote.client().clone(),
+            &release.namespace,
+            &release.heartbeat(),
+            STALE_AFTER,
+        );
         let version = version.clone();
         state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
         Ok(())
@@ -446,6 +422,7 @@ impl ClusterTask {
             api_server: settings.api_server.as_deref(),
             policy: settings.policy.as_deref(),
             served: &facts.served,
+            hub_secret: None,
         });
         Ok(filled.map_err(|error| ApplyOutcome::Failed(format!("bundle: {error}"))))
     }
@@ -507,27 +484,13 @@ impl ClusterTask {
 
     /// Writes the status of the cluster, and reports to the controller.
     async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
-        let before = self.objects.status(&self.key);
-        let status = status_of(&state.facts, before.as_ref(), &written(now()));
-        if let Err(error) = self.objects.publish(&self.key, &order.entry.origin, &status).await {
-            warn!(cluster = %self.key, %error, "cannot write the status of a workload cluster");
-            let again = Instant::now() + Duration::from_secs(5);
+        let uid = state.session.as_ref().map(|it| it.uid.clone()).or_else(|| {
+            let uid = &state.facts.uid;
+            (!uid.is_empty()).then(|| uid.clone())
+        });
+        if !self.publish_facts(order, &state.facts, uid, &mut state.sent).await {
+            let again = Instant::now() + REPEAT;
             state.due = Some(state.due.map_or(again, |due| due.min(again)));
-        }
-        let (revision, progress) = state.progress(order);
-        let report = ClusterReport {
-            uid: state.session.as_ref().map(|it| it.uid.clone()).or_else(|| {
-                let uid = &state.facts.uid;
-                (!uid.is_empty()).then(|| uid.clone())
-            }),
-            progress,
-            revision,
-            state: status.state().to_owned(),
-        };
-        if state.sent.as_ref() != Some(&report) {
-            state.sent = Some(report.clone());
-            // The controller has ended.
-            let _ = self.reports.send((self.key.clone(), report));
         }
     }
 }
@@ -537,11 +500,7 @@ impl TaskState {
     fn take_heartbeat(&mut self) {
         let Some(session) = &mut self.session else { return };
         let heartbeat = session.heartbeat.borrow_and_update().clone();
-        self.facts.heartbeat = HeartbeatFacts {
-            received: heartbeat.received.and_then(seconds).map(written),
-            is_stale: heartbeat.is_stale,
-            summary: heartbeat.summary,
-        };
+        self.facts.heartbeat = heartbeat_facts(heartbeat);
     }
 
     /// Plans a full comparison if the heartbeat shows that something changed the cluster: it is
@@ -571,49 +530,6 @@ impl TaskState {
         let wait = |seconds: UnixTime| Instant::now() + Duration::from_secs(seconds);
         self.due = waits.map(wait);
     }
-
-    /// Returns the progress of the cluster, with the number of the declaration that it is about.
-    fn progress(&self, order: &ClusterOrder) -> (Option<u64>, ClusterProgress) {
-        let facts = &self.facts;
-        if matches!(facts.contact, ClusterContact::Unreachable(_)) {
-            return (order.newest, ClusterProgress::Unreachable);
-        }
-        let Assignment::Apply(declaration) = &order.assignment else {
-            return (order.newest, ClusterProgress::Pending);
-        };
-        let revision = declaration.revision;
-        (Some(revision), self.progress_with(revision))
-    }
-
-    /// Returns the progress with the declaration `revision`.
-    fn progress_with(&self, revision: u64) -> ClusterProgress {
-        let facts = &self.facts;
-        if let ApplyOutcome::Failed(reason) = &facts.outcome {
-            return ClusterProgress::Failed(reason.clone());
-        }
-        if let Some(conflict) = facts.conflicts.first() {
-            return ClusterProgress::Failed(format!("conflict: {conflict}"));
-        }
-        if facts.stored != Some(revision) {
-            return ClusterProgress::Pending;
-        }
-        let summary = facts.heartbeat.summary.as_ref();
-        let summary = summary.filter(|it| it.registry_info_revision == Some(revision));
-        if facts.heartbeat.is_stale {
-            return ClusterProgress::Unreachable;
-        }
-        let Some(summary) = summary else { return ClusterProgress::Pending };
-        let stops = |it: &&SummaryProblem| {
-            matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
-        };
-        if let Some(problem) = summary.problems.iter().find(stops) {
-            return ClusterProgress::Failed(problem.message().to_owned());
-        }
-        match summary.nodes {
-            Some(nodes) if nodes.total > 0 && nodes.verified == 0 => ClusterProgress::Applied,
-            _ => ClusterProgress::Verified,
-        }
-    }
 }
 
 /// Returns an object that another writer holds, with its first field.
@@ -621,20 +537,5 @@ fn contested(object: &ContestedObject) -> String {
     match object.fields.first() {
         Some(field) => format!("{}: {} by {}", object.object, field.field, field.manager),
         None => format!("{} belongs to another Helm release", object.object),
-    }
-}
-
-/// Returns a time of this machine's clock in seconds; `None` before 1970.
-fn seconds(time: SystemTime) -> Option<UnixTime> {
-    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-/// Returns the declaration that the cluster is to have in the end.
-fn wanted(order: &ClusterOrder) -> WantedDeclaration {
-    match (&order.assignment, order.newest) {
-        (Assignment::Apply(declaration), _) => WantedDeclaration::Revision(declaration.revision),
-        (Assignment::Wait(WaitReason::Orphaned), _) => WantedDeclaration::Orphaned,
-        (_, Some(newest)) => WantedDeclaration::Revision(newest),
-        (_, None) => WantedDeclaration::None,
     }
 }
