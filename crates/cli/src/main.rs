@@ -9,7 +9,6 @@ mod exemptions;
 mod failure;
 mod follow;
 mod logging;
-mod objects;
 mod output;
 mod replace;
 mod text;

@@ -86,6 +86,7 @@ pub(crate) fn settings() -> Settings {
         registry_info_labels: BTreeMap::new(),
         agents: None,
         heartbeat: false,
+        hub_secret: None,
     }
 }
 
@@ -102,6 +103,8 @@ pub(crate) fn intervals() -> Intervals {
         grace: Duration::from_secs(1),
         heartbeat: Duration::from_mins(1),
         heartbeat_gap: Duration::from_millis(10),
+        hub: Duration::from_secs(2),
+        hub_retry: (Duration::from_millis(100), Duration::from_secs(1)),
     }
 }
 

@@ -18,6 +18,7 @@ use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
     api::{all, namespaced},
     heartbeat::Heartbeat,
+    hub::HubPull,
     lease::Leadership,
     nodes::{self, NodeController},
     object_watch::changes,
@@ -130,6 +131,26 @@ impl Controller {
                 None => pending().await,
             }
         };
+        let hub = self.settings.hub_secret.clone().map(|secret| HubPull {
+            client: self.client.clone(),
+            release: self.settings.release.clone(),
+            secret,
+            service: self.settings.service.clone(),
+            identity: self.identity.clone(),
+            report: self.report.subscribe(),
+            obstacle: memory.hub_obstacle.clone(),
+            changed: Arc::clone(&self.changed),
+            clock: &*self.clock,
+            interval: self.intervals.hub,
+            gap: self.intervals.heartbeat_gap,
+            pauses: self.intervals.hub_retry,
+        });
+        let hub = async {
+            match hub {
+                Some(hub) => Box::pin(hub.run()).await,
+                None => pending().await,
+            }
+        };
         let nodes = async {
             match node_controller {
                 Some(controller) => Box::pin(controller.run()).await,
@@ -141,6 +162,7 @@ impl Controller {
             () = keeper.run() => {}
             () = nodes => {}
             () = heartbeat => {}
+            () = hub => {}
             () = Box::pin(recreation_watch.run()) => {}
         }
     }

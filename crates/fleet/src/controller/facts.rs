@@ -19,7 +19,7 @@ use image_swap_core::{
 };
 use tracing::warn;
 
-use super::task::{ClusterOrder, ClusterReport, ClusterTask};
+use super::order::{ClusterOrder, ClusterReport, ClusterTask};
 use crate::heartbeat::HeartbeatState;
 
 /// Pause after the status of a cluster could not be written.

@@ -1,9 +1,9 @@
 //! The fleet controller: one task for each workload cluster, and the decisions that concern
 //! several of them.
 
-mod backoff;
 mod facts;
 mod hub;
+mod order;
 mod pull_task;
 mod settings;
 mod state;
@@ -37,8 +37,8 @@ use tracing::{info, warn};
 pub use self::settings::{FleetSettings, FleetTiming};
 use self::{
     hub::{HubDeclaration, HubOrder, HubView},
+    order::{ClusterOrder, ClusterReport, ClusterTask},
     state::StoredState,
-    task::{ClusterOrder, ClusterReport, ClusterTask},
 };
 use crate::{metrics::FleetReport, objects::WorkloadClusters, sources};
 

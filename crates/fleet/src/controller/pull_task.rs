@@ -4,7 +4,7 @@
 
 use std::{future::pending, time::Duration};
 
-use image_swap_cluster::Error;
+use image_swap_cluster::{AttemptBackoff, Error};
 use image_swap_core::{
     fleet::{
         assignment::{AssignedDeclaration, Assignment},
@@ -25,9 +25,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    backoff::AttemptBackoff,
     facts::{REPEAT, begun, heartbeat_facts},
-    task::{ClusterOrder, ClusterReport, ClusterTask},
+    order::{ClusterOrder, ClusterReport, ClusterTask},
 };
 use crate::heartbeat::{self, HeartbeatState};
 
@@ -55,7 +54,7 @@ impl ClusterTask {
             let (namespace, lease) = (&names.namespace, names.lease());
             heartbeat::follow(self.client.clone(), namespace, &lease, stale_after).0
         });
-        let mut backoff = AttemptBackoff::new(&self.settings.timing);
+        let mut backoff = self.settings.timing.backoff();
         let mut state = PullState::default();
         loop {
             let order = self.orders.borrow_and_update().clone();
@@ -130,7 +129,7 @@ impl ClusterTask {
                 warn!(cluster = %self.key, %error, "cannot write the declaration of a cluster");
                 state.facts.outcome = ApplyOutcome::Failed(error.to_string());
                 state.written = None;
-                backoff.next()
+                backoff.pause()
             }
         };
         state.due = Some(Instant::now() + pause);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use image_swap_cluster::Release;
+use image_swap_cluster::{AttemptBackoff, Release};
 use image_swap_core::fleet::inventory::selector::LabelSelector;
 
 use crate::{
@@ -58,6 +58,13 @@ impl Default for FleetTiming {
             pull_stale: PULL_STALE_AFTER,
             limits: RemoteLimits::default(),
         }
+    }
+}
+
+impl FleetTiming {
+    /// Returns the pauses between attempts on a cluster.
+    pub(super) fn backoff(&self) -> AttemptBackoff {
+        AttemptBackoff::new(self.first_pause, self.longest_pause)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use image_swap_cluster::clock::now;
+use image_swap_cluster::{AttemptBackoff, clock::now};
 use image_swap_core::{
     control::effective::Effective,
     declaration::UnixTime,
@@ -10,81 +10,26 @@ use image_swap_core::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
         bundle::{Bundle, BundleObject, BundleSlots},
         drift::RepairLog,
-        inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
-        wave::ClusterProgress,
+        inventory::{ClusterSettings, EntryAccess},
     },
     status::workload_cluster::{ApplyOutcome, ClusterContact, ClusterFacts, RemovalProgress},
 };
-use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
 use super::{
-    backoff::AttemptBackoff,
     facts::{REPEAT, begun, heartbeat_facts},
-    settings::FleetSettings,
+    order::{ClusterOrder, ClusterReport, ClusterTask},
     tokens::StoredTokens,
 };
 use crate::{
     heartbeat::{self, HeartbeatState, STALE_AFTER},
-    objects::WorkloadClusters,
     remote::{ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal},
 };
-
-/// Order for the task of a workload cluster.
-#[derive(Clone, Debug)]
-pub(super) struct ClusterOrder {
-    /// Entry of the inventory.
-    pub(super) entry: Arc<InventoryEntry>,
-    /// Assignment of the cluster.
-    pub(super) assignment: Assignment,
-    /// Bundle; the reason if there is none.
-    pub(super) bundle: Result<Arc<Bundle>, String>,
-    /// Number of the newest declaration of the management cluster; `None` without one.
-    pub(super) newest: Option<u64>,
-}
-
-impl PartialEq for ClusterOrder {
-    fn eq(&self, other: &Self) -> bool {
-        let same_bundle = match (&self.bundle, &other.bundle) {
-            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
-            (Err(one), Err(other)) => one == other,
-            _ => false,
-        };
-        same_bundle
-            && self.entry == other.entry
-            && self.assignment == other.assignment
-            && self.newest == other.newest
-    }
-}
-
-/// Report of the task of a workload cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClusterReport {
-    /// UID of the namespace `kube-system`; `None` before the first contact.
-    pub(super) uid: Option<String>,
-    /// Progress with the declaration of [`Self::revision`].
-    pub(super) progress: ClusterProgress,
-    /// Number of the declaration that the progress is about; `None` without one.
-    pub(super) revision: Option<u64>,
-    /// State of the cluster, for counts.
-    pub(super) state: String,
-}
-
-/// Task of one workload cluster.
-pub(super) struct ClusterTask {
-    pub(super) key: ClusterKey,
-    pub(super) settings: Arc<FleetSettings>,
-    /// Client of the management cluster.
-    pub(super) client: Client,
-    pub(super) orders: watch::Receiver<ClusterOrder>,
-    pub(super) reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
-    pub(super) objects: Arc<WorkloadClusters>,
-}
 
 /// Connection to a workload cluster.
 struct ClusterSession {
@@ -141,7 +86,7 @@ impl AppliedBundle {
 impl ClusterTask {
     /// Keeps the cluster as ordered, until the sender of orders is dropped.
     pub(super) async fn run(mut self) {
-        let mut backoff = AttemptBackoff::new(&self.settings.timing);
+        let mut backoff = self.settings.timing.backoff();
         let mut state = TaskState {
             session: None,
             token: self.tokens().load(&self.key.to_string()).await,
@@ -459,7 +404,7 @@ impl ClusterTask {
             }
             if state.session.is_some() && !is_waiting {
                 let pause = if is_failed {
-                    backoff.next()
+                    backoff.pause()
                 } else {
                     backoff.jittered(self.settings.timing.compare)
                 };
@@ -479,7 +424,7 @@ impl ClusterTask {
         state.applied = None;
         // A credential may have been renewed without a new Secret, and a connection may be stuck.
         state.session = None;
-        state.due = Some(Instant::now() + backoff.next());
+        state.due = Some(Instant::now() + backoff.pause());
     }
 
     /// Writes the status of the cluster, and reports to the controller.

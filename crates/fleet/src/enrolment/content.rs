@@ -22,7 +22,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, Config};
 
-use super::{EnrolmentError, EnrolmentRequest};
+use super::{error::EnrolmentError, request::EnrolmentRequest};
 use crate::names::{BUNDLE, FleetNames};
 
 /// `ConfigMap` in every namespace with the authority of the API server.

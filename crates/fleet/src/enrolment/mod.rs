@@ -3,8 +3,8 @@
 mod content;
 mod error;
 mod objects;
+mod request;
 
-use image_swap_cluster::Release;
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -20,25 +20,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, Config, api::PostParams};
 
 use self::{content::HubContent, objects::EnrolledObjects};
-pub use self::{error::EnrolmentError, objects::RevokedObject};
-
-/// Request to enroll a cluster.
-#[derive(Clone, Debug)]
-pub struct EnrolmentRequest {
-    /// Names of the cluster's objects on the management cluster.
-    pub names: PullNames,
-    /// Release of the management cluster.
-    pub release: Release,
-    /// URL of the management cluster for the workload cluster; `None` for that of the kubeconfig.
-    pub server: Option<String>,
-    /// Address of the workload cluster's API server for its agents; `None` for the Service
-    /// `kubernetes`.
-    pub api_server: Option<String>,
-    /// Value `policy` of the chart; `None` for that of the bundle.
-    pub policy: Option<String>,
-    /// Groups with versions that the workload cluster serves beside those of Kubernetes.
-    pub served: std::collections::BTreeSet<String>,
-}
+pub use self::{error::EnrolmentError, objects::RevokedObject, request::EnrolmentRequest};
 
 /// Enrolled cluster.
 #[derive(Debug)]

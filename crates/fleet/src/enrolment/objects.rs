@@ -16,7 +16,7 @@ use kube::{
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
 };
 
-use super::EnrolmentError;
+use super::error::EnrolmentError;
 use crate::objects::resource;
 
 /// Object that a revocation deleted.

@@ -1,7 +1,6 @@
 //! The credential of the fleet controller in a workload cluster: a token of its own, with which
 //! the kubeconfig of the administrator is used once.
 
-use hyper::Method;
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -11,20 +10,12 @@ use image_swap_core::{
     },
     labels::{APP_MANAGED_BY, APP_NAME, IMAGE_SWAP},
 };
-use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    client::{JSON, RemoteCluster, RemoteRequest},
-    error::RemoteError,
-    limits::RemoteLimits,
-};
+use super::{client::RemoteCluster, error::RemoteError, limits::RemoteLimits};
 
 /// Requested life of a token, in seconds.
 const LIFE: UnixTime = 7 * 24 * 60 * 60;
-/// Longest token, in bytes.
-const TOKEN_MAX: usize = 16 << 10;
 
 /// Token of the fleet controller for a workload cluster.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,18 +66,6 @@ impl FleetToken {
     }
 }
 
-#[derive(Deserialize)]
-struct TokenResponse {
-    status: TokenStatus,
-}
-
-#[derive(Deserialize)]
-struct TokenStatus {
-    token: String,
-    #[serde(rename = "expirationTimestamp")]
-    expires: String,
-}
-
 impl RemoteCluster {
     /// Creates the account of the fleet controller in `namespace`, with the permissions of an
     /// administrator, and returns a token for it. Needs the access of an administrator.
@@ -118,26 +97,8 @@ impl RemoteCluster {
         namespace: &str,
         now: UnixTime,
     ) -> Result<FleetToken, RemoteError> {
-        let body = json!({
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": { "expirationSeconds": LIFE },
-        });
-        let path = format!("{}/token", account(namespace).path());
-        let body = Some((JSON, &body));
-        let request = RemoteRequest { method: Method::POST, path: &path, accept: JSON, body };
-        let response = self.send::<TokenResponse>(request).await?;
-        let TokenStatus { token, expires } =
-            response.map_err(|it| RemoteError::of_code(it.code))?.status;
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        let is_token = (1..=TOKEN_MAX).contains(&token.len()) && token.bytes().all(is_inner);
-        let expires = expires.parse::<Timestamp>().map_err(|_| RemoteError::BadResponse)?;
-        let expires = UnixTime::try_from(expires.as_second()).unwrap_or_default();
-        if !is_token || expires <= now {
-            return Err(RemoteError::BadResponse);
-        }
-        // The API server may shorten the life; it never grants a longer one.
-        Ok(FleetToken { token, expires: expires.min(now + LIFE) })
+        let issued = self.inner().request_token(&account(namespace).path(), LIFE, now).await?;
+        Ok(FleetToken { token: issued.token, expires: issued.expires })
     }
 }
 

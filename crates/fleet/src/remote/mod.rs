@@ -6,11 +6,11 @@
 mod apply;
 mod client;
 mod credential;
-mod error;
 mod facts;
-mod limits;
 mod objects;
 mod remove;
+
+use image_swap_cluster::remote::{error, limits};
 
 pub use self::{
     apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject},

@@ -1,6 +1,8 @@
 //! YAML as a tree with the byte range and position of every node.
 //!
 //! Errors contain line and column. Edits replace byte ranges, so no text is printed from the tree.
+//! [`print()`] writes values as new documents.
+//!
 //! Aliases are not expanded, so a document with exponential expansion costs no more than its text.
 //!
 //! The parser accepts every text that `kubectl` accepts, even if YAML 1.2 forbids it. The module
@@ -8,12 +10,14 @@
 
 mod adapt;
 mod json;
+mod print;
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
 use self::adapt::{Adapted, adapt};
+pub use self::print::print;
 use crate::position::Position;
 
 /// Limit of nesting, because readers recurse. Manifests are far below it.

@@ -5,8 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use image_swap_cluster::{Release, clock::written, config_in};
 use image_swap_core::fleet::{bundle::is_policy, kubeconfig::server_url, pull::PullNames};
 use image_swap_fleet::{EnrolmentError, EnrolmentRequest, enroll};
+use image_swap_text::yaml;
 
-use crate::{command::block_on, failure::Failure, objects::document, output};
+use crate::{command::block_on, failure::Failure, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,7 +72,7 @@ impl Args {
         let mut printed = String::new();
         for object in &enrolled.objects {
             printed.push_str("---\n");
-            document(&object.value, &mut printed);
+            printed.push_str(&yaml::print(&object.value));
         }
         output::note(&format!(
             "{} has declaration {}; apply the manifest there before {}; it contains credentials",

@@ -11,13 +11,15 @@ use image_swap_core::{
     declaration::{Declaration, DeclarationSource},
     fleet::bundle::{Bundle, BundleObject, BundleSlots, is_policy},
 };
-use image_swap_text::{base64, yaml::Tree};
+use image_swap_text::{
+    base64,
+    yaml::{self, Tree},
+};
 use serde_json::json;
 
 use crate::{
     declaration::{DeclarationUse, now, refused, serving},
     failure::Failure,
-    objects::document,
     output, text,
 };
 
@@ -87,7 +89,7 @@ impl Args {
                 redact(&mut object);
             }
             printed.push_str("---\n");
-            document(&object.value, &mut printed);
+            printed.push_str(&yaml::print(&object.value));
         }
         output::print(printed.as_bytes())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::PullNames;
+use super::names::PullNames;
 use crate::{
     control::effective::{Effective, Origin, SecretData},
     fleet::{

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::PullNames;
+use super::names::PullNames;
 use crate::{
     fleet::bundle::{BundleObject, BundlePhase},
     labels::{APP_MANAGED_BY, APP_NAME, FLEET_CLUSTER, IMAGE_SWAP, PULL},

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use image_swap_text::base64;
 use serde_json::{Map, Value, json};
 
-use super::PullNames;
+use super::names::PullNames;
 use crate::{
     declaration::{Certificates, UnixTime},
     fleet::{
