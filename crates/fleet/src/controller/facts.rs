@@ -153,3 +153,62 @@ fn wanted(order: &ClusterOrder) -> WantedDeclaration {
         (_, None) => WantedDeclaration::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use image_swap_core::{
+        control::effective::Effective,
+        fleet::{
+            assignment::AssignedDeclaration,
+            inventory::{ClusterSettings, EntryAccess, InventoryEntry, OriginObject},
+        },
+        status::cluster_summary::ClusterSummary,
+    };
+
+    use super::*;
+
+    fn order() -> ClusterOrder {
+        let origin =
+            OriginObject { api_version: "v1".into(), kind: "Secret".into(), uid: "u".into() };
+        let entry = InventoryEntry {
+            origin,
+            access: EntryAccess::Pulls,
+            settings: ClusterSettings::default(),
+            registry_info: None,
+            labels: BTreeMap::new(),
+        };
+        let effective = Arc::new(Effective::none());
+        ClusterOrder {
+            entry: Arc::new(entry),
+            assignment: Assignment::Apply(AssignedDeclaration { revision: 2, effective }),
+            bundle: Err("none".into()),
+            newest: Some(2),
+        }
+    }
+
+    #[test]
+    fn silent_cluster_that_pulls_blocks_no_wave() {
+        let summary =
+            ClusterSummary { registry_info_revision: Some(1), ..ClusterSummary::default() };
+        let heartbeat = HeartbeatFacts {
+            summary: Some(summary),
+            received: Some("2026-11-29T10:00:00Z".into()),
+            is_stale: false,
+        };
+        let contact = ClusterContact::Pulls;
+        let mut facts = ClusterFacts { contact, stored: Some(1), heartbeat, ..begun_facts() };
+        assert_eq!(progress(&facts, &order()), (Some(2), ClusterProgress::Pending));
+        facts.heartbeat.is_stale = true;
+        assert_eq!(progress(&facts, &order()), (Some(2), ClusterProgress::Unreachable));
+        facts.heartbeat = HeartbeatFacts::default();
+        assert_eq!(progress(&facts, &order()), (Some(2), ClusterProgress::Unreachable));
+    }
+
+    fn begun_facts() -> ClusterFacts {
+        let facts = begun(ClusterFacts::default(), &order());
+        assert_eq!(facts.wanted, WantedDeclaration::Revision(2));
+        facts
+    }
+}

@@ -51,14 +51,14 @@ const TEMPLATES: [&str; 12] = [
 pub(super) struct PullFleet {
     pub(super) planes: ControlPlanes,
     files: RunDir,
-    _fleet: Task,
+    _fleet: ControllerTask,
     _leadership: watch::Sender<bool>,
 }
 
 /// Task that ends when it is dropped.
-pub(super) struct Task(JoinHandle<()>);
+pub(super) struct ControllerTask(JoinHandle<()>);
 
-impl Drop for Task {
+impl Drop for ControllerTask {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -80,7 +80,7 @@ impl PullFleet {
         let controller = FleetController::new(&client, fleet_settings());
         let leads = leadership.subscribe();
         let task = tokio::spawn(async move { controller.run(leads).await });
-        let fleet = Self { planes, files, _fleet: Task(task), _leadership: leadership };
+        let fleet = Self { planes, files, _fleet: ControllerTask(task), _leadership: leadership };
         fleet.declare(1, "one");
         fleet
     }
@@ -137,7 +137,7 @@ impl PullFleet {
     }
 
     /// Starts the controller of the workload cluster, with the rights of the manifest.
-    pub(super) async fn controller(&self) -> (watch::Receiver<ControllerReport>, Task) {
+    pub(super) async fn controller(&self) -> (watch::Receiver<ControllerReport>, ControllerTask) {
         let token = self.workload().issue_token(RELEASE, "image-swap-controller").unwrap();
         let client = by_token(self.workload(), &self.files, &token).await;
         let settings = Settings {
@@ -154,7 +154,7 @@ impl PullFleet {
             let leadership = watch::Sender::new(true);
             controller.run(leadership.subscribe()).await;
         });
-        (report, Task(task))
+        (report, ControllerTask(task))
     }
 
     /// Returns a client of the management cluster with the token of the workload cluster.
