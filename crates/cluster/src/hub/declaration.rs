@@ -47,7 +47,7 @@ struct ReadCopy {
 }
 
 impl HubPull<'_> {
-    /// Brings each declaration to `registry-info`, and compares both in intervals. Never returns.
+    /// Writes each declaration to `registry-info`, and compares both in intervals. Never returns.
     pub(super) async fn follow_declaration(
         &self,
         session: &HubSession,

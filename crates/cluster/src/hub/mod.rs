@@ -129,7 +129,7 @@ impl HubPull<'_> {
         }
     }
 
-    /// Does the work of a session. Never returns.
+    /// Runs the tasks of a session. Never returns.
     async fn work(&self, session: &HubSession) {
         let problems = watch::Sender::new(HubProblems::default());
         let note = |task: HubTask, problem: Option<String>| {

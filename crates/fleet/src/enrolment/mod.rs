@@ -33,13 +33,13 @@ pub struct EnrolledCluster {
     pub expires: UnixTime,
 }
 
-/// Enrolls a cluster by `config`: creates its objects on the management cluster, and returns those
-/// of the workload cluster. A cluster that is enrolled already gets another token.
+/// Creates the objects of a cluster on the management cluster by `config`, and returns those of the
+/// workload cluster. A cluster that is enrolled already gets another token.
 ///
 /// # Errors
 /// [`EnrolmentError`]. Objects are created only if everything else is usable.
 pub async fn enroll(
-    config: Config,
+    config: &Config,
     request: &EnrolmentRequest,
 ) -> Result<EnrolledCluster, EnrolmentError> {
     let client = image_swap_cluster::connect(config.clone())?;
@@ -47,7 +47,7 @@ pub async fn enroll(
     let content = HubContent::read(&client, &names.namespace, &request.release).await?;
     let objects = EnrolledObjects::new(&client, names);
     objects.check_free().await?;
-    let server = content::server(&client, &config, request).await?;
+    let server = content::server(&client, config, request).await?;
     let mut filled = fill(&content, request).map_err(EnrolmentError::Bundle)?;
     objects.create(&Enrolment { names: names.clone(), fleet: content.fleet.clone() }).await?;
     let (token, times) = request_token(&client, names).await?;

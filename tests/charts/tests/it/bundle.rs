@@ -431,7 +431,7 @@ fn config_map_of_the_bundle_is_small() {
     }
 }
 
-/// A cluster that pulls has further rights, and a pushed one has none of them.
+/// Asserts that a cluster that pulls has further rights, and that a pushed one has none of them.
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
 fn only_clusters_that_pull_have_rights_for_it() {

@@ -67,7 +67,7 @@ impl Args {
         let enrolled = block_on(async {
             let config = config_in(kubeconfig.as_deref(), context.as_deref()).await;
             let config = config.map_err(|error| Failure::Unusable(error.to_string()))?;
-            enroll(config, &request).await.map_err(|error| failed(&request.names, &error))
+            enroll(&config, &request).await.map_err(|error| failed(&request.names, &error))
         })?;
         let mut printed = String::new();
         for object in &enrolled.objects {

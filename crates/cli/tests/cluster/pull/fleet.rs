@@ -126,7 +126,7 @@ impl PullFleet {
         })
     }
 
-    /// Enrolls the cluster `edge`, and returns the manifest.
+    /// Runs `fleet enroll` for the cluster `edge`, and returns the manifest.
     pub(super) fn enroll(&self) -> String {
         let ran = self.run(&["fleet", "enroll", "edge", "--namespace", CLUSTERS]);
         let note = String::from_utf8(ran.stderr).unwrap();

@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(read(&json!({}), None), Ok(None));
     }
 
-    // guarantee: 3
+    // guarantee: 3b
     #[test]
     fn invalid_copy_is_an_error() {
         let good = patch(effective("h.example.org"));
