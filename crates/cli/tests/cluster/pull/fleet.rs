@@ -185,9 +185,13 @@ impl PullFleet {
 
     /// Returns the report on the management cluster.
     pub(super) fn report(&self) -> Option<Value> {
-        let path = format!(
-            "/apis/image-swap.io/v1alpha1/namespaces/{CLUSTERS}/workloadclusters/edge.pull"
-        );
+        self.report_of("edge.pull")
+    }
+
+    /// Returns the report `name` on the management cluster.
+    pub(super) fn report_of(&self, name: &str) -> Option<Value> {
+        let path =
+            format!("/apis/image-swap.io/v1alpha1/namespaces/{CLUSTERS}/workloadclusters/{name}");
         block_in_place(|| self.planes.hub.get(&path).unwrap())
     }
 

@@ -125,9 +125,22 @@ async fn cluster_pulls_its_declaration_and_nothing_else() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
     let fleet = PullFleet::start().await;
-    for (name, namespace, expected) in
-        [("edge", "other", "fleet.namespaces"), ("Edge", CLUSTERS, "lower-case")]
-    {
+    // An imported cluster has its name already.
+    let imported = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "taken", "namespace": CLUSTERS,
+            "labels": { "image-swap.io/fleet-cluster": "enabled" },
+        },
+        "stringData": { "kubeconfig": "{}" },
+    });
+    apply(&fleet.planes.hub, &imported.to_string());
+    eventually(|| fleet.report_of("taken.kubeconfig")).await;
+    for (name, namespace, expected) in [
+        ("edge", "other", "fleet.namespaces"),
+        ("Edge", CLUSTERS, "lower-case"),
+        ("taken", CLUSTERS, "in use by Secret clusters/taken"),
+    ] {
         let ran = fleet.run(&["fleet", "enroll", name, "--namespace", namespace]);
         let message = String::from_utf8(ran.stderr).unwrap();
         assert_eq!((ran.status.code(), ran.stdout.len()), (Some(2), 0), "{message}");
