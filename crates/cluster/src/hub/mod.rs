@@ -124,7 +124,7 @@ impl HubPull<'_> {
             Ok(session) => self.work(&session).await,
             Err(reason) => {
                 self.publish(&HubProblems::of(HubTask::Access, reason));
-                pending().await
+                pending::<()>().await;
             }
         }
     }

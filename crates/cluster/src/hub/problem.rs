@@ -29,12 +29,12 @@ impl HubProblems {
 
     /// Replaces the problem of `task`; `None` removes it. Returns true if it differs.
     pub(super) fn set(&mut self, task: HubTask, problem: Option<String>) -> bool {
-        let before = self.0.get(&task).cloned();
-        match problem.clone() {
+        let differs = self.0.get(&task) != problem.as_ref();
+        match problem {
             Some(problem) => self.0.insert(task, problem),
             None => self.0.remove(&task),
         };
-        before != problem
+        differs
     }
 
     /// Returns the problems in one text; `None` without one.

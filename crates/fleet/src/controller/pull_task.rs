@@ -172,5 +172,5 @@ async fn beaten(heartbeat: &mut Option<watch::Receiver<HeartbeatState>>) {
     {
         return;
     }
-    pending().await
+    pending::<()>().await;
 }
