@@ -147,12 +147,12 @@ impl PullFleet {
             hub_secret: Some("image-swap-hub".into()),
             ..settings()
         };
-        let intervals = Intervals { hub: Duration::from_secs(60), ..intervals() };
+        let intervals = Intervals { hub: Duration::from_mins(1), ..intervals() };
         let controller = Controller::new(&client, settings, "one", intervals);
         let report = controller.report();
         let task = tokio::spawn(async move {
             let leadership = watch::Sender::new(true);
-            controller.run(leadership.subscribe()).await;
+            Box::pin(controller.run(leadership.subscribe())).await;
         });
         (report, ControllerTask(task))
     }
@@ -171,8 +171,9 @@ impl PullFleet {
     /// Waits until the workload cluster has the declaration `revision` with the folder `path`.
     pub(super) async fn declared(&self, revision: u64, path: &str) {
         let rules = format!("docker.io::harbor.example.org/{path}");
+        let number = revision.to_string();
         let is_declared = |secret: &Value| {
-            secret["metadata"]["annotations"]["image-swap.io/revision"] == revision.to_string()
+            secret["metadata"]["annotations"]["image-swap.io/revision"].as_str() == Some(&*number)
                 && text(secret, "MIRROR_REGISTRIES") == rules
         };
         eventually(|| self.get(REGISTRY_INFO).filter(is_declared)).await;
@@ -196,8 +197,8 @@ impl PullFleet {
     }
 
     /// Changes an object by a merge patch.
-    pub(super) fn patch(plane: &ControlPlane, path: &str, patch: &Value) {
-        let ran = block_in_place(|| plane.request("PATCH", path, Some(patch)).unwrap());
+    pub(super) fn patch(plane: &ControlPlane, path: &str, change: &Value) {
+        let ran = block_in_place(|| plane.request("PATCH", path, Some(change)).unwrap());
         assert!(ran.status < 300, "{path}: {}", ran.body);
     }
 }
