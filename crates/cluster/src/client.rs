@@ -53,17 +53,26 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
 /// # Errors
 /// [`Error::Config`].
 pub async fn client_in(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, Error> {
-    let Some(context) = context else { return client(kubeconfig).await };
-    let config = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
+    connect(config_in(kubeconfig, context).await?)
+}
+
+/// Returns the configuration of a client by `context` of `kubeconfig`, or of `KUBECONFIG` or
+/// `~/.kube/config`. Without a context as [`config`].
+///
+/// # Errors
+/// [`Error::Config`].
+pub async fn config_in(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Error> {
+    let Some(context) = context else { return config(kubeconfig).await };
+    let wrong = |error: &dyn std::fmt::Display| Error::Config(error.to_string());
     let file = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    let file = file.map_err(|error| config(&error))?;
+    let file = file.map_err(|error| wrong(&error))?;
     let options =
         KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let found = Config::from_custom_kubeconfig(file, &options).await;
-    connect(found.map_err(|error| config(&error))?)
+    found.map_err(|error| wrong(&error))
 }
 
 /// Returns a client with the pod's own service account; outside of a pod, the same as [`client`].

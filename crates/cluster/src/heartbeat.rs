@@ -58,7 +58,7 @@ impl Heartbeat {
         let mut written: Option<ClusterSummary> = None;
         let mut is_failing = false;
         loop {
-            self.reported(written.as_ref()).await;
+            reported(&mut self.report, written.as_ref()).await;
             let begun = Instant::now();
             match timeout(PATIENCE, self.renew()).await.unwrap_or(Err(Error::Late(20))) {
                 Ok(summary) => {
@@ -79,35 +79,18 @@ impl Heartbeat {
             if !is_failing {
                 tokio::select! {
                     () = sleep_until(begun + self.interval) => written = None,
-                    () = self.reported(written.as_ref()) => {}
+                    () = reported(&mut self.report, written.as_ref()) => {}
                 }
             }
-        }
-    }
-
-    /// Waits until the report of this controller has another summary than `written`.
-    async fn reported(&mut self, written: Option<&ClusterSummary>) {
-        let is_new = |report: &ControllerReport| {
-            let summary = || ClusterSummary {
-                pods_not_from_mirror: written.and_then(|it| it.pods_not_from_mirror),
-                ..ClusterSummary::of(report, written.and_then(|it| it.replicas))
-            };
-            !report.version.is_empty() && written.is_none_or(|it| *it != summary())
-        };
-        // The controller holds the sender for as long as this runs.
-        if self.report.wait_for(is_new).await.is_err() {
-            pending::<()>().await;
         }
     }
 
     /// Writes the Lease, and returns its summary.
     async fn renew(&self) -> Result<ClusterSummary, Error> {
         let Self { client, release, service, identity, .. } = self;
-        let replicas = endpoints::count(client, &release.namespace, service).await.ok();
-        let summary = ClusterSummary {
-            pods_not_from_mirror: *self.pods.borrow(),
-            ..ClusterSummary::of(&self.report.borrow(), replicas)
-        };
+        let pods_not_from_mirror = *self.pods.borrow();
+        let summary = summary(client, release, service, &self.report).await;
+        let summary = ClusterSummary { pods_not_from_mirror, ..summary };
         let anchors = api::all::<ClusterRole, DynamicObject>(client);
         let anchor = api::get(&anchors, release.anchor()).await?;
         let anchor = anchor.ok_or_else(|| Error::NoAnchor(release.anchor().to_owned()))?;
@@ -135,4 +118,33 @@ impl Heartbeat {
         api::apply(&leases, &name, &lease).await?;
         Ok(summary)
     }
+}
+
+/// Waits until `report`, that of this controller, has another summary than `written`.
+pub(crate) async fn reported(
+    report: &mut watch::Receiver<ControllerReport>,
+    written: Option<&ClusterSummary>,
+) {
+    let is_new = |report: &ControllerReport| {
+        let summary = || ClusterSummary {
+            pods_not_from_mirror: written.and_then(|it| it.pods_not_from_mirror),
+            ..ClusterSummary::of(report, written.and_then(|it| it.replicas))
+        };
+        !report.version.is_empty() && written.is_none_or(|it| *it != summary())
+    };
+    // The controller holds the sender for as long as this runs.
+    if report.wait_for(is_new).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// Returns the summary of `report`, with the replicas of `service`.
+pub(crate) async fn summary(
+    client: &Client,
+    release: &Release,
+    service: &str,
+    report: &watch::Receiver<ControllerReport>,
+) -> ClusterSummary {
+    let replicas = endpoints::count(client, &release.namespace, service).await.ok();
+    ClusterSummary::of(&report.borrow(), replicas)
 }

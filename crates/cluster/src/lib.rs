@@ -5,6 +5,7 @@
 //! and writes the cluster. The fleet controller shares the requests, the watches and the Lease.
 
 pub mod api;
+mod backoff;
 mod client;
 pub mod clock;
 mod controller;
@@ -15,6 +16,7 @@ mod events;
 mod health;
 mod heartbeat;
 mod helm_mark;
+mod hub;
 mod lease;
 mod metrics;
 mod nodes;
@@ -26,6 +28,7 @@ mod presence;
 mod pull_secrets;
 mod recreated;
 mod release;
+pub mod remote;
 mod replica;
 mod report;
 pub mod secret;
@@ -33,7 +36,8 @@ pub mod status;
 
 pub use kube::Client;
 
-pub use self::client::{client, client_in, config, connect, in_cluster};
+pub use self::backoff::AttemptBackoff;
+pub use self::client::{client, client_in, config, config_in, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
 pub use self::deregister::deregister;
 pub use self::error::Error;

@@ -57,7 +57,8 @@ pub const TRIAL: &str = "image-swap.io/trial";
 pub const RESTART: &str = "image-swap.io/restart";
 /// Value of [`RESTART`] by which an administrator ends a Lease: the node is tried again.
 pub const RESUME: &str = "resume";
-/// Label of a Secret with the kubeconfig of a workload cluster. Its value is [`ENABLED`].
+/// Label of a Secret with the kubeconfig of a workload cluster, with the value [`ENABLED`], or with
+/// the declaration of a cluster that pulls, with the value [`PULL`].
 pub const FLEET_CLUSTER: &str = "image-swap.io/fleet-cluster";
 /// Value of labels that switch a feature on.
 pub const ENABLED: &str = "enabled";
@@ -66,6 +67,8 @@ pub const ENABLED: &str = "enabled";
 pub const BOOTSTRAP: &str = "image-swap.io/bootstrap";
 /// Secret with the bootstrap script, beside the templates of machines.
 pub const BOOTSTRAP_SECRET: &str = "image-swap-bootstrap";
+/// Value of [`FLEET_CLUSTER`] on the Secret with the declaration of a cluster that pulls.
+pub const PULL: &str = "pull";
 /// Annotation of the object of a workload cluster: [`PAUSED`], [`REMOVED`], or the number of an
 /// earlier declaration.
 pub const FLEET: &str = "image-swap.io/fleet";
@@ -203,6 +206,9 @@ mod tests {
             (LAST_APPLIED, "kubectl.kubernetes.io/last-applied-configuration"),
             (OPT_OUT, "k8s.twr.io/imageswap"),
             (DISABLED, "disabled"),
+            (FLEET_CLUSTER, "image-swap.io/fleet-cluster"),
+            (ENABLED, "enabled"),
+            (PULL, "pull"),
         ];
         for (constant, written) in all {
             assert_eq!(constant, written);

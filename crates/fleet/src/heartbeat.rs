@@ -27,6 +27,9 @@ use tracing::debug;
 
 /// Time without a heartbeat after which the last one is stale.
 pub const STALE_AFTER: Duration = Duration::from_mins(3);
+/// Time without a heartbeat of a cluster that pulls, after which the last one is stale: three
+/// renewals.
+pub const PULL_STALE_AFTER: Duration = Duration::from_mins(15);
 
 /// Heartbeat of a workload cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub struct HeartbeatState {
     pub summary: Option<ClusterSummary>,
     /// Receipt of the last heartbeat, by the clock of this machine; `None` before the first.
     pub received: Option<SystemTime>,
-    /// True if no heartbeat has arrived for [`STALE_AFTER`].
+    /// True if no heartbeat has arrived for the time that the follower was given.
     pub is_stale: bool,
     /// True while the API server answers the watch.
     pub is_watched: bool,
@@ -44,7 +47,8 @@ pub struct HeartbeatState {
     pub refused: Option<u16>,
 }
 
-/// Follows the Lease `name` in `namespace`, by one watch.
+/// Follows the Lease `name` in `namespace`, by one watch. A heartbeat is stale if none has arrived
+/// for `stale_after`.
 ///
 /// A receiver is notified of changes of the summary, of the watch and of staleness.
 /// [`HeartbeatState::received`] alone changes without a notification. The task ends when no
@@ -53,6 +57,7 @@ pub fn follow(
     client: Client,
     namespace: &str,
     name: &str,
+    stale_after: Duration,
 ) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
     let leases: Api<PartialObjectMeta<Lease>> = Api::namespaced(client, namespace);
     let (sender, receiver) = watch::channel(HeartbeatState::default());
@@ -60,7 +65,7 @@ pub fn follow(
     let task = tokio::spawn(async move {
         let closed = sender.clone();
         tokio::select! {
-            () = watch_lease(leases, &name, &sender) => {}
+            () = watch_lease(leases, &name, stale_after, &sender) => {}
             () = closed.closed() => {}
         }
     });
@@ -71,10 +76,11 @@ pub fn follow(
 async fn watch_lease(
     leases: Api<PartialObjectMeta<Lease>>,
     name: &str,
+    stale_after: Duration,
     sender: &watch::Sender<HeartbeatState>,
 ) {
     let only = Config::default().fields(&format!("metadata.name={name}"));
-    let mut receipt = HeartbeatReceipt::begin(Instant::now());
+    let mut receipt = HeartbeatReceipt::begin(Instant::now(), stale_after);
     loop {
         let mut events = pin!(watcher(leases.clone(), only.clone()).default_backoff());
         loop {
@@ -106,24 +112,23 @@ struct HeartbeatReceipt {
     version: Option<String>,
     /// Time at which the next heartbeat is overdue.
     due: Instant,
+    stale_after: Duration,
 }
 
 impl HeartbeatReceipt {
-    fn begin(now: Instant) -> Self {
-        Self { version: None, due: now + STALE_AFTER }
+    fn begin(now: Instant, stale_after: Duration) -> Self {
+        Self { version: None, due: now + stale_after, stale_after }
     }
 
     /// Notes the state of a Lease. A repeated list returns the last heartbeat again, which counts
-    /// once.
+    /// once. A Lease without a summary is none: an enrolment created it.
     fn note(&mut self, lease: &ObjectMeta, now: Instant, sender: &watch::Sender<HeartbeatState>) {
-        answered(sender);
-        if self.version.is_some() && self.version == lease.resource_version {
-            return;
-        }
-        self.version.clone_from(&lease.resource_version);
-        self.due = now + STALE_AFTER;
         let text = lease.annotations.as_ref().and_then(|it| it.get(SUMMARY));
-        let summary = text.and_then(|text| ClusterSummary::parse(text));
+        let is_known = self.version.is_some() && self.version == lease.resource_version;
+        let Some(text) = text.filter(|_| !is_known) else { return answered(sender) };
+        self.version.clone_from(&lease.resource_version);
+        self.due = now + self.stale_after;
+        let summary = ClusterSummary::parse(text);
         sender.send_if_modified(|state| {
             let is_first = state.received.replace(SystemTime::now()).is_none();
             let is_new = is_first || state.is_stale || state.summary != summary;
@@ -131,11 +136,12 @@ impl HeartbeatReceipt {
             state.summary = summary;
             is_new
         });
+        answered(sender);
     }
 
     /// Notes that the next heartbeat is overdue.
     fn overdue(&mut self, now: Instant, sender: &watch::Sender<HeartbeatState>) {
-        self.due = now + STALE_AFTER;
+        self.due = now + self.stale_after;
         sender.send_if_modified(|state| !std::mem::replace(&mut state.is_stale, true));
     }
 }
@@ -185,7 +191,7 @@ mod tests {
     async fn repeated_list_is_no_heartbeat() {
         let (sender, mut state) = watch::channel(HeartbeatState::default());
         let begun = Instant::now();
-        let mut receipt = HeartbeatReceipt::begin(begun);
+        let mut receipt = HeartbeatReceipt::begin(begun, STALE_AFTER);
         receipt.note(&lease("1", r#"{"hash":"a"}"#), begun, &sender);
         assert!(state.has_changed().unwrap());
         assert_eq!(state.borrow_and_update().summary.as_ref().unwrap().hash, "a");
@@ -204,7 +210,7 @@ mod tests {
     async fn overdue_heartbeat_keeps_its_summary() {
         let (sender, mut state) = watch::channel(HeartbeatState::default());
         let now = Instant::now();
-        let mut receipt = HeartbeatReceipt::begin(now);
+        let mut receipt = HeartbeatReceipt::begin(now, STALE_AFTER);
         receipt.note(&lease("1", r#"{"hash":"a"}"#), now, &sender);
         receipt.overdue(now, &sender);
         assert!(state.borrow_and_update().is_stale);
@@ -216,9 +222,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lease_of_an_enrolment_is_no_heartbeat() {
+        let (sender, state) = watch::channel(HeartbeatState::default());
+        let mut receipt = HeartbeatReceipt::begin(Instant::now(), PULL_STALE_AFTER);
+        let empty = ObjectMeta { annotations: None, ..lease("1", "") };
+        receipt.note(&empty, Instant::now(), &sender);
+        let state = state.borrow();
+        assert!(state.is_watched && state.received.is_none());
+    }
+
+    #[tokio::test]
     async fn endless_summary_is_no_summary() {
         let (sender, state) = watch::channel(HeartbeatState::default());
-        let mut receipt = HeartbeatReceipt::begin(Instant::now());
+        let mut receipt = HeartbeatReceipt::begin(Instant::now(), STALE_AFTER);
         let long = format!(r#"{{"hash":"{}"}}"#, "a".repeat(20_000));
         receipt.note(&lease("1", &long), Instant::now(), &sender);
         let state = state.borrow();

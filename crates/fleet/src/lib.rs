@@ -4,6 +4,7 @@
 //! management cluster, and reads and writes the workload clusters.
 
 mod controller;
+mod enrolment;
 mod heartbeat;
 mod metrics;
 mod names;
@@ -14,7 +15,8 @@ pub mod sources;
 
 pub use self::{
     controller::{FleetController, FleetSettings, FleetTiming},
-    heartbeat::{HeartbeatState, STALE_AFTER, follow},
+    enrolment::{EnrolledCluster, EnrolmentError, EnrolmentRequest, RevokedObject, enroll, revoke},
+    heartbeat::{HeartbeatState, PULL_STALE_AFTER, STALE_AFTER, follow},
     metrics::{FleetMetrics, FleetReport},
     objects::{WorkloadClusters, resource},
     overview::{ClusterRow, FleetOverview, FleetScope, overview, unix_time},

@@ -2,6 +2,9 @@
 
 use image_swap_cluster::Release;
 
+/// Key of the bundle in its `ConfigMap`.
+pub(crate) const BUNDLE: &str = "bundle.yaml";
+
 /// Names of objects in the namespace of the fleet controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FleetNames {

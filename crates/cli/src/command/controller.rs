@@ -155,6 +155,10 @@ pub(crate) struct Args {
     /// Renew the Lease NAME-heartbeat, by which a management cluster sees this release.
     #[arg(long, help_heading = SERVER)]
     heartbeat: bool,
+    /// The Secret with the access to a management cluster, from which this release pulls its
+    /// declaration.
+    #[arg(long, value_name = "SECRET", help_heading = SERVER)]
+    hub_secret: Option<String>,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -207,6 +211,7 @@ impl Args {
             registry_info_labels: self.registry_info_labels.into_iter().collect(),
             agents,
             heartbeat: self.heartbeat,
+            hub_secret: self.hub_secret,
         };
         let intervals = Intervals {
             registry: self.registry_check_interval,

@@ -13,7 +13,7 @@ use image_swap_core::{
         reason, status_of,
     },
 };
-use image_swap_fleet::{FleetOverview, WorkloadClusters, follow};
+use image_swap_fleet::{FleetOverview, STALE_AFTER, WorkloadClusters, follow};
 use image_swap_testbed::Options;
 use serde_json::{Value, json};
 
@@ -285,7 +285,8 @@ async fn user_sees_permitted_namespaces() {
 async fn heartbeat_is_followed_by_one_watch() {
     const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/image-swap-system/leases";
     let cluster = TestCluster::bare(&Options::default()).await;
-    let (mut state, task) = follow(cluster.client.clone(), NAMESPACE, "image-swap-heartbeat");
+    let (mut state, task) =
+        follow(cluster.client.clone(), NAMESPACE, "image-swap-heartbeat", STALE_AFTER);
     let absent = until(&mut state, |it| it.is_watched).await;
     assert!(absent.received.is_none() && absent.summary.is_none());
     let lease = |summary: &str, time: &str| {

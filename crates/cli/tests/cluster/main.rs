@@ -22,6 +22,7 @@ mod leadership;
 mod namespace;
 mod node_restarts;
 mod nodes;
+mod pull;
 mod pull_secrets;
 mod recreated;
 mod registration;

@@ -153,8 +153,8 @@ async fn new_templates_get_the_script_and_keep_it() {
         // The same object: no update at all.
         let version = &created["metadata"]["resourceVersion"];
         assert_eq!(replaced["metadata"]["resourceVersion"], *version);
-        let patch = json!({ "metadata": { "annotations": { "a": "b" } } });
-        let patched = cluster.request("PATCH", &own, Some(&patch));
+        let body = json!({ "metadata": { "annotations": { "a": "b" } } });
+        let patched = cluster.request("PATCH", &own, Some(&body));
         assert_eq!(patched["spec"], created["spec"]);
 
         // An administrator removes the script.

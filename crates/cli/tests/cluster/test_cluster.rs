@@ -87,6 +87,7 @@ pub(crate) fn settings() -> Settings {
         registry_info_labels: BTreeMap::new(),
         agents: None,
         heartbeat: false,
+        hub_secret: None,
     }
 }
 
@@ -104,6 +105,8 @@ pub(crate) fn intervals() -> Intervals {
         heartbeat: Duration::from_mins(1),
         heartbeat_gap: Duration::from_millis(10),
         census: Duration::from_millis(200),
+        hub: Duration::from_secs(2),
+        hub_retry: (Duration::from_millis(100), Duration::from_secs(1)),
     }
 }
 

@@ -19,6 +19,7 @@ use super::{context::Controller, probe::Prober, state::ReconcileState};
 use crate::{
     api::{all, namespaced},
     heartbeat::Heartbeat,
+    hub::HubPull,
     lease::Leadership,
     nodes::{self, NodeController},
     object_watch::changes,
@@ -118,6 +119,26 @@ impl Controller {
             linger: self.intervals.linger.min(STAY_AWAY),
         });
         let heartbeat = Box::pin(self.send_heartbeats(&memory));
+        let hub = self.settings.hub_secret.clone().map(|secret| HubPull {
+            client: self.client.clone(),
+            release: self.settings.release.clone(),
+            secret,
+            service: self.settings.service.clone(),
+            identity: self.identity.clone(),
+            report: self.report.subscribe(),
+            obstacle: memory.hub_obstacle.clone(),
+            changed: Arc::clone(&self.changed),
+            clock: &*self.clock,
+            interval: self.intervals.hub,
+            gap: self.intervals.heartbeat_gap,
+            pauses: self.intervals.hub_retry,
+        });
+        let hub = async {
+            match hub {
+                Some(hub) => Box::pin(hub.run()).await,
+                None => pending().await,
+            }
+        };
         let nodes = async {
             match node_controller {
                 Some(controller) => Box::pin(controller.run()).await,
@@ -129,6 +150,7 @@ impl Controller {
             () = keeper.run() => {}
             () = nodes => {}
             () = heartbeat => {}
+            () = hub => {}
             () = Box::pin(recreation_watch.run()) => {}
         }
     }

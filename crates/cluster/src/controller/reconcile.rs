@@ -137,6 +137,8 @@ impl Controller {
         self.order_nodes(memory, &snapshot.owner, now);
         let obstacle = memory.node_obstacle.borrow().clone();
         steps.take("nodes", obstacle.map_or(Ok(()), |reason| Err(Error::Unread(reason))));
+        let obstacle = memory.hub_obstacle.borrow().clone();
+        steps.take("hub", obstacle.map_or(Ok(()), |reason| Err(Error::Unread(reason))));
         let certificates = certificates.map(|(certificates, _)| certificates);
         let mut report = self.seen(memory, audit, registered, certificates.as_ref(), registry);
         report.failing = steps.report();

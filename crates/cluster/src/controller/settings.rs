@@ -48,6 +48,9 @@ pub struct Settings {
     /// True if the leader renews the Lease that the fleet controller of a management cluster
     /// watches.
     pub heartbeat: bool,
+    /// Secret with the access to a management cluster, in the release's namespace; `None` unless the
+    /// release pulls its declaration.
+    pub hub_secret: Option<String>,
 }
 
 /// Intervals of actions that no watch starts, and other waits.
@@ -76,6 +79,11 @@ pub struct Intervals {
     pub heartbeat_gap: Duration,
     /// Interval between counts of pods for the heartbeat.
     pub census: Duration,
+    /// Interval between heartbeats on a management cluster, and between comparisons with its
+    /// declaration.
+    pub hub: Duration,
+    /// First and longest wait after a failed request to a management cluster.
+    pub hub_retry: (Duration, Duration),
 }
 
 impl Default for Intervals {
@@ -92,6 +100,8 @@ impl Default for Intervals {
             heartbeat: Duration::from_mins(1),
             heartbeat_gap: Duration::from_secs(5),
             census: Duration::from_mins(5),
+            hub: Duration::from_mins(5),
+            hub_retry: (Duration::from_secs(1), Duration::from_mins(5)),
         }
     }
 }

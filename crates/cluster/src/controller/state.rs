@@ -77,6 +77,8 @@ pub(super) struct ReconcileState {
     pub(super) agents: watch::Sender<Option<AgentsStatus>>,
     /// Reason why the controller of nodes cannot work; `None` if it can.
     pub(super) node_obstacle: watch::Sender<Option<String>>,
+    /// Reason why the pull from a management cluster fails; `None` if it does not.
+    pub(super) hub_obstacle: watch::Sender<Option<String>>,
     /// Declaration that is in force on all nodes.
     pub(super) nodes_in_force: watch::Sender<NodesInForce>,
     /// Declaration in force without its credential, for the count of pods; `None` before the first.

@@ -87,12 +87,13 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         EntryAccess::Refused(reason) => {
             return Assignment::Wait(WaitReason::Refused(reason.clone()));
         }
-        EntryAccess::Usable { .. } => {}
+        EntryAccess::Usable { .. } | EntryAccess::Pulls => {}
     }
     if entry.settings.is_paused {
         return Assignment::Wait(WaitReason::Paused);
     }
-    if input.identity.is_none() {
+    // A cluster that pulls reports its identity after the first declaration.
+    if input.identity.is_none() && entry.access != EntryAccess::Pulls {
         return Assignment::Identify;
     }
     if input.is_management {
@@ -244,6 +245,9 @@ mod tests {
         assert_eq!(assign(&none), Assignment::Wait(WaitReason::NoDeclaration));
         let unknown = AssignmentInput { identity: None, ..input };
         assert_eq!(assign(&unknown), Assignment::Identify);
+        let pulls = InventoryEntry { access: EntryAccess::Pulls, ..entry() };
+        let pulls = AssignmentInput { entry: &pulls, ..unknown };
+        assert_eq!(assign(&pulls), Assignment::Wait(WaitReason::Orphaned));
     }
 
     #[test]

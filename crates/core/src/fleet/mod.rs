@@ -7,6 +7,7 @@
 //! - [`bundle`] has the objects that a workload cluster receives.
 //! - [`history`] keeps earlier declarations.
 //! - [`drift`] separates drift from conflicts.
+//! - [`pull`] has the objects of a cluster that pulls its declaration.
 //! - [`wave`] selects the clusters that may receive a declaration.
 
 pub mod assignment;
@@ -15,4 +16,5 @@ pub mod drift;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;
+pub mod pull;
 pub mod wave;

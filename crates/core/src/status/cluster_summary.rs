@@ -28,6 +28,9 @@ const PROBLEMS: usize = 3;
 pub struct ClusterSummary {
     /// Version of the controller.
     pub version: String,
+    /// UID of the namespace `kube-system`; `None` unless the cluster pulls its declaration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
     /// Number that `registry-info` is annotated with; `None` unless that Secret is in force and
     /// has one.
     pub registry_info_revision: Option<u64>,
@@ -173,6 +176,7 @@ impl ClusterSummary {
         };
         Self {
             version: report.version.clone(),
+            cluster_uid: None,
             registry_info_revision: declared.registry_info_revision,
             source: declared.source,
             hash: declared.hash.clone(),
@@ -264,6 +268,7 @@ mod tests {
     fn every_name_is_kept() {
         let summary = ClusterSummary {
             version: "0.2.0".into(),
+            cluster_uid: Some("0d2c".into()),
             registry_info_revision: Some(7),
             source: Origin::RegistryInfo,
             hash: "0123".into(),
@@ -274,7 +279,7 @@ mod tests {
             problems: vec![SummaryProblem::NodesPending],
         };
         let written = json!({
-            "version": "0.2.0", "registryInfoRevision": 7, "source": "registry-info",
+            "version": "0.2.0", "clusterUid": "0d2c", "registryInfoRevision": 7, "source": "registry-info",
             "hash": "0123", "webhook": "Fail", "replicas": { "ready": 1, "total": 2 },
             "nodes": { "total": 5, "applied": 4, "verified": 3 }, "podsNotFromMirror": 6,
             "problems": ["nodes-pending"],

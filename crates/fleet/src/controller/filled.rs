@@ -102,6 +102,7 @@ impl FilledBundles {
             api_server: settings.api_server.as_deref(),
             policy: settings.policy.as_deref(),
             served: &served,
+            hub_secret: None,
         })?;
         let filled = Arc::new(FilledBundle {
             bundle: Arc::clone(bundle),

@@ -21,9 +21,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::warn;
 
 use super::settings::FleetSettings;
-
-/// Key of the bundle in its `ConfigMap`.
-const BUNDLE: &str = "bundle.yaml";
+use crate::names::BUNDLE;
 
 /// Namespace whose UID identifies a cluster.
 const KUBE_SYSTEM: &str = "kube-system";

@@ -9,7 +9,7 @@ use image_swap_core::fleet::inventory::{
 };
 use tracing::warn;
 
-use super::{Fleet, RunningCluster, task::ClusterReport, tokens::StoredTokens};
+use super::{Fleet, RunningCluster, order::ClusterReport, tokens::StoredTokens};
 use crate::sources::ListedInventory;
 
 impl RunningCluster {

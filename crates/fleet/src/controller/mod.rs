@@ -1,11 +1,13 @@
 //! The fleet controller: one task for each workload cluster, and the decisions that concern
 //! several of them.
 
-mod backoff;
 mod bootstrap;
+mod facts;
 mod filled;
 mod hub;
 mod members;
+mod order;
+mod pull_task;
 mod settings;
 mod state;
 mod task;
@@ -24,7 +26,7 @@ use image_swap_core::{
         assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
         inventory::{
-            ClusterKey, EntryAccess, Inventory,
+            ClusterKey, ClusterSource, Inventory,
             standing::{KnownIdentity, Standing},
         },
         wave::{self, ClusterProgress, WaveCluster, WaveSettings, WaveState},
@@ -43,8 +45,8 @@ use self::{
     bootstrap::BootstrapSecrets,
     filled::FilledBundles,
     hub::{HubDeclaration, HubOrder, HubView},
+    order::{ClusterOrder, ClusterReport, ClusterTask},
     state::StoredState,
-    task::{ClusterOrder, ClusterReport, ClusterTask},
 };
 use crate::{
     metrics::FleetReport,
@@ -360,7 +362,11 @@ impl Fleet {
             filled: Arc::clone(&self.filled),
         };
         info!(cluster = %key, "new workload cluster");
-        let task = tokio::spawn(task.run());
+        let task = if key.source == ClusterSource::Pull {
+            tokio::spawn(task.run_pull())
+        } else {
+            tokio::spawn(task.run())
+        };
         let version = String::new();
         let running =
             RunningCluster { orders, task, report: None, identity: None, version, former };
@@ -405,7 +411,7 @@ impl Fleet {
         };
         let mut clusters = BTreeMap::new();
         for (key, entry) in inventory {
-            let is_counted = matches!(entry.access, EntryAccess::Usable { .. })
+            let is_counted = entry.access.is_usable()
                 && !entry.settings.is_paused
                 && !entry.settings.is_removed
                 && entry.settings.pinned_revision.is_none()

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use image_swap_cluster::Release;
+use image_swap_cluster::{AttemptBackoff, Release};
 use image_swap_core::{fleet::inventory::selector::LabelSelector, mirror::Fallback};
 
-use crate::{names::FleetNames, remote::RemoteLimits, sources::SourceSettings};
+use crate::{
+    heartbeat::PULL_STALE_AFTER, names::FleetNames, remote::RemoteLimits, sources::SourceSettings,
+};
 
 /// Settings of the fleet controller.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct FleetTiming {
     pub first_pause: Duration,
     /// Longest pause after a failed attempt.
     pub longest_pause: Duration,
+    /// Time without a heartbeat after which that of a cluster that pulls is stale.
+    pub pull_stale: Duration,
     /// Limits of requests to a workload cluster.
     pub limits: RemoteLimits,
 }
@@ -54,8 +58,16 @@ impl Default for FleetTiming {
             restore: Duration::from_mins(2),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
+            pull_stale: PULL_STALE_AFTER,
             limits: RemoteLimits::default(),
         }
+    }
+}
+
+impl FleetTiming {
+    /// Returns the pauses between attempts on a cluster.
+    pub(super) fn backoff(&self) -> AttemptBackoff {
+        AttemptBackoff::new(self.first_pause, self.longest_pause)
     }
 }
 

@@ -2,14 +2,9 @@
 
 mod session;
 
-use std::{
-    collections::BTreeSet,
-    future::pending,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
 
-use image_swap_cluster::clock::{now, written};
+use image_swap_cluster::{AttemptBackoff, clock::now};
 use image_swap_core::{
     control::effective::Effective,
     declaration::UnixTime,
@@ -17,108 +12,26 @@ use image_swap_core::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
         bundle::{Bundle, BundlePhase},
         drift::RepairLog,
-        inventory::{ClusterKey, ClusterSettings, EntryAccess, InventoryEntry},
-        wave::ClusterProgress,
+        inventory::{ClusterSettings, EntryAccess},
     },
-    status::{
-        cluster_summary::SummaryProblem,
-        workload_cluster::{
-            AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, WantedDeclaration, status_of,
-        },
-    },
+    status::workload_cluster::{ApplyOutcome, ClusterContact, ClusterFacts, RemovalProgress},
 };
-use kube::Client;
-use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::session::ClusterSession;
 use super::{
-    backoff::AttemptBackoff,
-    filled::{FilledBundle, FilledBundles},
-    settings::FleetSettings,
+    facts::{EndedAttempt, REPEAT, begun, heartbeat_facts},
+    filled::FilledBundle,
+    order::{ClusterOrder, ClusterReport, ClusterTask},
     tokens::StoredTokens,
 };
-use crate::{
-    objects::WorkloadClusters,
-    remote::{ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal},
+use crate::remote::{
+    ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal,
 };
 
 /// Pause between two heartbeats that start an attempt.
 const BEAT_PAUSE: Duration = Duration::from_secs(1);
-/// Reason to refuse an entry.
-const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
-                          itself brings its declaration into force; remove the entry";
-
-/// Order for the task of a workload cluster.
-#[derive(Clone, Debug)]
-pub(super) struct ClusterOrder {
-    /// Entry of the inventory.
-    pub(super) entry: Arc<InventoryEntry>,
-    /// Assignment of the cluster with [`Self::identity`], and of no other one.
-    pub(super) assignment: Assignment,
-    /// UID of the namespace `kube-system`; `None` before the first contact with the present access.
-    pub(super) identity: Option<String>,
-    /// Bundle; the reason if there is none.
-    pub(super) bundle: Result<Arc<Bundle>, String>,
-    /// Number of the newest declaration of the management cluster; `None` without one.
-    pub(super) newest: Option<u64>,
-    /// Other entries of the same cluster, which do not count.
-    pub(super) duplicates: Vec<ClusterKey>,
-    /// Number of times that an administrator resumed the rollout. Each begins an attempt.
-    pub(super) resumed: u64,
-}
-
-impl PartialEq for ClusterOrder {
-    fn eq(&self, other: &Self) -> bool {
-        let same_bundle = match (&self.bundle, &other.bundle) {
-            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
-            (Err(one), Err(other)) => one == other,
-            _ => false,
-        };
-        same_bundle
-            && self.entry == other.entry
-            && self.assignment == other.assignment
-            && self.identity == other.identity
-            && self.duplicates == other.duplicates
-            && self.resumed == other.resumed
-            && self.newest == other.newest
-    }
-}
-
-/// Report of the task of a workload cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClusterReport {
-    /// UID of the namespace `kube-system`; `None` before the first contact.
-    pub(super) uid: Option<String>,
-    /// Version of the access by which [`Self::uid`] was read; empty before the first contact.
-    pub(super) version: String,
-    /// Number of resumed rollouts, as in the order.
-    pub(super) resumed: u64,
-    /// Progress with the declaration of [`Self::revision`].
-    pub(super) progress: ClusterProgress,
-    /// Number of the declaration that the progress is about; `None` without one.
-    pub(super) revision: Option<u64>,
-    /// State of the cluster, for counts.
-    pub(super) state: String,
-}
-
-/// Task of one workload cluster.
-pub(super) struct ClusterTask {
-    pub(super) key: ClusterKey,
-    pub(super) settings: Arc<FleetSettings>,
-    /// Client of the management cluster.
-    pub(super) client: Client,
-    pub(super) orders: watch::Receiver<ClusterOrder>,
-    pub(super) reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
-    pub(super) objects: Arc<WorkloadClusters>,
-    /// Filled bundles of all clusters.
-    pub(super) filled: Arc<FilledBundles>,
-}
-
 /// State of a task.
 struct TaskState {
     session: Option<ClusterSession>,
@@ -151,7 +64,7 @@ struct TaskState {
 impl ClusterTask {
     /// Keeps the cluster as ordered, until the sender of orders is dropped.
     pub(super) async fn run(mut self) {
-        let mut backoff = AttemptBackoff::new(&self.settings.timing);
+        let mut backoff = self.settings.timing.backoff();
         let mut state = TaskState {
             session: None,
             token: self.tokens().load(&self.key.to_string()).await,
@@ -229,49 +142,23 @@ impl ClusterTask {
         state: &mut TaskState,
     ) -> Result<(), RemoteError> {
         state.is_temporary = false;
-        state.facts = ClusterFacts {
-            access: AccessState::Usable,
-            is_paused: false,
-            duplicate_of: None,
-            duplicates: order.duplicates.iter().map(ToString::to_string).collect(),
-            wave: None,
-            removal: RemovalProgress::None,
-            wanted: wanted(order),
-            ..std::mem::take(&mut state.facts)
-        };
+        state.facts = begun(std::mem::take(&mut state.facts), order);
         match &order.assignment {
             Assignment::Wait(reason) => {
                 match reason {
-                    WaitReason::Access(reason) => {
-                        state.facts.access = AccessState::Waiting(reason.clone());
-                    }
-                    WaitReason::Refused(reason) => {
-                        state.facts.access = AccessState::Refused(reason.clone());
-                    }
-                    WaitReason::Paused => state.facts.is_paused = true,
-                    WaitReason::Duplicate(other) => {
-                        state.facts.duplicate_of = Some(other.to_string());
-                    }
-                    WaitReason::ManagementCluster => {
-                        state.facts.access = AccessState::Refused(MANAGEMENT.to_owned());
-                    }
-                    WaitReason::Wave(reason) => {
-                        state.facts.wave = Some(reason.clone());
-                        return self.connect(order, state).await;
-                    }
-                    WaitReason::NoDeclaration | WaitReason::Orphaned => {
-                        return self.connect(order, state).await;
-                    }
-                    WaitReason::UnknownRevision(number) => {
-                        state.facts.outcome = ApplyOutcome::Failed(format!(
-                            "the declaration {number} is not kept; remove the annotation of the \
-                             cluster, or name a later number"
-                        ));
-                        return self.connect(order, state).await;
+                    WaitReason::Wave(_)
+                    | WaitReason::NoDeclaration
+                    | WaitReason::Orphaned
+                    | WaitReason::UnknownRevision(_) => self.connect(order, state).await?,
+                    WaitReason::Access(_)
+                    | WaitReason::Refused(_)
+                    | WaitReason::Paused
+                    | WaitReason::ManagementCluster
+                    | WaitReason::Duplicate(_) => {
+                        state.session = None;
+                        state.applied = None;
                     }
                 }
-                state.session = None;
-                state.applied = None;
                 Ok(())
             }
             Assignment::Identify => self.connect(order, state).await,
@@ -398,13 +285,10 @@ impl ClusterTask {
         let remote = &session.remote;
         // The other objects are in force. The next comparison includes them.
         let changed = before.as_ref().and_then(|before| filled.changed_since(before));
+        let (removal, repairs) = (self.removal(), &mut state.repairs);
         let report = match changed {
-            Some(changed) => remote.apply(&changed, &mut state.repairs, now()).await?,
-            None => {
-                let removal = self.removal();
-                let repairs = &mut state.repairs;
-                remote.apply_bundle(&filled.objects, &removal, repairs, now()).await?
-            }
+            Some(changed) => remote.apply(&changed, repairs, now()).await?,
+            None => remote.apply_bundle(&filled.objects, &removal, repairs, now()).await?,
         };
         self.log(&report);
         state.take_report(&report);
@@ -472,7 +356,7 @@ impl ClusterTask {
             }
             if state.session.is_some() && !is_waiting {
                 let pause = if is_failed {
-                    backoff.next()
+                    backoff.pause()
                 } else {
                     backoff.jittered(self.settings.timing.compare)
                 };
@@ -494,42 +378,21 @@ impl ClusterTask {
         state.applied = None;
         // A credential may have been renewed without a new Secret, and a connection may be stuck.
         state.session = None;
-        state.due = Some(Instant::now() + backoff.next());
+        state.due = Some(Instant::now() + backoff.pause());
     }
 
     /// Writes the status of the cluster, and reports to the controller.
     async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
-        let before = self.objects.status(&self.key);
-        let mut status = status_of(&state.facts, before.as_ref(), &written(now()));
-        let is_judged =
-            state.facts.uid.is_empty() || order.identity.as_ref() == Some(&state.facts.uid);
-        // A restarted fleet controller must not take the entry for one that was in force.
-        if is_of_other_entry(&order.assignment) {
-            status.cluster_uid = String::new();
-        } else if !is_judged {
-            status.cluster_uid = before.map(|it| it.cluster_uid).unwrap_or_default();
-        }
-        if let Err(error) = self.objects.publish(&self.key, &order.entry.origin, &status).await {
-            warn!(cluster = %self.key, %error, "cannot write the status of a workload cluster");
-            let again = Instant::now() + Duration::from_secs(5);
-            state.due = Some(state.due.map_or(again, |due| due.min(again)));
-        }
-        let (revision, progress) = state.progress(order);
-        let report = ClusterReport {
-            uid: state.session.as_ref().map(|it| it.uid.clone()).or_else(|| {
-                let uid = &state.facts.uid;
-                (!uid.is_empty()).then(|| uid.clone())
-            }),
+        let known = Some(&state.facts.uid).filter(|uid| !uid.is_empty());
+        let attempt = EndedAttempt {
+            uid: state.session.as_ref().map(|it| &it.uid).or(known).cloned(),
             version: state.version.clone(),
             resumed: state.resumed,
-            progress,
-            revision,
-            state: status.state().to_owned(),
+            is_temporary: state.is_temporary,
         };
-        if state.sent.as_ref() != Some(&report) {
-            state.sent = Some(report.clone());
-            // The controller has ended.
-            let _ = self.reports.send((self.key.clone(), report));
+        if !self.publish_facts(order, &state.facts, attempt, &mut state.sent).await {
+            let again = Instant::now() + REPEAT;
+            state.due = Some(state.due.map_or(again, |due| due.min(again)));
         }
     }
 }
@@ -544,11 +407,7 @@ impl TaskState {
     fn take_heartbeat(&mut self) {
         let Some(session) = &mut self.session else { return };
         let heartbeat = session.heartbeat.borrow_and_update().clone();
-        self.facts.heartbeat = HeartbeatFacts {
-            received: heartbeat.received.and_then(seconds).map(written),
-            is_stale: heartbeat.is_stale,
-            summary: heartbeat.summary,
-        };
+        self.facts.heartbeat = heartbeat_facts(heartbeat);
     }
 
     /// Plans a full comparison if the heartbeat shows that something changed the cluster: it is
@@ -584,57 +443,6 @@ impl TaskState {
         let wait = |seconds: UnixTime| Instant::now() + Duration::from_secs(seconds);
         self.due = waits.map(wait);
     }
-
-    /// Returns the progress of the cluster, with the number of the declaration that it is about.
-    fn progress(&self, order: &ClusterOrder) -> (Option<u64>, ClusterProgress) {
-        let facts = &self.facts;
-        if matches!(facts.contact, ClusterContact::Unreachable(_)) {
-            return (order.newest, ClusterProgress::Unreachable);
-        }
-        let Assignment::Apply(declaration) = &order.assignment else {
-            return (order.newest, ClusterProgress::Pending);
-        };
-        let revision = declaration.revision;
-        (Some(revision), self.progress_with(revision))
-    }
-
-    /// Returns the progress with the declaration `revision`.
-    fn progress_with(&self, revision: u64) -> ClusterProgress {
-        let facts = &self.facts;
-        if let ApplyOutcome::Failed(reason) = &facts.outcome {
-            if self.is_temporary {
-                return ClusterProgress::Pending;
-            }
-            return ClusterProgress::Failed(reason.clone());
-        }
-        if let Some(conflict) = facts.conflicts.first() {
-            return ClusterProgress::Failed(format!("conflict: {conflict}"));
-        }
-        if facts.stored != Some(revision) {
-            return ClusterProgress::Pending;
-        }
-        let summary = facts.heartbeat.summary.as_ref();
-        let summary = summary.filter(|it| it.registry_info_revision == Some(revision));
-        if facts.heartbeat.is_stale {
-            return ClusterProgress::Unreachable;
-        }
-        let Some(summary) = summary else { return ClusterProgress::Pending };
-        let stops = |it: &&SummaryProblem| {
-            matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
-        };
-        if let Some(problem) = summary.problems.iter().find(stops) {
-            return ClusterProgress::Failed(problem.message().to_owned());
-        }
-        match summary.nodes {
-            Some(nodes) if nodes.total > 0 && nodes.verified == 0 => ClusterProgress::Applied,
-            _ => ClusterProgress::Verified,
-        }
-    }
-}
-
-/// Returns true if the cluster is that of another entry, or the management cluster.
-const fn is_of_other_entry(assignment: &Assignment) -> bool {
-    matches!(assignment, Assignment::Wait(WaitReason::Duplicate(_) | WaitReason::ManagementCluster))
 }
 
 /// Returns an object that another writer holds, with its first field.
@@ -642,20 +450,5 @@ fn contested(object: &ContestedObject) -> String {
     match object.fields.first() {
         Some(field) => format!("{}: {} by {}", object.object, field.field, field.manager),
         None => format!("{} belongs to another Helm release", object.object),
-    }
-}
-
-/// Returns a time of this machine's clock in seconds; `None` before 1970.
-fn seconds(time: SystemTime) -> Option<UnixTime> {
-    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-/// Returns the declaration that the cluster is to have in the end.
-fn wanted(order: &ClusterOrder) -> WantedDeclaration {
-    match (&order.assignment, order.newest) {
-        (Assignment::Apply(declaration), _) => WantedDeclaration::Revision(declaration.revision),
-        (Assignment::Wait(WaitReason::Orphaned), _) => WantedDeclaration::Orphaned,
-        (_, Some(newest)) => WantedDeclaration::Revision(newest),
-        (_, None) => WantedDeclaration::None,
     }
 }

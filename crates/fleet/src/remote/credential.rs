@@ -1,8 +1,7 @@
 //! The credential of the fleet controller in a workload cluster: a token of its own, with which
 //! the kubeconfig of the administrator is used once.
 
-use hyper::Method;
-use image_swap_cluster::secret;
+use image_swap_cluster::{remote::IssuedToken, secret};
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -13,20 +12,12 @@ use image_swap_core::{
     labels::{APP_MANAGED_BY, APP_NAME, IMAGE_SWAP},
 };
 use image_swap_text::base64;
-use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    client::{JSON, RemoteCluster, RemoteRequest},
-    error::RemoteError,
-    limits::RemoteLimits,
-};
+use super::{client::RemoteCluster, error::RemoteError, limits::RemoteLimits};
 
 /// Requested life of a token, in seconds.
 const LIFE: UnixTime = 7 * 24 * 60 * 60;
-/// Longest token, in bytes.
-const TOKEN_MAX: usize = 16 << 10;
 
 /// Token of the fleet controller for a workload cluster.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +73,7 @@ impl FleetToken {
             Err(RemoteError::Unauthorized | RemoteError::Refused(403 | 404)) => {
                 Self::create(admin, limits, namespace, now).await
             }
-            result => Ok(result?.token(admin, now)),
+            result => Ok(fleet_token(result?, admin, now)),
         }
     }
 
@@ -97,16 +88,14 @@ impl FleetToken {
         now: UnixTime,
     ) -> Result<Self, RemoteError> {
         let cluster = RemoteCluster::connect(admin, limits)?;
-        Ok(cluster.create_token(namespace, now).await?.token(admin, now))
+        Ok(fleet_token(cluster.create_token(namespace, now).await?, admin, now))
     }
 }
 
-impl IssuedToken {
-    /// Returns the token with the API server of `access`, which issued it at `now`.
-    fn token(self, access: &RemoteAccess, now: UnixTime) -> FleetToken {
-        let Self { token, expires } = self;
-        FleetToken { token, server: server(access), issued: now, expires }
-    }
+/// Returns the token that the API server of `access` issued at `now`.
+fn fleet_token(issued: IssuedToken, access: &RemoteAccess, now: UnixTime) -> FleetToken {
+    let IssuedToken { token, expires } = issued;
+    FleetToken { token, server: server(access), issued: now, expires }
 }
 
 /// Returns the hash of the API server of `access`: its address and its authority.
@@ -116,32 +105,13 @@ fn server(access: &RemoteAccess) -> String {
     secret::sha256(&format!("{}\n{name}\n{authority}", access.server))
 }
 
-/// Token as the API server issued it.
-struct IssuedToken {
-    token: String,
-    /// Time at which it expires.
-    expires: UnixTime,
-}
-
-#[derive(Deserialize)]
-struct TokenResponse {
-    status: TokenStatus,
-}
-
-#[derive(Deserialize)]
-struct TokenStatus {
-    token: String,
-    #[serde(rename = "expirationTimestamp")]
-    expires: String,
-}
-
 impl RemoteCluster {
     /// Creates the account of the fleet controller in `namespace`, with the permissions of an
     /// administrator, and returns a token for it. Needs the access of an administrator.
     ///
     /// # Errors
     /// The cluster does not respond, or refuses a request.
-    async fn create_token(
+    pub async fn create_token(
         &self,
         namespace: &str,
         now: UnixTime,
@@ -166,26 +136,7 @@ impl RemoteCluster {
         namespace: &str,
         now: UnixTime,
     ) -> Result<IssuedToken, RemoteError> {
-        let body = json!({
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": { "expirationSeconds": LIFE },
-        });
-        let path = format!("{}/token", account(namespace).path());
-        let body = Some((JSON, &body));
-        let request = RemoteRequest { method: Method::POST, path: &path, accept: JSON, body };
-        let response = self.send::<TokenResponse>(request).await?;
-        let TokenStatus { token, expires } =
-            response.map_err(|it| RemoteError::of_code(it.code))?.status;
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        let is_token = (1..=TOKEN_MAX).contains(&token.len()) && token.bytes().all(is_inner);
-        let expires = expires.parse::<Timestamp>().map_err(|_| RemoteError::BadResponse)?;
-        let expires = UnixTime::try_from(expires.as_second()).unwrap_or_default();
-        if !is_token || expires <= now {
-            return Err(RemoteError::BadResponse);
-        }
-        // The API server may shorten the life; it never grants a longer one.
-        Ok(IssuedToken { token, expires: expires.min(now + LIFE) })
+        self.inner().request_token(&account(namespace).path(), LIFE, now).await
     }
 }
 
@@ -250,7 +201,7 @@ mod tests {
     #[test]
     fn short_life_is_renewed_at_its_half() {
         let issued = IssuedToken { token: "t".to_owned(), expires: 1_000 + 600 };
-        let token = issued.token(&access("https://a", "one"), 1_000);
+        let token = fleet_token(issued, &access("https://a", "one"), 1_000);
         assert!(!token.is_due(1_000) && !token.is_due(1_299));
         assert!(token.is_due(1_301) && token.is_due(9_000));
     }
@@ -258,7 +209,7 @@ mod tests {
     #[test]
     fn no_other_server_receives_the_token() {
         let issued = IssuedToken { token: "t".to_owned(), expires: 1_600 };
-        let token = issued.token(&access("https://a", "one"), 1_000);
+        let token = fleet_token(issued, &access("https://a", "one"), 1_000);
         let other = RemoteCredential::Token("renewed".to_owned());
         assert!(token.is_of(&RemoteAccess { credential: other, ..access("https://a", "one") }));
         assert!(!token.is_of(&access("https://b", "one")));

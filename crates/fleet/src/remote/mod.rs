@@ -6,15 +6,15 @@
 mod apply;
 mod client;
 mod credential;
-mod error;
 mod facts;
 mod leftovers;
-mod limits;
 mod objects;
 mod prune;
 mod record;
 mod removal_report;
 mod remove;
+
+use image_swap_cluster::remote::{error, limits};
 
 pub use self::{
     apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject},

@@ -66,7 +66,7 @@ impl ObjectReader {
     fn kind(&self) -> ApiKind {
         match self.source {
             ClusterSource::ClusterProfile => PROFILES,
-            ClusterSource::ClusterApi | ClusterSource::Kubeconfig => CLUSTERS,
+            ClusterSource::ClusterApi | ClusterSource::Kubeconfig | ClusterSource::Pull => CLUSTERS,
         }
     }
 
@@ -78,7 +78,9 @@ impl ObjectReader {
             ClusterSource::ClusterProfile => {
                 cluster_profile::found(&value, &self.settings.providers)
             }
-            ClusterSource::ClusterApi | ClusterSource::Kubeconfig => cluster_api::found(&value),
+            ClusterSource::ClusterApi | ClusterSource::Kubeconfig | ClusterSource::Pull => {
+                cluster_api::found(&value)
+            }
         }
     }
 }
@@ -207,6 +209,9 @@ async fn objects(
     }
 }
 
+/// Sources of labelled Secrets.
+const LABELLED: [ClusterSource; 2] = [ClusterSource::Kubeconfig, ClusterSource::Pull];
+
 /// Reports the versions of the Secrets in one namespace, and the labelled ones as clusters. Never
 /// ends.
 pub(super) async fn follow_secrets(
@@ -218,17 +223,18 @@ pub(super) async fn follow_secrets(
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &namespace);
     let config = all().page_size(PAGE);
     let mut stream = pin!(watcher(api, config).backoff(WatchBackoff::default()));
-    let follows_labels = settings.sources.contains(&ClusterSource::Kubeconfig);
-    let source = ClusterSource::Kubeconfig;
+    let labels = LABELLED.into_iter().filter(|source| settings.sources.contains(source));
+    let labels: Vec<ClusterSource> = labels.collect();
     let labelled = |metadata: &ObjectMeta| {
         let metadata = ObjectMeta { managed_fields: None, ..metadata.clone() };
         labelled::found(&json!({ "metadata": metadata }), &settings.selector)
-            .filter(|_| follows_labels)
+            .filter(|found| settings.sources.contains(&found.key.source))
     };
     let mut listing = Vec::new();
     let mut failing = false;
     while let Some(event) = stream.next().await {
         let mut reports = Vec::new();
+        let mut is_refused = false;
         match event {
             Ok(Event::Init) => {
                 failing = false;
@@ -241,36 +247,43 @@ pub(super) async fn follow_secrets(
             }
             Ok(Event::InitDone) => {
                 reports.push(SourceEvent::SecretsListed { namespace: namespace.clone() });
-                if follows_labels {
-                    let (namespace, clusters) = (namespace.clone(), std::mem::take(&mut listing));
+                for source in &labels {
+                    let (namespace, source) = (namespace.clone(), *source);
+                    let of_source = |it: &mut FoundCluster| it.key.source == source;
+                    let clusters = listing.extract_if(.., of_source).collect();
                     reports.push(SourceEvent::Listed { namespace, source, clusters });
                 }
             }
             Ok(Event::Apply(PartialObjectMeta { metadata, .. })) => {
                 failing = false;
-                if follows_labels {
-                    // A Secret may have lost its label.
-                    let name = metadata.name.clone().unwrap_or_default();
-                    reports.push(labelled(&metadata).map_or_else(
-                        || gone(&namespace, name),
-                        |found| SourceEvent::Changed(Box::new(found)),
-                    ));
-                }
+                // A Secret may have lost its label, or have another one.
+                let found = labelled(&metadata);
+                let name = metadata.name.clone().unwrap_or_default();
+                let is_other = |source: &&ClusterSource| {
+                    found.as_ref().is_none_or(|found| found.key.source != **source)
+                };
+                let others = labels.iter().filter(is_other);
+                reports.extend(others.map(|source| gone(&namespace, *source, &name)));
+                reports.extend(found.map(|found| SourceEvent::Changed(Box::new(found))));
                 reports.extend(changed(&namespace, metadata));
             }
             Ok(Event::Delete(PartialObjectMeta { metadata, .. })) => {
                 let name = metadata.name.unwrap_or_default();
-                let secret = SecretKey { namespace: namespace.clone(), name: name.clone() };
-                reports.push(gone(&namespace, name));
+                reports.extend(labels.iter().map(|source| gone(&namespace, *source, &name)));
+                let secret = SecretKey { namespace: namespace.clone(), name };
                 reports.push(SourceEvent::Secret { secret, version: None });
             }
             Err(error) => {
                 if is_lasting(&error, "secrets", &namespace, &mut failing) {
-                    reports.push(SourceEvent::Unlisted { namespace: namespace.clone(), source });
+                    is_refused = true;
+                    let unlisted = |source: &ClusterSource| SourceEvent::Unlisted {
+                        namespace: namespace.clone(),
+                        source: *source,
+                    };
+                    reports.extend(labels.iter().map(unlisted));
                 }
             }
         }
-        let is_refused = matches!(reports.last(), Some(SourceEvent::Unlisted { .. }));
         for report in reports {
             if events.send(report).await.is_err() {
                 return;
@@ -282,8 +295,8 @@ pub(super) async fn follow_secrets(
     }
 }
 
-fn gone(namespace: &str, name: String) -> SourceEvent {
-    let (namespace, source) = (namespace.to_owned(), ClusterSource::Kubeconfig);
+fn gone(namespace: &str, source: ClusterSource, name: &str) -> SourceEvent {
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
     SourceEvent::Gone(ClusterKey { namespace, source, name })
 }
 

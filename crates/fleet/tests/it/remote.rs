@@ -14,7 +14,7 @@ use image_swap_core::{
     },
 };
 use image_swap_fleet::{
-    follow,
+    STALE_AFTER, follow,
     remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits},
 };
 use tokio::time::timeout;
@@ -109,7 +109,7 @@ async fn hostile_heartbeat_is_bounded() {
         server.misbehave(Some((path, fault.clone())));
         let before = (server.sent(), server.requests().len());
         let client = connect(&server).client().clone();
-        let (state, task) = follow(client, "image-swap", "image-swap-heartbeat");
+        let (state, task) = follow(client, "image-swap", "image-swap-heartbeat", STALE_AFTER);
         let repeated = async {
             while server.requests().len() < before.1 + 2 {
                 tokio::task::yield_now().await;

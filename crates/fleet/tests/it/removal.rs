@@ -62,6 +62,8 @@ fn settings() -> Settings {
             restart: None,
         }),
         heartbeat: true,
+        hub_secret: None,
+        template_namespaces: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use image_swap_core::fleet::{
     drift::RepairLog,
     kubeconfig::{RemoteAccess, RemoteCredential},
 };
-use image_swap_fleet::remote::{ApplyReport, RemoteCluster, RemoteError, RemoteLimits};
+use image_swap_fleet::remote::{ApplyReport, FleetToken, RemoteCluster, RemoteError, RemoteLimits};
 use image_swap_load::simulator::{Availability, SimulatedClusters};
 use image_swap_testbed::{ControlPlane, Options, Parts, RunDir};
 use k8s_openapi::api::core::v1::Secret;
@@ -74,12 +74,13 @@ async fn outcomes(kubeconfig: &str) -> Vec<Result<ApplyReport, RemoteError>> {
     assert!(
         ["v1", "apps/v1", "coordination.k8s.io/v1"].iter().all(|it| facts.served.contains(*it))
     );
-    let token = cluster.create_token("jet-system", NOW).await.unwrap();
     let access = RemoteAccess::parse(kubeconfig.as_bytes()).unwrap();
-    let account = RemoteCluster::connect(&token.access(&access), &RemoteLimits::default()).unwrap();
+    let limits = RemoteLimits::default();
+    let token = FleetToken::create(&access, &limits, "jet-system", NOW).await.unwrap();
+    let account = RemoteCluster::connect(&token.access(&access), &limits).unwrap();
     assert_eq!(account.identity().await.unwrap(), identity);
     let access = RemoteAccess { credential: RemoteCredential::Token("other".into()), ..access };
-    let stranger = RemoteCluster::connect(&access, &RemoteLimits::default()).unwrap();
+    let stranger = RemoteCluster::connect(&access, &limits).unwrap();
     results.push(Err(stranger.identity().await.unwrap_err()));
     results
 }

@@ -84,7 +84,7 @@ fn labelled_secret(name: &str, labels: &Value, data: &Value) -> Value {
 fn version(entry: &InventoryEntry) -> Option<&str> {
     match &entry.access {
         EntryAccess::Usable { version, .. } => Some(version),
-        EntryAccess::Waiting(_) | EntryAccess::Refused(_) => None,
+        EntryAccess::Waiting(_) | EntryAccess::Refused(_) | EntryAccess::Pulls => None,
     }
 }
 

@@ -90,6 +90,7 @@ impl Workload {
             api_server: None,
             policy: None,
             served: &facts.served,
+            hub_secret: None,
         };
         bundle.fill(&slots).unwrap()
     }

@@ -20,6 +20,8 @@ use crate::{
 const PATH: &str = "fleet/bundle.yaml";
 /// Annotation of an object that only some API servers serve: the API version.
 const IF_SERVED: &str = "image-swap.io/if-served";
+/// Annotation of an object for clusters that pull.
+const IF_PULLED: &str = "image-swap.io/if-pulled";
 /// Bytes of the largest `ConfigMap` that an API server stores.
 const LARGEST: usize = 1024 * 1024;
 
@@ -138,8 +140,10 @@ fn filled(mut text: String, pull_secret: &str) -> Objects {
     ] {
         text = text.replace(slot, value);
     }
+    text = text.replace("- --hub-secret=@hub-secret@\n", "\n");
     let mut found = by_identity(yaml::all(&text));
     remove(&mut found, "Namespace", "", labels::IMAGE_SWAP);
+    found.retain(|_, object| object["metadata"]["annotations"].get(IF_PULLED).is_none());
     for object in found.values_mut() {
         remove_annotation(object, IF_SERVED);
         remove_annotation(object, labels::POLICY);
@@ -235,7 +239,7 @@ fn slots_are_where_clusters_differ() {
     for chart in charts() {
         for values in ["", PAGE, EVERYTHING] {
             let found = text(chart, &[values]);
-            let expected = ["api-host", "api-port", "mode", "policy", "pull-secret"];
+            let expected = ["api-host", "api-port", "hub-secret", "mode", "policy", "pull-secret"];
             assert_eq!(slots(&found), BTreeSet::from(expected), "{values}");
         }
         let objects = bundle(chart, &["policy: audit"]);
@@ -273,6 +277,7 @@ fn fleet_controller_fills_every_slot() {
                     api_server,
                     policy,
                     served: &served,
+                    hub_secret: None,
                 };
                 bundle.fill(&slots).unwrap()
             };
@@ -313,7 +318,10 @@ fn objects_are_in_namespaces_of_the_bundle() {
                 let is_known = known.contains(namespace) || *namespace == labels::JET_SYSTEM;
                 assert!(is_known || *namespace == release, "{namespace}");
             }
-            let used = objects.values().filter_map(|it| it["metadata"]["namespace"].as_str());
+            let is_pushed =
+                |object: &&Value| object["metadata"]["annotations"].get(IF_PULLED).is_none();
+            let used = objects.values().filter(is_pushed);
+            let used = used.filter_map(|it| it["metadata"]["namespace"].as_str());
             for namespace in used {
                 assert!(namespaces.contains(namespace), "{namespace}");
             }
@@ -420,5 +428,49 @@ fn config_map_of_the_bundle_is_small() {
     for chart in charts() {
         let bytes = text(chart, &[EVERYTHING]).len();
         assert!(bytes < LARGEST / 4, "{bytes}");
+    }
+}
+
+/// Asserts that a cluster that pulls has further rights, and that a pushed one has none of them.
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn only_clusters_that_pull_have_rights_for_it() {
+    for chart in charts() {
+        let bundle = Bundle::parse(&text(chart, &[EVERYTHING])).unwrap();
+        assert_eq!(bundle.release_namespace(), Some(labels::IMAGE_SWAP));
+        let (declaration, served) = (Effective::none(), BTreeSet::new());
+        let fill = |hub_secret| {
+            let slots = BundleSlots {
+                namespace: labels::IMAGE_SWAP,
+                declaration: &declaration,
+                revision: 1,
+                api_server: None,
+                policy: None,
+                served: &served,
+                hub_secret,
+            };
+            bundle.fill(&slots).unwrap()
+        };
+        let (pushed, pulled) = (fill(None), fill(Some("image-swap-hub")));
+        let has = |objects: &[BundleObject], text: &str| {
+            objects.iter().any(|object| object.value.to_string().contains(text))
+        };
+        assert!(has(&pulled, "--hub-secret=image-swap-hub") && !has(&pushed, "hub-secret"));
+        assert!(!has(&pushed, "image-swap-hub"));
+        let names = |objects: &[BundleObject]| -> BTreeSet<String> {
+            objects.iter().map(ToString::to_string).collect()
+        };
+        let more: Vec<String> =
+            names(&pulled).difference(&names(&pushed)).map(ToOwned::to_owned).collect();
+        let expected = [
+            "Role image-swap/image-swap-pull",
+            "Role jet-system/image-swap-pull",
+            "Role kube-system/image-swap-pull",
+            "RoleBinding image-swap/image-swap-pull",
+            "RoleBinding jet-system/image-swap-pull",
+            "RoleBinding kube-system/image-swap-pull",
+        ];
+        assert_eq!(more, expected);
+        assert!(!has(&pulled, IF_PULLED));
     }
 }

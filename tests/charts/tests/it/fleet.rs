@@ -162,7 +162,7 @@ fn values_reach_the_fleet_controller() {
         [
             "--namespaces=clusters",
             "--selector=env in (prod,test),!old",
-            "--source=cluster-api,cluster-profile,kubeconfig",
+            "--source=cluster-api,cluster-profile,kubeconfig,pull",
             "--credential-provider=gke=kubeconfig-secretreader",
             "--credential-provider=ocm=secretreader",
             "--workload-namespace=image-swap",

@@ -1,5 +1,7 @@
 //! `image-swap fleet`: one declaration of a management cluster on its workload clusters.
 
+mod enroll;
+mod revoke;
 mod run;
 mod status;
 
@@ -13,7 +15,9 @@ const EXAMPLES: &str = "\
 Examples:
   image-swap fleet --namespace image-swap-fleet --release-namespace image-swap --namespaces team-a
   image-swap fleet status --all-namespaces
-  image-swap fleet status -n team-a -n team-b --watch";
+  image-swap fleet status -n team-a -n team-b --watch
+  image-swap fleet enroll edge-1 --namespace team-a > edge-1.yaml
+  image-swap fleet revoke edge-1 --namespace team-a";
 
 /// Arguments of `fleet`.
 #[derive(Debug, clap::Args)]
@@ -34,12 +38,18 @@ pub(crate) struct Args {
 enum FleetVerb {
     /// Show where the declaration is in force, and where it is not.
     Status(status::Args),
+    /// Enroll a cluster that pulls its declaration, and print the manifest for it.
+    Enroll(enroll::Args),
+    /// End the access of a cluster that pulls.
+    Revoke(revoke::Args),
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
             Some(FleetVerb::Status(args)) => args.run(),
+            Some(FleetVerb::Enroll(args)) => args.run(),
+            Some(FleetVerb::Revoke(args)) => args.run(),
             None => self.run.run(),
         }
     }

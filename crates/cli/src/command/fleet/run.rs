@@ -35,7 +35,12 @@ const SERVER: &str = "Server";
 const SOURCES: &[Choice<ClusterSource>] = &[
     ("cluster-api", "Clusters of Cluster API", ClusterSource::ClusterApi),
     ("cluster-profile", "ClusterProfiles of a cluster inventory", ClusterSource::ClusterProfile),
-    ("kubeconfig", "Secrets with the label image-swap.io/fleet-cluster", ClusterSource::Kubeconfig),
+    (
+        "kubeconfig",
+        "Secrets with the label image-swap.io/fleet-cluster=enabled",
+        ClusterSource::Kubeconfig,
+    ),
+    ("pull", "Clusters that pull, by fleet enroll", ClusterSource::Pull),
 ];
 
 /// Arguments of the fleet controller.
@@ -61,7 +66,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SELECTOR", default_value = "", help_heading = INVENTORY)]
     selector: LabelSelector,
     /// The sources of the inventory.
-    #[arg(long, value_name = "SOURCES", value_delimiter = ',', value_parser = one_of(SOURCES), default_values = ["cluster-api", "cluster-profile", "kubeconfig"], help_heading = INVENTORY)]
+    #[arg(long, value_name = "SOURCES", value_delimiter = ',', value_parser = one_of(SOURCES), default_values = ["cluster-api", "cluster-profile", "kubeconfig", "pull"], help_heading = INVENTORY)]
     source: Vec<ClusterSource>,
     /// A credential provider of cluster profiles with its plugin, secretreader or
     /// kubeconfig-secretreader. May be repeated.

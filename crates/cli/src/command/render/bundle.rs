@@ -81,6 +81,7 @@ impl Args {
             api_server: self.api_server.as_deref(),
             policy: self.policy.as_deref(),
             served: &served,
+            hub_secret: None,
         };
         let mut printed = String::new();
         for mut object in bundle.fill(&slots).map_err(|error| unusable(&error))? {

@@ -85,7 +85,7 @@ enum Manifest {
     Bootstrap(bootstrap::Args),
     /// Print a Kustomize component that adds the mirrors to the machine templates of Cluster API.
     KubeadmPatch(cluster_api::KubeadmPatchArgs),
-    /// Print a patch that adds the mirrors to the machine templates of a ClusterClass.
+    /// Print a patch that adds the mirrors to the machine templates of a cluster class.
     ClusterClassPatch(cluster_api::ClusterClassPatchArgs),
     /// Print the objects of a workload cluster, for a Git repository.
     Bundle(bundle::Args),

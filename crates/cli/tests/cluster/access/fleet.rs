@@ -88,6 +88,7 @@ fn declare(cluster: &TestCluster) {
 
 fn settings() -> FleetSettings {
     FleetSettings {
+        bootstrap: None,
         namespace: FLEET.to_owned(),
         release: release(),
         workload: image_swap_cluster::Release {
@@ -122,8 +123,8 @@ fn applied(cluster: &TestCluster) -> Value {
 }
 
 fn annotate(cluster: &TestCluster, path: &str, value: &str) {
-    let patch = json!({ "metadata": { "annotations": { "image-swap.io/fleet": value } } });
-    cluster.request("PATCH", path, Some(&patch));
+    let body = json!({ "metadata": { "annotations": { "image-swap.io/fleet": value } } });
+    cluster.request("PATCH", path, Some(&body));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,11 +67,12 @@ pub fn desired(settings: &Settings) -> DesiredWebhooks {
         let enabled = [labels::ENABLED.to_owned()];
         entries.push(WebhookEntry {
             objects: vec![expression(labels::BOOTSTRAP, "In", &enabled)],
-            ..settings.templates(labels::BOOTSTRAP_WEBHOOK, ignore, "CREATE", Vec::new())
+            ..settings.templates(labels::BOOTSTRAP_WEBHOOK, ignore, "CREATE", &[])
         });
         // While no replica is reached, only an update that loses the script is refused.
         let (name, fail) = (labels::BOOTSTRAP_UPDATES_WEBHOOK, FailurePolicy::Fail);
-        entries.push(settings.templates(name, fail, "UPDATE", conditions.collect()));
+        let conditions: Vec<Value> = conditions.collect();
+        entries.push(settings.templates(name, fail, "UPDATE", &conditions));
     }
     DesiredWebhooks { name: settings.name.clone(), owner: settings.owner.reference(), entries }
 }
@@ -98,7 +99,7 @@ impl Settings {
         name: &'static str,
         policy: FailurePolicy,
         operation: &str,
-        conditions: Vec<Value>,
+        conditions: &[Value],
     ) -> WebhookEntry {
         let rules: Vec<Value> = reviewed_kinds()
             .map(|kind| {

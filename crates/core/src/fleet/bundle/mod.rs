@@ -33,7 +33,7 @@ pub use self::{
     slots::{InvalidApiServer, is_policy},
 };
 use crate::{
-    control::effective::{Effective, Origin},
+    control::effective::{Effective, Origin, SecretData},
     labels::{APP_MANAGED_BY, IMAGE_SWAP, JET_SYSTEM, LEAVING, POLICY, REGISTRY_INFO, REVISION},
     pull_secret,
     rule::RuleSet,
@@ -44,6 +44,8 @@ use crate::{
 pub const FLEET_MANAGER: &str = "image-swap-fleet";
 /// Annotation of an object that only some API servers accept: the `GROUP/VERSION` that they serve.
 pub const IF_SERVED: &str = "image-swap.io/if-served";
+/// Annotation of an object that only a cluster that pulls receives. Its value is `true`.
+pub const IF_PULLED: &str = "image-swap.io/if-pulled";
 /// Annotation of a namespace, and of the Secret with the declaration, if the fleet controller created
 /// it and deletes it again. Its value is [`FLEET_MANAGER`].
 pub const CREATED_BY: &str = "image-swap.io/created-by";
@@ -69,6 +71,7 @@ const HOOK: &str = "helm.sh/hook";
 ///     api_server: None,
 ///     policy: Some("fail"),
 ///     served: &served,
+///     hub_secret: None,
 /// };
 /// let objects = Bundle::parse(text)?.fill(&slots)?;
 /// let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -110,6 +113,9 @@ pub struct BundleSlots<'a> {
     pub policy: Option<&'a str>,
     /// Groups with versions that the API server serves, as `GROUP/VERSION`.
     pub served: &'a BTreeSet<String>,
+    /// Secret with the access to the management cluster, in the namespace of the release; `None` for
+    /// a cluster that does not pull.
+    pub hub_secret: Option<&'a str>,
 }
 
 /// Error in a bundle.
@@ -169,7 +175,7 @@ impl Bundle {
             return Err(start("the declaration is unusable".to_owned()));
         }
         let policy = slots.policy.or_else(|| self.policy());
-        let values = SlotValues::new(slots.api_server, policy, || {
+        let values = SlotValues::new(slots.api_server, policy, slots.hub_secret, || {
             declaration.as_ref().and_then(pull_secret::content).map(base64::encode)
         })
         .map_err(start)?;
@@ -180,7 +186,7 @@ impl Bundle {
         let mut objects = Vec::new();
         for document in &self.documents {
             let mut value = document.value.clone();
-            if is_left_out(&mut value, slots.served) || values.lacks(&value, SlotName::PullSecret) {
+            if is_left_out(&mut value, slots) || values.lacks(&value, SlotName::PullSecret) {
                 continue;
             }
             drop_secrets(&mut value, &dropped);
@@ -194,7 +200,7 @@ impl Bundle {
         }
         add_namespaces(&mut objects, slots.namespace);
         if slots.declaration.origin != Origin::None {
-            objects.push(registry_info(slots));
+            objects.push(registry_info(&slots.declaration.secret, slots.revision));
         }
         // The order of the text stays within a rank.
         objects.sort_by_key(|object| (object.phase, phase::rank(&object.kind)));
@@ -205,6 +211,14 @@ impl Bundle {
     pub fn needed_versions(&self) -> impl Iterator<Item = &str> {
         let documents = self.documents.iter().map(|it| &it.value);
         documents.filter_map(|it| it["metadata"]["annotations"][IF_SERVED].as_str())
+    }
+
+    /// Returns the namespace of the release in workload clusters; `None` for a bundle without
+    /// Deployments.
+    pub fn release_namespace(&self) -> Option<&str> {
+        let mut documents = self.documents.iter().map(|it| &it.value);
+        let release = documents.find(|it| it["metadata"]["annotations"][POLICY].is_string());
+        release?["metadata"]["namespace"].as_str()
     }
 
     /// Returns the policy of the bundle; `None` without one.
@@ -221,9 +235,10 @@ impl Bundle {
     }
 }
 
-/// Returns true if a workload cluster does not receive `value`: a hook of Helm, or an object that
-/// its API server does not serve. Removes the annotation [`IF_SERVED`].
-fn is_left_out(value: &mut Value, served: &BTreeSet<String>) -> bool {
+/// Returns true if a workload cluster does not receive `value`: a hook of Helm, an object that its
+/// API server does not serve, or one for clusters that pull. Removes the annotations [`IF_SERVED`]
+/// and [`IF_PULLED`].
+fn is_left_out(value: &mut Value, slots: &BundleSlots<'_>) -> bool {
     let Some(metadata) = value["metadata"].as_object_mut() else { return false };
     let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else {
         return false;
@@ -231,11 +246,12 @@ fn is_left_out(value: &mut Value, served: &BTreeSet<String>) -> bool {
     if annotations.contains_key(HOOK) {
         return true;
     }
-    let Some(version) = annotations.remove(IF_SERVED) else { return false };
+    let (version, pulled) = (annotations.remove(IF_SERVED), annotations.remove(IF_PULLED));
     if annotations.is_empty() {
         metadata.remove("annotations");
     }
-    !version.as_str().is_some_and(|version| served.contains(version))
+    let is_served = |version: Value| version.as_str().is_some_and(|it| slots.served.contains(it));
+    !version.is_none_or(is_served) || pulled.is_some() && slots.hub_secret.is_none()
 }
 
 /// Removes the references of pods to the pull Secrets `dropped`. Arguments and policies may still
@@ -277,9 +293,8 @@ fn add_namespaces(objects: &mut Vec<BundleObject>, release: &str) {
     }
 }
 
-/// Returns the Secret with the declaration.
-fn registry_info(slots: &BundleSlots<'_>) -> BundleObject {
-    let secret = &slots.declaration.secret;
+/// Returns the Secret with the declaration `secret`, whose number is `revision`.
+pub fn registry_info(secret: &SecretData, revision: u64) -> BundleObject {
     let kind = if secret.kind.is_empty() { "Opaque" } else { &secret.kind };
     let data: Map<String, Value> = secret
         .data
@@ -299,7 +314,7 @@ fn registry_info(slots: &BundleSlots<'_>) -> BundleObject {
                 "name": REGISTRY_INFO,
                 "namespace": JET_SYSTEM,
                 "labels": { APP_MANAGED_BY: FLEET_MANAGER },
-                "annotations": { REVISION: slots.revision.to_string() },
+                "annotations": { REVISION: revision.to_string() },
             },
             "type": kind,
             "data": data,

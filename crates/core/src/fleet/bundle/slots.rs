@@ -24,12 +24,14 @@ pub(super) enum SlotName {
     Mode,
     /// Content of the pull Secret, in base64.
     PullSecret,
+    /// Secret with the access to the management cluster.
+    HubSecret,
 }
 
 impl SlotName {
     /// All slots.
-    pub(super) const ALL: [Self; 5] =
-        [Self::ApiHost, Self::ApiPort, Self::Policy, Self::Mode, Self::PullSecret];
+    pub(super) const ALL: [Self; 6] =
+        [Self::ApiHost, Self::ApiPort, Self::Policy, Self::Mode, Self::PullSecret, Self::HubSecret];
 
     /// Returns the text in a bundle.
     pub(super) const fn as_str(self) -> &'static str {
@@ -39,6 +41,7 @@ impl SlotName {
             Self::Policy => "@policy@",
             Self::Mode => "@mode@",
             Self::PullSecret => "@pull-secret@",
+            Self::HubSecret => "@hub-secret@",
         }
     }
 }
@@ -60,6 +63,7 @@ pub(super) struct SlotValues {
     policy: Option<String>,
     mode: Option<String>,
     pull_secret: Option<String>,
+    hub_secret: Option<String>,
 }
 
 impl SlotValues {
@@ -70,6 +74,7 @@ impl SlotValues {
     pub(super) fn new(
         api_server: Option<&str>,
         policy: Option<&str>,
+        hub_secret: Option<&str>,
         pull_secret: impl FnOnce() -> Option<String>,
     ) -> Result<Self, String> {
         let address = api_server.map(|it| split(it).ok_or_else(|| InvalidApiServer.to_string()));
@@ -82,7 +87,8 @@ impl SlotValues {
         let mode = policy.map(|it| if it == AUDIT { Mode::Audit } else { Mode::Enforce });
         let mode = mode.map(|it| it.to_string());
         let policy = policy.map(str::to_owned);
-        Ok(Self { host, port, policy, mode, pull_secret: pull_secret() })
+        let hub_secret = hub_secret.map(str::to_owned);
+        Ok(Self { host, port, policy, mode, pull_secret: pull_secret(), hub_secret })
     }
 
     fn get(&self, slot: SlotName) -> Option<&str> {
@@ -92,6 +98,7 @@ impl SlotValues {
             SlotName::Policy => self.policy.as_deref(),
             SlotName::Mode => self.mode.as_deref(),
             SlotName::PullSecret => self.pull_secret.as_deref(),
+            SlotName::HubSecret => self.hub_secret.as_deref(),
         }
     }
 

@@ -6,7 +6,6 @@ use image_swap_text::position::Position;
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::effective::SecretData;
 
 const BUNDLE: &str = r#"
 apiVersion: v1
@@ -131,6 +130,7 @@ fn fill(
         api_server,
         policy,
         served: &served,
+        hub_secret: None,
     })
 }
 
@@ -273,6 +273,7 @@ fn errors_have_positions() {
             api_server: None,
             policy: None,
             served: &served,
+            hub_secret: None,
         })
         .unwrap_err();
     assert_eq!(error.place.line, 2);

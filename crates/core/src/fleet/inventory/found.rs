@@ -44,6 +44,8 @@ pub enum CredentialRoute {
     Waiting(String),
     /// No Secret is read, for this reason.
     Refused(String),
+    /// No Secret is read: the cluster pulls its declaration.
+    Pulls,
     /// Secret in the namespace of the object.
     Secret {
         /// Name.
@@ -91,7 +93,9 @@ impl FoundCluster {
     pub fn secret(&self) -> Option<&str> {
         match &self.route {
             CredentialRoute::Secret { name, .. } => Some(name),
-            CredentialRoute::Waiting(_) | CredentialRoute::Refused(_) => None,
+            CredentialRoute::Waiting(_) | CredentialRoute::Refused(_) | CredentialRoute::Pulls => {
+                None
+            }
         }
     }
 
@@ -100,6 +104,7 @@ impl FoundCluster {
         let (name, form) = match &self.route {
             CredentialRoute::Waiting(reason) => return EntryAccess::Waiting(reason.clone()),
             CredentialRoute::Refused(reason) => return EntryAccess::Refused(reason.clone()),
+            CredentialRoute::Pulls => return EntryAccess::Pulls,
             CredentialRoute::Secret { name, form } => (name, form),
         };
         let Some(secret) = secret else {

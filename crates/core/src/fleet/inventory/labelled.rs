@@ -1,4 +1,5 @@
-//! Labelled Secrets with a kubeconfig, of imported clusters and gateways.
+//! Labelled Secrets: with a kubeconfig, of imported clusters and gateways, or with the declaration of
+//! a cluster that pulls.
 
 use serde_json::Value;
 
@@ -8,19 +9,35 @@ use super::{
     metadata,
     selector::LabelSelector,
 };
-use crate::labels::{ENABLED, FLEET_CLUSTER};
+use crate::{
+    fleet::pull::{DECLARATION, PullNames},
+    labels::{ENABLED, FLEET_CLUSTER, PULL},
+};
 
 /// Reads a Secret, of which the metadata is enough. Returns `None` without the label, for a Secret
 /// that `selector` excludes, and for an object without name, namespace or UID.
 pub fn found(secret: &Value, selector: &LabelSelector) -> Option<FoundCluster> {
     let labels = metadata::labels(secret);
-    let is_enabled = labels.get(FLEET_CLUSTER).is_some_and(|value| value == ENABLED);
-    if !is_enabled || !selector.matches(&labels) {
+    let source = match labels.get(FLEET_CLUSTER).map(String::as_str) {
+        Some(ENABLED) => ClusterSource::Kubeconfig,
+        Some(PULL) => ClusterSource::Pull,
+        _ => return None,
+    };
+    if !selector.matches(&labels) {
         return None;
     }
-    metadata::found(ClusterSource::Kubeconfig, ("v1", "Secret"), secret, || {
-        let name = secret["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        CredentialRoute::Secret { name, form: CredentialForm::Labelled }
+    let text = |key: &str| secret["metadata"][key].as_str().unwrap_or_default();
+    metadata::found(source, ("v1", "Secret"), secret, || match source {
+        ClusterSource::Pull if PullNames::of_secret(text("namespace"), text("name")).is_some() => {
+            CredentialRoute::Pulls
+        }
+        ClusterSource::Pull => CredentialRoute::Refused(format!(
+            "expected the name NAME{DECLARATION} for a Secret with the label {FLEET_CLUSTER}={PULL}; \
+             enroll the cluster again"
+        )),
+        _ => {
+            CredentialRoute::Secret { name: text("name").to_owned(), form: CredentialForm::Labelled }
+        }
     })
     .map(|found| FoundCluster {
         // The API version of partial metadata is that of its own kind.

@@ -53,7 +53,7 @@ pub(super) fn labels(object: &Value) -> BTreeMap<String, String> {
 }
 
 /// Returns true if `text` is the name of an object: a DNS subdomain.
-pub(super) fn is_name(text: &str) -> bool {
+pub(in crate::fleet) fn is_name(text: &str) -> bool {
     let is_end = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_part = |part: &str| {
         let bytes = part.as_bytes();

@@ -14,9 +14,11 @@ pub mod selector;
 mod settings;
 pub mod standing;
 
+pub(super) use self::metadata::is_name;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::kubeconfig::RemoteAccess;
+use super::{kubeconfig::RemoteAccess, pull::DECLARATION};
 use crate::control::effective::SecretData;
 
 /// Workload clusters by their keys. An entry that did not change is shared with the last inventory.
@@ -31,6 +33,8 @@ pub enum ClusterSource {
     ClusterProfile,
     /// Labelled Secret with a kubeconfig.
     Kubeconfig,
+    /// Labelled Secret with the declaration of a cluster that pulls.
+    Pull,
 }
 
 /// Identity of an entry on the management cluster.
@@ -58,6 +62,9 @@ impl ClusterKey {
             ClusterSource::ClusterApi => self.name.clone(),
             ClusterSource::ClusterProfile => format!("{}{PROFILE}", self.name),
             ClusterSource::Kubeconfig => format!("{}{KUBECONFIG}", self.name),
+            ClusterSource::Pull => {
+                format!("{}{PULLED}", self.name.strip_suffix(DECLARATION).unwrap_or(&self.name))
+            }
         }
     }
 
@@ -66,6 +73,7 @@ impl ClusterKey {
         match name {
             _ if name.ends_with(PROFILE) => ClusterSource::ClusterProfile,
             _ if name.ends_with(KUBECONFIG) => ClusterSource::Kubeconfig,
+            _ if name.ends_with(PULLED) => ClusterSource::Pull,
             _ => ClusterSource::ClusterApi,
         }
     }
@@ -75,6 +83,8 @@ impl ClusterKey {
 const PROFILE: &str = ".clusterprofile";
 /// End of the name of the object of a labelled Secret.
 const KUBECONFIG: &str = ".kubeconfig";
+/// End of the name of the object of a cluster that pulls.
+const PULLED: &str = ".pull";
 
 /// Entry of the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +128,15 @@ pub enum EntryAccess {
         /// with the access.
         version: String,
     },
+    /// No access: the cluster pulls its declaration.
+    Pulls,
+}
+
+impl EntryAccess {
+    /// Returns true if the cluster can receive a declaration.
+    pub const fn is_usable(&self) -> bool {
+        matches!(self, Self::Usable { .. } | Self::Pulls)
+    }
 }
 
 /// Settings of a workload cluster, by annotations of its object.

@@ -17,6 +17,7 @@ pub use self::{
     access::{RemoteAccess, RemoteCredential, RemoteServer},
     error::{KubeconfigError, KubeconfigProblem},
     read::{KUBECONFIG_MAX, bearer_token},
+    server::url as server_url,
 };
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ const LONGEST: usize = 2048;
 
 /// Checks `server` and returns it without slashes at its end: `https://`, a host, and an optional
 /// port and path.
-pub(super) fn url(server: &str) -> Result<String, KubeconfigProblem> {
+///
+/// # Errors
+/// Returns the expected form.
+pub fn url(server: &str) -> Result<String, KubeconfigProblem> {
     let invalid = KubeconfigProblem::Invalid;
     let Some(rest) = server.strip_prefix(SCHEME) else {
         return Err(invalid("a URL that begins with https://; the server has to use TLS"));

@@ -10,6 +10,8 @@ use crate::status::{
 const MESSAGE: usize = 500;
 /// Maximum size of one of several entries in a message, in bytes.
 const ENTRY: usize = 120;
+/// Reason of conditions that are unknown without a connection.
+const PULLS: &str = "the cluster pulls; the fleet controller does not connect to it";
 /// Maximum number of entries in a message.
 const ENTRIES: usize = 3;
 
@@ -73,6 +75,8 @@ pub enum ClusterContact {
     Reached,
     /// The API server does not answer, for this reason.
     Unreachable(String),
+    /// No contact is made: the cluster pulls its declaration.
+    Pulls,
 }
 
 /// Removal of image-swap from a cluster.
@@ -147,7 +151,7 @@ pub fn status_of(
     let error = error(&verdicts);
     let conditions =
         verdicts.into_iter().map(|(kind, verdict)| condition(kind, verdict, before, now));
-    let is_reached = facts.contact == ClusterContact::Reached;
+    let is_reached = facts.is_in_contact();
     let is_removed = facts.removal == RemovalProgress::Removed;
     let summary = facts.heartbeat.summary.as_ref();
     let counted = |it: &ClusterSummary| {
@@ -194,6 +198,11 @@ impl ClusterFacts {
     /// Returns true if the fleet controller connects to the cluster.
     fn is_connecting(&self) -> bool {
         !self.is_paused && self.access == AccessState::Usable
+    }
+
+    /// Returns true if the state of the cluster is known, by its API server or by its heartbeats.
+    fn is_in_contact(&self) -> bool {
+        matches!(self.contact, ClusterContact::Reached | ClusterContact::Pulls)
     }
 
     /// Returns true if the fleet controller connects to the cluster, and has no answer yet.
@@ -256,7 +265,7 @@ impl ClusterFacts {
         if !self.drift.is_empty() && !is_stored {
             return not(reason::APPLYING, &self.repeated_drift());
         }
-        if is_stored && self.contact == ClusterContact::Reached {
+        if is_stored && self.is_in_contact() {
             let message = match &*self.duplicates {
                 [] => format!("declaration {wanted} is stored"),
                 others => {
@@ -274,6 +283,9 @@ impl ClusterFacts {
         }
         if !self.conflicts.is_empty() {
             return (TRUE, reason::CONFLICT, listed(&self.conflicts));
+        }
+        if self.contact == ClusterContact::Pulls {
+            return (UNKNOWN, reason::NOT_COMPARED, PULLS.to_owned());
         }
         if self.stored.is_none() && self.outcome == ApplyOutcome::Pending {
             return (UNKNOWN, reason::NOT_COMPARED, "nothing has been applied yet".to_owned());
@@ -342,6 +354,9 @@ impl ClusterFacts {
     fn reachable(&self) -> Verdict {
         match self.without_contact() {
             Some((_, reason::UNREACHABLE, message)) => (FALSE, reason::UNREACHABLE, message),
+            None if self.contact == ClusterContact::Pulls => {
+                (UNKNOWN, reason::NOT_CONNECTED, PULLS.to_owned())
+            }
             Some(verdict) => verdict,
             None => (TRUE, reason::REACHED, String::new()),
         }
@@ -358,7 +373,7 @@ impl ClusterFacts {
                 unknown(reason::NOT_CONNECTED, "the API server has not answered yet")
             }
             ClusterContact::Unreachable(text) => unknown(reason::UNREACHABLE, text),
-            ClusterContact::Reached => None,
+            ClusterContact::Reached | ClusterContact::Pulls => None,
         }
     }
 
@@ -427,6 +442,6 @@ fn bounded(text: &str, size: usize) -> String {
 
 /// Returns true if `text` has the form of a UID. Another text may be the choice of a workload
 /// cluster.
-fn is_uid(text: &str) -> bool {
+pub fn is_uid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit() || it == b'-')
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::facts::{
     AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts, RemovalProgress,
-    WantedDeclaration, status_of,
+    WantedDeclaration, is_uid, status_of,
 };
 use super::node_mirror::{NodeCondition, TRUE};
 

@@ -127,6 +127,28 @@ fn declaration_in_force_has_no_error() {
     assert_eq!((&*status.cluster_uid, status.last_heartbeat_time), (UID, None));
 }
 
+#[test]
+fn cluster_that_pulls_is_known_by_its_heartbeats() {
+    let mut facts = ClusterFacts { contact: ClusterContact::Pulls, ..in_force() };
+    let status = status_of(&facts, None, NOW);
+    let expected = [
+        (APPLIED, TRUE, reason::IN_FORCE),
+        (CONFLICT, UNKNOWN, reason::NOT_COMPARED),
+        (HEALTHY, TRUE, reason::HEALTHY),
+        (REACHABLE, UNKNOWN, reason::NOT_CONNECTED),
+    ];
+    assert_eq!(rows(&status), expected);
+    assert_eq!((status.state(), status.applied_revision), (state::IN_FORCE, Some(3)));
+    // A restart of the fleet controller, before the Lease is read.
+    let untried = ClusterFacts { contact: ClusterContact::Unknown, ..ClusterFacts::default() };
+    assert_eq!(status_of(&untried, Some(&status), LATER), status);
+    facts.heartbeat.is_stale = true;
+    assert_eq!(status_of(&facts, None, NOW).state(), state::UNHEALTHY);
+    (facts.heartbeat, facts.stored) = (HeartbeatFacts::default(), None);
+    let status = status_of(&facts, None, NOW);
+    assert_eq!((status.state(), status.applied_revision), (reason::APPLYING, None));
+}
+
 type Change = fn(&mut ClusterFacts);
 
 #[test]
@@ -287,6 +309,7 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
     let contact = prop_oneof![
         1 => Just(ClusterContact::Unknown),
         4 => Just(ClusterContact::Reached),
+        1 => Just(ClusterContact::Pulls),
         1 => text().prop_map(ClusterContact::Unreachable),
     ];
     let removal = prop_oneof![

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{ClusterOrder, ClusterTask, TaskState};
 use crate::{
-    heartbeat::{self, HeartbeatState},
+    heartbeat::{self, HeartbeatState, STALE_AFTER},
     remote::{FleetToken, RemoteCluster, RemoteError},
 };
 
@@ -65,8 +65,12 @@ impl ClusterTask {
         state.version.clone_from(version);
         state.facts.contact = ClusterContact::Reached;
         let release = &self.settings.workload;
-        let (heartbeat, watching) =
-            heartbeat::follow(remote.client().clone(), &release.namespace, &release.heartbeat());
+        let (heartbeat, watching) = heartbeat::follow(
+            remote.client().clone(),
+            &release.namespace,
+            &release.heartbeat(),
+            STALE_AFTER,
+        );
         let version = version.clone();
         state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
         Ok(())

@@ -12,10 +12,6 @@ use std::{
 
 use image_swap_testbed::Authority;
 use image_swap_text::base64;
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -23,6 +19,10 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 
 pub(crate) use self::fault::{Fault, SECRET};
 use self::store::FakeStore;
@@ -73,7 +73,7 @@ impl FakeServer {
         let identity = authority.server(&["127.0.0.1"]).unwrap();
         let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

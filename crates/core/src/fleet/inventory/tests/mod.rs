@@ -45,6 +45,6 @@ fn reason(found: &FoundCluster) -> Option<(&'static str, &str)> {
     match &found.route {
         CredentialRoute::Waiting(reason) => Some(("waiting", reason)),
         CredentialRoute::Refused(reason) => Some(("refused", reason)),
-        CredentialRoute::Secret { .. } => None,
+        CredentialRoute::Secret { .. } | CredentialRoute::Pulls => None,
     }
 }

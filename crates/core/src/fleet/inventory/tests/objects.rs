@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::fleet::inventory::{
-    ClusterSettings, ClusterSource, cluster_api, cluster_profile, labelled,
+    ClusterSettings, ClusterSource, EntryAccess, cluster_api, cluster_profile, labelled,
+    selector::LabelSelector,
 };
 
 const V1BETA2: (&str, &str) = ("cluster.x-k8s.io/v1beta2", "Cluster");
@@ -237,4 +238,21 @@ fn labelled_secret_is_found_if_selected() {
     assert_eq!(found(&labels, "env=test"), None);
     assert_eq!(found(&json!({ "image-swap.io/fleet-cluster": "disabled" }), ""), None);
     assert_eq!(found(&json!({ "env": "prod" }), ""), None);
+    let pulls = found(&json!({ "image-swap.io/fleet-cluster": "pull" }), "").unwrap();
+    let expected = "expected the name NAME.declaration";
+    assert!(
+        reason(&pulls).is_some_and(|(kind, reason)| kind == "refused" && reason.contains(expected))
+    );
+}
+
+#[test]
+fn cluster_that_pulls_needs_no_secret() {
+    let labels = json!({ "image-swap.io/fleet-cluster": "pull" });
+    let kind = ("meta.k8s.io/v1", "PartialObjectMetadata");
+    let mut secret = object(kind, json!({ "metadata": { "labels": labels } }));
+    secret["metadata"]["name"] = "edge.declaration".into();
+    let entry = labelled::found(&secret, &LabelSelector::default()).unwrap();
+    assert_eq!((entry.secret(), reason(&entry)), (None, None));
+    assert_eq!(entry.access(None), EntryAccess::Pulls);
+    assert_eq!((entry.key.source, &*entry.key.object_name()), (ClusterSource::Pull, "edge.pull"));
 }

@@ -1,8 +1,8 @@
-//! Limits of requests to a workload cluster.
+//! Limits of requests to another cluster.
 
 use std::time::Duration;
 
-/// Limits of requests to a workload cluster.
+/// Limits of requests to another cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RemoteLimits {
     /// Longest time for a connection, its TLS handshake included.

@@ -1,4 +1,4 @@
-//! Errors of requests to a workload cluster, in image-swap's own words.
+//! Errors of requests to another cluster, in image-swap's own words.
 
 use std::{
     error::Error,
@@ -7,7 +7,7 @@ use std::{
 
 use http_body_util::LengthLimitError;
 
-/// Error of a request to a workload cluster. Quotes nothing that the cluster sent.
+/// Error of a request to another cluster. Quotes nothing that the cluster sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RemoteError {
     /// No connection, or it ended before the response.
@@ -41,7 +41,7 @@ pub enum RemoteError {
 
 impl RemoteError {
     /// Returns the error for a response with the status `code`, which is no success.
-    pub(super) const fn of_code(code: u16) -> Self {
+    pub const fn of_code(code: u16) -> Self {
         match code {
             401 => Self::Unauthorized,
             code => Self::Refused(code),
@@ -49,7 +49,7 @@ impl RemoteError {
     }
 
     /// Returns true if the next request would fail as well.
-    pub(super) const fn ends_requests(self) -> bool {
+    pub const fn ends_requests(self) -> bool {
         !matches!(self, Self::Refused(code) if code != 429 && code != 503)
     }
 
@@ -69,7 +69,7 @@ impl RemoteError {
     }
 
     /// Returns the kind of an error of the client, by the errors that caused it.
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(kind) = Self::of_one(error) {
@@ -121,8 +121,8 @@ impl From<kube::Error> for RemoteError {
     }
 }
 
-impl From<image_swap_cluster::Error> for RemoteError {
-    fn from(error: image_swap_cluster::Error) -> Self {
+impl From<crate::error::Error> for RemoteError {
+    fn from(error: crate::error::Error) -> Self {
         Self::of(&error)
     }
 }

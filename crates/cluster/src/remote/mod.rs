@@ -1,0 +1,16 @@
+//! Requests to other clusters.
+//!
+//! Another cluster may be slow, broken or hostile. Every request has a deadline, every response a
+//! limit, and no error quotes a response.
+
+pub mod client;
+pub mod error;
+pub mod limits;
+pub mod token;
+
+pub use self::{
+    client::{RefusedRequest, RemoteClient, RemoteRequest},
+    error::RemoteError,
+    limits::RemoteLimits,
+    token::IssuedToken,
+};
