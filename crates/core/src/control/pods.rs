@@ -75,7 +75,7 @@ impl PodCounts {
 pub fn lacks_mirror(image: &str, rules: &RuleSet, by_nodes: bool) -> bool {
     let Ok(decision) = rules.swap(image) else { return true };
     let is_local = matches!(decision.reason, Reason::AlreadyMirrored | Reason::ImageId);
-    !is_local && !(by_nodes && decision.changed())
+    !(is_local || by_nodes && decision.changed())
 }
 
 fn registry(image: &str) -> String {
