@@ -59,6 +59,8 @@ pub(super) struct LiveAnnotations {
 pub(super) struct LiveManager {
     manager: String,
     operation: String,
+    /// Name of the subresource; empty for the object itself.
+    subresource: String,
 }
 
 /// Returns an object without content.
@@ -116,10 +118,13 @@ impl LiveObject {
         self.metadata.managed_fields.iter().any(is_own)
     }
 
-    /// Returns true if another program applies fields of the object.
+    /// Returns true if another program applies fields of the object. A controller that applies its
+    /// status, as Kubernetes does for policies, does not count.
     pub(super) fn has_other_apply(&self) -> bool {
         let is_other = |it: &LiveManager| {
-            it.operation == "Apply" && !OWN_MANAGERS.contains(&it.manager.as_str())
+            it.operation == "Apply"
+                && it.subresource.is_empty()
+                && !OWN_MANAGERS.contains(&it.manager.as_str())
         };
         self.metadata.managed_fields.iter().any(is_other)
     }

@@ -192,7 +192,10 @@ impl RemoteCluster {
             Ok(live) => {
                 let Some(live) = live.filter(|it| !it.is_ending()) else { return Ok(false) };
                 if let Some(reason) = reason_to_keep(object, &live, is_written(&live)) {
-                    report.kept.push(KeptObject { object: object.to_string(), reason });
+                    let kept = KeptObject { object: object.to_string(), reason };
+                    if !report.kept.contains(&kept) {
+                        report.kept.push(kept);
+                    }
                     return Ok(false);
                 }
                 self.delete_object(object, &live.metadata.uid).await
