@@ -166,7 +166,9 @@ impl Hub {
         let url = format!("http://127.0.0.1:{}/metrics", self.admin.number());
         let begun = Instant::now();
         loop {
-            let text = block_in_place(|| HttpClient::default().request("GET", &url, None))?.body;
+            // A busy controller may answer late.
+            let answer = block_in_place(|| HttpClient::default().request("GET", &url, None));
+            let text = answer.map(|it| it.body).unwrap_or_default();
             let mut values = text.lines().filter_map(|line| line.strip_prefix(metric));
             let found = values.next().and_then(|value| value.trim().parse().ok());
             if found.is_some_and(&is_wanted) {
