@@ -49,10 +49,11 @@ pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &
         },
     });
     let manifests = PLAIN.replace("NAME", cluster);
-    let others = manifests.split("\n---\n").filter(|it| !it.contains("kind: DevCluster\n"));
-    let others = others.filter(|it| !it.contains("kind: MachineDeployment\n"));
-    let all: Vec<&str> = others.collect();
-    apply(plane, &[&all.join("\n---\n"), "\n---\n", &infrastructure.to_string()].concat());
+    let is_kept = |it: &&str| {
+        !it.contains("\nkind: DevCluster\n") && !it.contains("\nkind: MachineDeployment\n")
+    };
+    let others: Vec<&str> = manifests.split("---\n").filter(is_kept).collect();
+    apply(plane, &format!("{}---\n{infrastructure}\n", others.join("---\n")));
     let status = json!({ "status": { "initialization": { "provisioned": true } } }).to_string();
     let arguments = ["patch", "devcluster", cluster, "--namespace", NAMESPACE, "--type=merge"];
     output(plane.kubectl().args(arguments).args(["--subresource=status", "--patch", &status]));
