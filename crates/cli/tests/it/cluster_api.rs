@@ -88,7 +88,7 @@ fn built(kubectl: &Path, components: &[&str]) -> String {
     for (number, component) in components.iter().enumerate() {
         fs::create_dir(directory.path().join(number.to_string())).unwrap();
         write(&format!("{number}/kustomization.yaml"), component);
-        kustomization += &format!("  - \"{number}\"\n");
+        kustomization.extend(["  - \"", &number.to_string(), "\"\n"]);
     }
     write("kustomization.yaml", &kustomization);
     let mut command = Command::new("timeout");

@@ -38,9 +38,9 @@ pub(crate) fn render(arguments: &[&str]) -> String {
 pub(crate) fn kustomize(plane: &ControlPlane, manifests: &str, name: &str, patch: &str) -> String {
     let folder = TempDir::new().unwrap();
     let write = |file: &str, text: &str| {
-        let path = folder.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        let target = folder.path().join(file);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::write(target, text).unwrap();
     };
     write("clusters.yaml", &manifests.replace("NAME", name));
     write("image-swap/kustomization.yaml", patch);
@@ -48,7 +48,7 @@ pub(crate) fn kustomize(plane: &ControlPlane, manifests: &str, name: &str, patch
     output(plane.kubectl().arg("kustomize").arg(folder.path()))
 }
 
-/// Applies manifests as a GitOps tool does.
+/// Applies manifests as a tool of continuous delivery does.
 pub(crate) fn apply(plane: &ControlPlane, manifests: &str) {
     let mut kubectl = plane.kubectl();
     kubectl.args(["apply", "--server-side", "--field-manager=gitops", "--filename=-"]);

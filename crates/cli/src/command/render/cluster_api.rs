@@ -129,7 +129,7 @@ impl KubeadmPatchArgs {
         };
         let kinds: Vec<_> = MACHINE_KINDS.iter().filter(is_chosen).collect();
         let restart = self.machine.restart_command.as_deref();
-        if restart.is_some() && !kinds.iter().any(|kind| is_kubeadm(kind)) {
+        if restart.is_some() && !kinds.iter().any(is_kubeadm) {
             let message = "--restart-command is for the kinds of kubeadm: RKE2 and k3s read \
                            registries.yaml at their start; remove the flag";
             return Err(Failure::Unusable(message.to_owned()));
@@ -160,7 +160,7 @@ impl KubeadmPatchArgs {
         for KindEntries { kinds, entries, .. } in all.iter().filter(|it| it.entries.has_files()) {
             for kind in kinds {
                 let fields = kind.fields.trim_start_matches('/').replace('/', ".");
-                text.extend(["# ", fields, " of ", kind.name, "\n"]);
+                text.extend(["# ", &fields, " of ", kind.name, "\n"]);
             }
             text += &yaml::print(&entries.fields());
         }
