@@ -83,7 +83,7 @@ async fn start_controller(workload: &Workload) -> WorkloadController {
     };
     let controller = Controller::new(&client, settings(), "one", intervals);
     let (leads, leadership): (_, Leadership) = watch::channel(true);
-    let task = tokio::spawn(async move { controller.run(leadership).await });
+    let task = tokio::spawn(async move { Box::pin(controller.run(leadership)).await });
     WorkloadController { task, _leads: leads, _files: files }
 }
 

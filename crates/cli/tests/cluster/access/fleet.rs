@@ -153,7 +153,7 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
     let controller = FleetController::new(&client, settings());
     let leadership = election.leadership();
     let election = tokio::spawn(async move { election.run().await });
-    let running = tokio::spawn(async move { controller.run(leadership).await });
+    let running = tokio::spawn(async move { Box::pin(controller.run(leadership)).await });
     eventually(|| (applied(cluster)["reason"] == "InForce").then_some(())).await;
     eventually(|| cluster.get(STATE)).await;
 
