@@ -252,8 +252,8 @@ pub(super) fn cluster_api() -> Module {
         ],
         variables: &["sigs.k8s.io/cluster-api/version.gitVersion={v}"],
         overlays: &CLUSTER_API,
-        seconds: 160,
-        megabytes: 255,
+        seconds: 230,
+        megabytes: 315,
         ..module("cluster-api", "sigs.k8s.io/cluster-api")
     }
 }
