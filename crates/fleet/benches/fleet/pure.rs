@@ -23,13 +23,13 @@ use image_swap_load::{
     Outcome,
     simulator::{RecordedRequest, SERVER_NAME, SimulatedClusters},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpStream, task::JoinSet};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 
 /// Load of the client.
 #[derive(Serialize, Deserialize)]
@@ -100,7 +100,7 @@ pub(crate) async fn serve(file: &Path) -> Outcome<()> {
     let load: PureLoad = serde_json::from_str(&fs::read_to_string(file)?)?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(load.authority.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

@@ -115,6 +115,7 @@ async fn simulated_clusters_have_objects_of_their_own() {
         clusters[0].client().clone(),
         "image-swap",
         "image-swap-heartbeat",
+        image_swap_fleet::STALE_AFTER,
     );
     let seen = crate::hub::until(&mut beats, |it| it.summary.is_some()).await;
     assert_eq!(seen.summary.unwrap().registry_info_revision, Some(1));
