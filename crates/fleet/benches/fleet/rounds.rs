@@ -63,7 +63,7 @@ pub(crate) async fn measure(
         hub.wait_states("InForce", number).await?;
         let reported = begun.elapsed().as_secs_f64();
         let (cpu, hub_cpu) = (process::cpu(controller)? - cpu, hub.cpu()? - hub_cpu);
-        let alone = send(clusters, &mut pure, 0).await?;
+        let alone = send(clusters, &mut pure, 0)?;
         println!(
             "# update {revision}: {}, without a controller {}; all reports written within {reported:.0} s more; \
              CPU of the fleet controller {cpu:.2} s, of the hub {hub_cpu:.2} s",
@@ -101,7 +101,7 @@ pub(crate) async fn measure_offline(
         clusters.begin_record(offline);
         let updated = update(hub, clusters, revision, offline, writes).await?;
         settle(clusters, controller).await?;
-        let alone = send(clusters, &mut pure, offline).await?;
+        let alone = send(clusters, &mut pure, offline)?;
         println!(
             "# update {revision} with {offline} clusters offline: {}, without a controller {}",
             shown(&updated),
@@ -147,7 +147,7 @@ async fn update(
 }
 
 /// Sends the recorded requests of the last update without a fleet controller.
-async fn send(
+fn send(
     clusters: &SimulatedClusters,
     pure: &mut PureClient,
     first: usize,
