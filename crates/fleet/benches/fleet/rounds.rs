@@ -147,11 +147,7 @@ async fn update(
 }
 
 /// Sends the recorded requests of the last update without a fleet controller.
-fn send(
-    clusters: &SimulatedClusters,
-    pure: &mut PureClient,
-    first: usize,
-) -> Outcome<RoundTimes> {
+fn send(clusters: &SimulatedClusters, pure: &mut PureClient, first: usize) -> Outcome<RoundTimes> {
     let requests = clusters.end_record(first);
     clusters.begin_round();
     let begun = Instant::now();
