@@ -1,4 +1,4 @@
-//! The connection of a task, and its credential.
+//! Connects to a workload cluster, and renews the credential.
 
 use std::time::Duration;
 
@@ -7,33 +7,18 @@ use image_swap_core::{
     fleet::{inventory::EntryAccess, kubeconfig::RemoteAccess},
     status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts},
 };
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tracing::warn;
 
-use super::{ClusterOrder, ClusterTask, TaskState};
+use super::{connection::ClusterSession, state::TaskState};
 use crate::{
-    heartbeat::{self, HeartbeatState, STALE_AFTER},
+    controller::order::{ClusterOrder, ClusterTask},
+    heartbeat::{self, STALE_AFTER},
     remote::{FleetToken, RemoteCluster, RemoteError},
 };
 
 /// Pause between two requests for a token, whatever the cluster answers.
 const TOKEN_PAUSE: Duration = Duration::from_mins(5);
-
-/// Connection to a workload cluster.
-pub(super) struct ClusterSession {
-    pub(super) remote: RemoteCluster,
-    /// Version of the access.
-    version: String,
-    pub(super) uid: String,
-    pub(super) heartbeat: watch::Receiver<HeartbeatState>,
-    watching: JoinHandle<()>,
-}
-
-impl Drop for ClusterSession {
-    fn drop(&mut self) {
-        self.watching.abort();
-    }
-}
 
 impl ClusterTask {
     /// Connects to the cluster if there is no connection by the present access.

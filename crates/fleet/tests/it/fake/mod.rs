@@ -110,7 +110,7 @@ impl FakeServer {
         .to_string()
     }
 
-    /// Misbehaves in requests for paths with a prefix; behaves with `None`.
+    /// Sets the fault of requests for paths with a prefix; `None` ends it.
     pub(crate) fn misbehave(&self, fault: Option<(&str, Fault)>) {
         self.shared.store().fault = fault.map(|(path, fault)| (path.to_owned(), fault));
         self.shared.change();
@@ -121,14 +121,14 @@ impl FakeServer {
         self.shared.store().tokens.retain(|token| !is_refused(token));
     }
 
-    /// Becomes the cluster with the UID [`uid`] of `name`, which has nothing of image-swap. It
+    /// Replaces the cluster by that with the UID [`uid`] of `name`, which has nothing of image-swap. It
     /// accepts the same tokens.
     pub(crate) fn replace(&self, name: &str) {
         self.shared.store().replace(&uid(name));
         self.shared.change();
     }
 
-    /// Leaves the write with the number `write` without an answer, counted from 1, and all requests
+    /// Drops the response of the write with the number `write`, counted from 1, and all requests
     /// after it. It takes effect if `is_stored`.
     pub(crate) fn stop_at(&self, write: usize, is_stored: bool) {
         let mut store = self.shared.store();

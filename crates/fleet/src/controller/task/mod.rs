@@ -1,16 +1,17 @@
 //! The task of one workload cluster: a slow or broken cluster delays no other one.
 
+mod connection;
 mod session;
+mod state;
 
 use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
 
 use image_swap_cluster::{AttemptBackoff, clock::now};
 use image_swap_core::{
     control::effective::Effective,
-    declaration::UnixTime,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::{Bundle, BundlePhase},
+        bundle::Bundle,
         drift::RepairLog,
         inventory::{ClusterSettings, EntryAccess},
     },
@@ -19,47 +20,17 @@ use image_swap_core::{
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use self::session::ClusterSession;
+use self::{connection::ClusterSession, state::TaskState};
 use super::{
-    facts::{EndedAttempt, REPEAT, begun, heartbeat_facts},
+    facts::{EndedAttempt, REPEAT, begun},
     filled::FilledBundle,
-    order::{ClusterOrder, ClusterReport, ClusterTask},
+    order::{ClusterOrder, ClusterTask},
     tokens::StoredTokens,
 };
-use crate::remote::{
-    ApplyReport, ContestedObject, FleetToken, RemoteCluster, RemoteError, Removal,
-};
+use crate::remote::{ApplyReport, RemoteCluster, RemoteError, Removal};
 
 /// Pause between two heartbeats that start an attempt.
 const BEAT_PAUSE: Duration = Duration::from_secs(1);
-/// State of a task.
-struct TaskState {
-    session: Option<ClusterSession>,
-    /// Token of the fleet controller for the cluster; `None` before the first.
-    token: Option<FleetToken>,
-    facts: ClusterFacts,
-    /// True if image-swap has been removed from the cluster.
-    is_removed: bool,
-    /// Objects that are in force since the last comparison or apply; `None` if the next apply
-    /// compares all of them.
-    applied: Option<Arc<FilledBundle>>,
-    /// Version of the access by which the identity was read; empty before the first contact.
-    version: String,
-    /// Time before which no token is requested.
-    token_wait: Option<Instant>,
-    /// Time before which a heartbeat starts nothing, so that a cluster that sends many of them
-    /// causes few writes on the management cluster.
-    beat_wait: Instant,
-    /// True if every failure of the last attempt may end by itself.
-    is_temporary: bool,
-    /// Number of resumed rollouts, as in the last order.
-    resumed: u64,
-    repairs: RepairLog,
-    /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
-    due: Option<Instant>,
-    /// Report that was sent last.
-    sent: Option<ClusterReport>,
-}
 
 impl ClusterTask {
     /// Keeps the cluster as ordered, until the sender of orders is dropped.
@@ -394,61 +365,5 @@ impl ClusterTask {
             let again = Instant::now() + REPEAT;
             state.due = Some(state.due.map_or(again, |due| due.min(again)));
         }
-    }
-}
-
-impl TaskState {
-    /// Returns true if the connection is to the cluster that `order` is about.
-    fn is_that_of(&self, order: &ClusterOrder) -> bool {
-        self.session.as_ref().is_some_and(|it| order.identity.as_ref() == Some(&it.uid))
-    }
-
-    /// Takes the last heartbeat.
-    fn take_heartbeat(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let heartbeat = session.heartbeat.borrow_and_update().clone();
-        self.facts.heartbeat = heartbeat_facts(heartbeat);
-    }
-
-    /// Plans a full comparison if the heartbeat shows that something changed the cluster: it is
-    /// stale, or reports another declaration than the applied one.
-    fn compare_if_needed(&mut self) {
-        let was_stale = self.facts.heartbeat.is_stale;
-        self.take_heartbeat();
-        let became_stale = self.facts.heartbeat.is_stale && !was_stale;
-        let reported =
-            self.facts.heartbeat.summary.as_ref().and_then(|it| it.registry_info_revision);
-        let applied = self.applied.as_ref().map(|it| it.declaration.revision);
-        let differs = reported.is_some() && applied.is_some() && reported != applied;
-        if became_stale || differs {
-            self.applied = None;
-        }
-    }
-
-    fn take_report(&mut self, report: &ApplyReport) {
-        let names = |all: &[ContestedObject]| all.iter().map(contested).collect();
-        self.facts.conflicts = names(&report.conflicts);
-        self.facts.drift = names(&report.limited);
-        self.facts.waiting = BundlePhase::waiting(report.reached);
-        self.is_temporary = report.failures.iter().all(|it| it.error.is_temporary());
-        self.facts.outcome = match report.failures.first() {
-            Some(failure) => ApplyOutcome::Failed(failure.to_string()),
-            None if report.restoring > 0 => ApplyOutcome::Failed(format!(
-                "{} nodes are not restored, and keep the agents of the former bundle",
-                report.restoring
-            )),
-            None => ApplyOutcome::Complete,
-        };
-        let waits = report.limited.iter().filter_map(|it| it.wait).min();
-        let wait = |seconds: UnixTime| Instant::now() + Duration::from_secs(seconds);
-        self.due = waits.map(wait);
-    }
-}
-
-/// Returns an object that another writer holds, with its first field.
-fn contested(object: &ContestedObject) -> String {
-    match object.fields.first() {
-        Some(field) => format!("{}: {} by {}", object.object, field.field, field.manager),
-        None => format!("{} belongs to another Helm release", object.object),
     }
 }
