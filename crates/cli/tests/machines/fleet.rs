@@ -112,7 +112,8 @@ fn condition(status: &Value, kind: &str) -> Value {
     all.find(|it| it["type"] == kind).cloned().unwrap_or_default()
 }
 
-/// Returns the bundle of workload clusters and the custom resource of the chart.
+/// Returns the bundle of workload clusters, the custom resource, and the owner of the objects that
+/// the fleet controller creates.
 fn bundle() -> String {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/image-swap");
     let mut helm = Command::new(&parts().helm().unwrap().helm4);
@@ -120,6 +121,7 @@ fn bundle() -> String {
         "--namespace=image-swap",
         "--set=fleet.enabled=true,fleet.namespaces={clusters},image.registry=harbor.example.org",
         "--show-only=templates/fleet/bundle.yaml",
+        "--show-only=templates/fleet/clusterrole.yaml",
         "--show-only=templates/fleet/crd.yaml",
     ]);
     output(&mut helm)

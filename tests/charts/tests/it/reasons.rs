@@ -83,8 +83,9 @@ fn of_rule(rule: &Value, words: &BTreeMap<&str, &str>) -> Vec<[String; 3]> {
     for name in strings(&rule["resourceNames"]) {
         let of_release = name.strip_prefix("image-swap").map(|rest| format!("N{rest}"));
         let named = words.get(name).map(|word| (*word).to_owned());
-        // `image-swap-pull` is called so in every release.
-        let fixed = (name == "image-swap-pull").then(|| name.to_owned());
+        // These are called so in every release.
+        let is_fixed = ["image-swap-pull", "image-swap-bootstrap"].contains(&name);
+        let fixed = is_fixed.then(|| name.to_owned());
         which.insert(named.or(fixed).or(of_release).unwrap_or_else(|| name.to_owned()));
     }
     if which.is_empty() {
