@@ -48,10 +48,11 @@ pub(crate) fn kustomize(plane: &ControlPlane, manifests: &str, name: &str, patch
     output(plane.kubectl().arg("kustomize").arg(folder.path()))
 }
 
-/// Applies manifests as a tool of continuous delivery does.
+/// Applies manifests as a tool of continuous delivery does, which takes over fields.
 pub(crate) fn apply(plane: &ControlPlane, manifests: &str) {
     let mut kubectl = plane.kubectl();
-    kubectl.args(["apply", "--server-side", "--field-manager=gitops", "--filename=-"]);
+    let manager = "--field-manager=gitops";
+    kubectl.args(["apply", "--server-side", "--force-conflicts", manager, "--filename=-"]);
     let mut child =
         kubectl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
