@@ -91,7 +91,7 @@ fn hosts(workload: &WorkloadPlane) -> Result<String> {
 }
 
 /// Waits until a declaration with a number above `after` is in force on the workload cluster with
-/// its node. Returns the number.
+/// its node, and its API server has reached the webhook. Returns the number.
 fn wait_in_force(hub: &HelmCluster, after: u64) -> Result<u64> {
     let status = wait_status(hub, "in force", |status| {
         let number = |field: &str| status[field].as_u64();
@@ -101,6 +101,7 @@ fn wait_in_force(hub: &HelmCluster, after: u64) -> Result<u64> {
             && is_true("Applied")
             && is_true("Healthy")
             && status["nodeSummary"] == "1/1"
+            && status["webhook"] == "Fail"
     })?;
     status["appliedRevision"].as_u64().context("expected a number")
 }
