@@ -198,8 +198,12 @@ fn help_has_examples_and_distinct_headings() {
 fn examples_of_the_help_run() {
     for words in COMMANDS {
         let text = help(words);
-        for line in text.split("Examples:\n").nth(1).unwrap().lines() {
-            let line: Vec<&str> = line.split_whitespace().collect();
+        // A backslash continues a line.
+        let examples = text.split("Examples:\n").nth(1).unwrap().replace("\\\n", " ");
+        for line in examples.lines() {
+            // Quotations in examples contain no spaces.
+            let line = line.split_whitespace().map(|it| it.trim_matches('\''));
+            let line: Vec<&str> = line.collect();
             let of_files = ["explain", "check", "convert", "rewrite", "render"];
             let is_local = line.len() > 2 && line[0] == "image-swap" && of_files.contains(&line[1]);
             // Files of a user's own.
