@@ -380,7 +380,10 @@ proptest! {
         prop_assert_eq!(of(APPLIED).reason == reason::UNREACHABLE, of(REACHABLE).status == FALSE);
         if is_applied {
             prop_assert_eq!(status.wanted_revision, status.applied_revision);
-            prop_assert_eq!(&*of(CONFLICT).status, FALSE);
+            // A cluster that pulls reports no conflicts.
+            let expected =
+                if facts.contact == ClusterContact::Pulls { UNKNOWN } else { FALSE };
+            prop_assert_eq!(&*of(CONFLICT).status, expected);
         }
         if of(HEALTHY).status == TRUE {
             prop_assert_eq!(&*of(REACHABLE).status, TRUE);
