@@ -34,7 +34,7 @@ mod report;
 pub mod secret;
 pub mod status;
 
-pub use kube::Client;
+pub use kube::{Client, Config};
 
 pub use self::backoff::AttemptBackoff;
 pub use self::client::{client, client_in, config, config_in, connect, in_cluster};

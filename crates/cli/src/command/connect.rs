@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use image_swap_cluster::{Client, Error, client_in};
+use image_swap_cluster::{Client, Config, Error, client_in, config_in};
 
 /// The cluster that a command connects to.
 #[derive(Debug, clap::Args)]
@@ -22,5 +22,13 @@ impl ConnectArgs {
     /// The kubeconfig cannot be used.
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
         client_in(self.kubeconfig.as_deref(), self.context.as_deref()).await
+    }
+
+    /// Returns the configuration of a client of the cluster.
+    ///
+    /// # Errors
+    /// The kubeconfig cannot be used.
+    pub(crate) async fn config(&self) -> Result<Config, Error> {
+        config_in(self.kubeconfig.as_deref(), self.context.as_deref()).await
     }
 }

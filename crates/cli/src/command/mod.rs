@@ -16,6 +16,7 @@ mod named_release;
 pub(crate) mod node;
 pub(crate) mod render;
 pub(crate) mod rewrite;
+mod slots;
 pub(crate) mod status;
 pub(crate) mod webhook;
 

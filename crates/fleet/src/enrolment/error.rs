@@ -30,7 +30,7 @@ pub enum EnrolmentError {
     /// The bundle cannot be used.
     #[error("the bundle is unusable: {0}")]
     Bundle(BundleError),
-    /// Nothing is declared.
+    /// The management cluster has no declaration.
     #[error("the management cluster has no declaration in {0}; declare a registry first")]
     NoDeclaration(String),
     /// The server cannot be used.

@@ -1,8 +1,8 @@
 //! Simulated API servers of workload clusters, in this process: HTTP/2 and HTTP/1.1 over TLS.
 //!
-//! They answer the requests of a fleet controller in the formats of a real API server: discovery,
-//! the namespace `kube-system`, service account tokens, server-side apply with the managers of
-//! fields, metadata of objects, and the Lease of the heartbeat with its watch. A cluster that
+//! Responses have the formats of a real API server, for the requests of a fleet controller:
+//! discovery, the namespace `kube-system`, service account tokens, server-side apply with the
+//! managers of fields, metadata of objects, and the Lease of the heartbeat with its watch. A cluster that
 //! receives another declaration reports it in its Lease at once.
 //!
 //! All clusters share one port. Each has an address of its own in 127.77.0.0/16.

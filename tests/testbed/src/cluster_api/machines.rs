@@ -37,7 +37,7 @@ impl ClusterApi {
     /// Waits until a `Cluster` has exactly `number` machines and all of them run. Returns them.
     ///
     /// # Errors
-    /// They do not run in time. The error contains their phases and the ends of all logs.
+    /// The deadline passes before all machines run. The error contains their phases and the ends of all logs.
     pub fn wait_machines(
         &self,
         plane: &ControlPlane,

@@ -50,7 +50,7 @@ impl ClusterApi {
     /// addresses, and forget their objects.
     ///
     /// # Errors
-    /// As those of [`start`](Self::start).
+    /// Fails as [`start`](Self::start) does.
     pub fn restart_on(mut self, plane: &ControlPlane) -> Result<Self, Error> {
         self.stop()?;
         Self::start_at(self.parts, plane, self.address, self.turn)

@@ -1,13 +1,17 @@
 //! `image-swap fleet enroll`: enrolls a cluster that pulls, and prints the manifest for it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use image_swap_cluster::{Release, clock::written, config_in};
-use image_swap_core::fleet::{bundle::is_policy, kubeconfig::server_url, pull::PullNames};
+use image_swap_cluster::{Release, clock::written};
+use image_swap_core::fleet::{kubeconfig::server_url, pull::PullNames};
 use image_swap_fleet::{EnrolmentError, EnrolmentRequest, enroll};
 use image_swap_text::yaml;
 
-use crate::{command::block_on, failure::Failure, output};
+use crate::{
+    command::{block_on, connect::ConnectArgs, slots::SlotArgs},
+    failure::Failure,
+    output,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,13 +34,8 @@ pub(crate) struct Args {
     /// The namespace of the cluster's objects on the management cluster: one of fleet.namespaces.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: String,
-    /// The kubeconfig of the management cluster; the default is that of kubectl, or the pod's own
-    /// account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; the default is the current one.
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
+    #[command(flatten)]
+    hub: ConnectArgs,
     /// The full name of the release of the management cluster.
     #[arg(long, value_name = "NAME", default_value = "image-swap")]
     name: String,
@@ -47,25 +46,15 @@ pub(crate) struct Args {
     /// kubeconfig.
     #[arg(long, value_name = "URL", value_parser = server)]
     server: Option<String>,
-    /// The address of the workload cluster's API server for agents, HOST or HOST:PORT. Default: the
-    /// Service kubernetes.
-    #[arg(long, value_name = "ADDRESS")]
-    api_server: Option<String>,
-    /// The value `policy` of the chart. Default: that of the bundle.
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    policy: Option<String>,
-    /// An API that the workload cluster serves beside those of Kubernetes, as GROUP/VERSION. Can be
-    /// repeated.
-    #[arg(long, value_name = "GROUP/VERSION")]
-    served: Vec<String>,
+    #[command(flatten)]
+    slots: SlotArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let (kubeconfig, context) = (self.kubeconfig.clone(), self.context.clone());
         let request = self.request()?;
         let enrolled = block_on(async {
-            let config = config_in(kubeconfig.as_deref(), context.as_deref()).await;
+            let config = self.hub.config().await;
             let config = config.map_err(|error| Failure::Unusable(error.to_string()))?;
             enroll(&config, &request).await.map_err(|error| failed(&request.names, &error))
         })?;
@@ -83,12 +72,19 @@ impl Args {
         output::print(printed.as_bytes())
     }
 
-    fn request(self) -> Result<EnrolmentRequest, Failure> {
+    /// Returns the request for an enrolment.
+    fn request(&self) -> Result<EnrolmentRequest, Failure> {
         let names = names(&self.namespace, &self.cluster)?;
-        let release = Release { namespace: self.release_namespace, name: self.name };
-        let Self { server, api_server, policy, served, .. } = self;
-        let served = served.into_iter().collect();
-        Ok(EnrolmentRequest { names, release, server, api_server, policy, served })
+        let release =
+            Release { namespace: self.release_namespace.clone(), name: self.name.clone() };
+        Ok(EnrolmentRequest {
+            names,
+            release,
+            server: self.server.clone(),
+            api_server: self.slots.api_server.clone(),
+            policy: self.slots.policy.clone(),
+            served: self.slots.served(),
+        })
     }
 }
 
@@ -107,10 +103,4 @@ pub(super) fn failed(names: &PullNames, error: &EnrolmentError) -> Failure {
 /// Parses the URL of an API server.
 fn server(text: &str) -> Result<String, String> {
     server_url(text).map_err(|error| error.to_string())
-}
-
-/// Parses the value `policy` of the chart.
-fn policy(text: &str) -> Result<String, String> {
-    let expected = || "expected fail, ignore or audit".to_owned();
-    is_policy(text).then(|| text.to_owned()).ok_or_else(expected)
 }

@@ -1,12 +1,15 @@
 //! `image-swap fleet revoke`: ends the access of a cluster that pulls.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, process::ExitCode};
 
-use image_swap_cluster::client_in;
 use image_swap_fleet::revoke;
 
 use super::enroll::{failed, names};
-use crate::{command::block_on, failure::Failure, output};
+use crate::{
+    command::{block_on, connect::ConnectArgs},
+    failure::Failure,
+    output,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,20 +25,15 @@ pub(crate) struct Args {
     /// The namespace of the cluster's objects on the management cluster.
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: String,
-    /// The kubeconfig of the management cluster; the default is that of kubectl, or the pod's own
-    /// account.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context in the kubeconfig; the default is the current one.
-    #[arg(long, value_name = "CONTEXT")]
-    context: Option<String>,
+    #[command(flatten)]
+    hub: ConnectArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let names = names(&self.namespace, &self.cluster)?;
         let deleted = block_on(async {
-            let client = client_in(self.kubeconfig.as_deref(), self.context.as_deref()).await;
+            let client = self.hub.connect().await;
             let client = client.map_err(|error| Failure::Unusable(error.to_string()))?;
             revoke(&client, &names).await.map_err(|error| failed(&names, &error))
         })?;

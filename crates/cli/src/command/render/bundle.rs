@@ -1,7 +1,7 @@
 //! `image-swap render bundle`: prints the objects of a workload cluster.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,7 +9,7 @@ use std::{
 use image_swap_core::{
     control::effective::{Effective, Origin, SecretData},
     declaration::{Declaration, DeclarationSource},
-    fleet::bundle::{Bundle, BundleObject, BundleSlots, is_policy},
+    fleet::bundle::{Bundle, BundleObject, BundleSlots},
 };
 use image_swap_text::{
     base64,
@@ -18,6 +18,7 @@ use image_swap_text::{
 use serde_json::json;
 
 use crate::{
+    command::slots::SlotArgs,
     declaration::{DeclarationUse, now, refused, serving},
     failure::Failure,
     output, text,
@@ -47,16 +48,8 @@ pub(super) struct Args {
     /// The namespace of the release in the workload cluster.
     #[arg(short, long, value_name = "NAMESPACE", default_value = "image-swap")]
     namespace: String,
-    /// The address of the API server for agents, HOST or HOST:PORT. Default: the Service kubernetes.
-    #[arg(long, value_name = "ADDRESS")]
-    api_server: Option<String>,
-    /// The value `policy` of the chart. Default: that of the bundle.
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    policy: Option<String>,
-    /// An API that the workload cluster serves beside those of Kubernetes, as GROUP/VERSION. Can be
-    /// repeated.
-    #[arg(long, value_name = "GROUP/VERSION")]
-    served: Vec<String>,
+    #[command(flatten)]
+    slots: SlotArgs,
     /// The number of the declaration, in the annotation image-swap.io/revision.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     revision: u64,
@@ -73,13 +66,13 @@ impl Args {
         };
         let bundle = Bundle::parse(&bundle).map_err(|error| unusable(&error))?;
         let declaration = self.declaration()?;
-        let served: BTreeSet<String> = self.served.iter().cloned().collect();
+        let served = self.slots.served();
         let slots = BundleSlots {
             namespace: &self.namespace,
             declaration: &declaration,
             revision: self.revision,
-            api_server: self.api_server.as_deref(),
-            policy: self.policy.as_deref(),
+            api_server: self.slots.api_server.as_deref(),
+            policy: self.slots.policy.as_deref(),
             served: &served,
             hub_secret: None,
         };
@@ -147,10 +140,4 @@ fn redact(object: &mut BundleObject) {
     {
         data.values_mut().for_each(|value| *value = json!(REDACTED));
     }
-}
-
-/// Parses the value `policy` of the chart.
-fn policy(text: &str) -> Result<String, String> {
-    let expected = || "expected fail, ignore or audit".to_owned();
-    is_policy(text).then(|| text.to_owned()).ok_or_else(expected)
 }

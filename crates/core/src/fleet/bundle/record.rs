@@ -1,7 +1,7 @@
 //! The record of the objects that the fleet controller applied to a workload cluster.
 //!
-//! It is stored in the workload cluster, so that a later bundle, and another fleet controller, find
-//! the objects that are applied no longer.
+//! The workload cluster stores the record. A later bundle and another fleet controller read it to
+//! find objects that are no longer applied.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 

@@ -34,7 +34,7 @@ pub(super) enum FakeAnswer {
     Json(u16, Value),
     /// The heartbeat after each change.
     Watch,
-    /// None.
+    /// No response.
     Never,
 }
 
