@@ -123,6 +123,9 @@ async fn clusters_outlive_lost_servers_and_credentials() {
     block_in_place(|| {
         fleet.planes.hub.power_off().unwrap();
         fleet.planes.hub.wait_ready().unwrap();
+        for plane in &mut fleet.planes.workloads {
+            plane.wait_ready().unwrap();
+        }
     });
     beat(&fleet.planes.workloads[0], 2);
     fleet.wait_declared(1, 2, "two");
@@ -141,9 +144,10 @@ async fn clusters_outlive_lost_servers_and_credentials() {
     let own = "/api/v1/namespaces/image-swap/serviceaccounts/image-swap-fleet";
     let old = token(&fleet, "b");
     fleet.planes.workloads[1].request("DELETE", own, None).unwrap();
-    let status = fleet.wait_applied("b", "Unreachable");
-    let message = condition(&status, "Reachable")["message"].to_string();
-    assert!(message.contains("401"), "{message}");
+    fleet.wait("b", "unreachable with the status 401", |status| {
+        let message = condition(status, "Reachable")["message"].to_string();
+        condition(status, "Applied")["reason"] == "Unreachable" && message.contains("401")
+    });
     fleet.enter("b", &fleet.planes.workloads[1].administrator_kubeconfig().unwrap());
     fleet.declare(4, "four");
     for index in [0, 1] {

@@ -101,12 +101,14 @@ echo "containerd has not ended within 30 s" >&2
 exit 1
 "#;
 
-/// Paths are as the node sees them. Limits of the machine decide some settings: with
+/// Paths are as the node sees them. The plugin NRI is disabled, since its socket below `/var/run`
+/// belongs to the machine, where two nodes would compete for it. Limits of the machine decide some settings: with
 /// `restrict_oom_score_adj` off, runc fails there with "can't get final child's PID
 /// from pipe".
 const CONFIG: &str = r#"version = 4
 root = "/var/lib/containerd"
 state = "/run/containerd"
+disabled_plugins = ["io.containerd.nri.v1.nri"]
 
 [grpc]
   address = "/run/containerd/containerd.sock"
@@ -151,6 +153,7 @@ state = "/run/containerd"
 const OLD_CONFIG: &str = r#"version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
+disabled_plugins = ["io.containerd.nri.v1.nri"]
 
 [grpc]
   address = "/run/containerd/containerd.sock"
