@@ -94,6 +94,7 @@ fn pods_are_swapped_once_every_node_trusts_registry() -> Result<()> {
     pull(&cluster, FIRST)?;
 
     cluster.step("a new node cannot pull the agent, and the agent of another one stops");
+    judge_early(&cluster)?;
     cluster.add_node(OLD)?;
     cluster.others[0].kubelet().kill()?;
     kill_agent(&cluster.others[0])?;
@@ -115,6 +116,19 @@ fn pods_are_swapped_once_every_node_trusts_registry() -> Result<()> {
     ensure!(cluster.wait_in_force(number - 1)? == number, "the declaration is the same");
     run_swapped(&cluster, NGINX)?;
     assert_air_gap(&cluster);
+    Ok(())
+}
+
+/// Restarts the controller with a short deadline for agents that do not report.
+fn judge_early(cluster: &HelmCluster) -> Result<()> {
+    let argument = json!([{
+        "op": "add", "path": "/spec/template/spec/containers/0/args/-",
+        "value": "--agent-deadline=15s",
+    }]);
+    let controller = ["deployment", "image-swap-controller"];
+    let patch = ["--type=json", &format!("--patch={argument}")];
+    cluster.kubectl(&[&["patch"], &controller[..], &patch].concat())?;
+    cluster.kubectl(&[&["rollout", "status"], &controller[..]].concat())?;
     Ok(())
 }
 
