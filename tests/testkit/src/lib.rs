@@ -11,6 +11,6 @@ mod host;
 pub use self::{
     admission::{UID, container, pod, review, webhook_configuration},
     console::{ConsoleCommand, commands, documents},
-    declaration::{lists, registry_info, sources},
+    declaration::{last_good, lists, registry_info, registry_keys, sources},
     host::config_with_path,
 };

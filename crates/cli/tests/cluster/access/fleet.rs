@@ -4,19 +4,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use image_swap_cluster::{LeaderElection, LeaseTiming};
-use image_swap_core::{
-    control::effective::{Effective, Origin, SecretData},
-    fleet::inventory::{
-        ClusterSource,
-        cluster_profile::{ConfiguredProvider, CredentialPlugin},
-    },
-    status::StoredDeclaration,
+use image_swap_core::fleet::inventory::{
+    ClusterSource,
+    cluster_profile::{ConfiguredProvider, CredentialPlugin},
 };
 use image_swap_fleet::{
     FleetController, FleetSettings, FleetTiming,
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use image_swap_testbed::{ControlPlane, Options};
+use image_swap_testkit::last_good;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -26,7 +23,7 @@ use super::{
 };
 use crate::{
     install::{Account, FLEET, Installed},
-    test_cluster::{SECRETS, TestCluster, eventually, keys, parts, release},
+    test_cluster::{NAMESPACE, SECRETS, TestCluster, eventually, keys, parts, release},
 };
 
 const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
@@ -71,18 +68,7 @@ async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
 
 /// Stores the declaration in force of the management cluster.
 fn declare(cluster: &TestCluster) {
-    let data = keys("page.example.org");
-    let data = data.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes()));
-    let secret = SecretData { kind: "Opaque".to_owned(), data: data.collect() };
-    let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {
-            "name": "image-swap-last-good",
-            "annotations": { "image-swap.io/revision": "1" },
-        },
-        "stringData": stored,
-    });
+    let secret = last_good(NAMESPACE, 1, keys("page.example.org"));
     cluster.request("POST", SECRETS, Some(&secret));
 }
 
