@@ -480,12 +480,16 @@ impl DeclaredFields {
         };
         let hosts = self.get(Field::Hosts).map(hosts).transpose()?.unwrap_or_default();
         let password = self.get(Field::Password).map_or("", |it| password(it, &mut findings));
+        let username = text(Field::Username).trim();
+        if username.is_empty() && !password.is_empty() {
+            findings.extend(self.password_without_username());
+        }
         let registry = Registry {
             domain,
             name: self.get(Field::Name).map(|given| given.text.to_owned()),
             hosts,
             base_path,
-            username: Credential::new(text(Field::Username).trim().to_owned()),
+            username: Credential::new(username.to_owned()),
             password: Credential::new(password.to_owned()),
             insecure,
             plain_http,
@@ -494,6 +498,15 @@ impl DeclaredFields {
         let mirrors = text(Field::Mirrors).to_owned();
         sort_findings(&mut findings, |finding| (finding.place, None));
         Ok((registry, mirrors, findings))
+    }
+
+    /// Returns a warning about the password, which has no effect without a user name.
+    fn password_without_username(&self) -> Option<Diagnostic> {
+        let GivenField { key, place, .. } = self.get(Field::Password)?;
+        let username = self.names.key(Field::Username)?;
+        let message = format!("{key} has no effect, because {username} is empty");
+        let hint = format!("set {username}; the user name of Amazon ECR is AWS");
+        Some(warning(Code::PasswordWithoutUsername, place, message).hint(hint))
     }
 }
 
