@@ -46,7 +46,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts it, with its files in `directory`.
+    /// Starts the cluster, with its files in `directory`.
     pub(crate) fn start(directory: &Path) -> Outcome<Self> {
         let parts = Parts::present()?;
         let audit = AuditLog::new(directory)?;

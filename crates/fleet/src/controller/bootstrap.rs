@@ -26,7 +26,7 @@ use tracing::{info, warn};
 /// Label by which `clusterctl move` takes an object along.
 const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
 
-/// The Secrets of one release.
+/// Secrets with the bootstrap script of one release.
 pub(super) struct BootstrapSecrets {
     client: Client,
     release: Release,
@@ -75,8 +75,8 @@ impl BootstrapSecrets {
         self.stored.remove(namespace);
     }
 
-    /// Stores the script of `effective` in each namespace whose declaration has changed.
-    /// `beside` returns the number of the last declaration beside the clusters of a namespace.
+    /// Stores the script of `effective` in each namespace whose declaration has changed. `beside`
+    /// returns the number of a namespace's own declaration.
     ///
     /// # Errors
     /// A Secret cannot be read or written. Those of other namespaces are written.
@@ -106,8 +106,7 @@ impl BootstrapSecrets {
         outcome
     }
 
-    /// Stores the script in `namespace`. An invalid declaration beside its clusters changes
-    /// nothing.
+    /// Stores the script in `namespace`. An invalid declaration of the namespace changes nothing.
     async fn store(&self, namespace: &str, effective: &Effective) -> Result<(), Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let own = api::get(&secrets, REGISTRY_INFO).await?.map(|found| Effective {

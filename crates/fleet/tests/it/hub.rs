@@ -11,9 +11,9 @@ use tokio::{sync::watch, task::block_in_place};
 /// The deadline of a wait, long enough for a machine that compiles at the same time.
 const PATIENCE: Duration = Duration::from_mins(2);
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-/// The namespace that counts.
+/// Namespace with workload clusters.
 pub(crate) const NAMESPACE: &str = "clusters";
-/// A namespace that does not count.
+/// Namespace outside of the settings.
 pub(crate) const OTHER: &str = "other";
 
 /// Returns the parts for tests, which must be present.

@@ -30,7 +30,7 @@ Exit codes:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A namespace with workload clusters, several times for several; the default is that of the
+    /// A namespace with workload clusters. Can be repeated. The default is the namespace of the
     /// context.
     #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
     namespace: Vec<String>,
