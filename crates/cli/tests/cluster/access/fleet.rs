@@ -13,7 +13,7 @@ use image_swap_fleet::{
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use image_swap_testbed::{ControlPlane, Options};
-use image_swap_testkit::last_good;
+use image_swap_testkit::{custom_resource, last_good};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -41,27 +41,10 @@ const OF_PULLING_CLUSTERS: [&str; 6] = [
 
 /// Defines a custom resource of another project with any fields.
 async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
-    let plural = format!("{}s", kind.to_lowercase());
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{plural}.{group}"),
-            // The API server demands it for a group of Kubernetes.
-            "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
-        },
-        "spec": {
-            "group": group, "scope": "Namespaced",
-            "names": { "kind": kind, "plural": plural },
-            "versions": [{
-                "name": version, "served": true, "storage": true,
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } },
-            }],
-        },
-    });
+    let definition = custom_resource(group, kind, &[version]);
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     cluster.request("POST", definitions, Some(&definition));
+    let plural = format!("{}s", kind.to_lowercase());
     let path = format!("/apis/{group}/{version}/namespaces/apps/{plural}");
     eventually(|| block_in_place(|| cluster.control_plane.get(&path).ok().flatten())).await;
 }
