@@ -1,9 +1,12 @@
 //! The fleet controller finds a `Cluster` with the Secret that the real Cluster API writes.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
+use image_swap_core::{
+    control::effective::{Effective, Origin, SecretData},
+    status::StoredDeclaration,
+};
 use image_swap_testbed::{ControlPlane, Port, Process, Wait, until};
-use image_swap_testkit::{last_good, registry_keys};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -63,7 +66,7 @@ pub(crate) fn check(plane: &ControlPlane, workload: &ControlPlane, cluster: &str
         plane.create_namespace(namespace).unwrap();
     }
     apply(plane, &bundle());
-    apply(plane, &last_good(RELEASE, 1, registry_keys("docker.io")).to_string());
+    apply(plane, &declaration().to_string());
     let folder = TempDir::new().unwrap();
     let port = Port::reserve().unwrap();
     let log = folder.path().join("fleet.log");
@@ -122,4 +125,27 @@ fn bundle() -> String {
         "--show-only=templates/fleet/crd.yaml",
     ]);
     output(&mut helm)
+}
+
+/// Returns the Secret with the declaration in force on the management cluster.
+fn declaration() -> Value {
+    let data = [
+        ("DOMAIN", "harbor.example.org"),
+        ("BASE_PATH", ""),
+        ("USERNAME", "robot"),
+        ("PASSWORD", "hunter2-hunter2"),
+        ("INSECURE", "false"),
+        ("MIRROR_REGISTRIES", "docker.io::harbor.example.org/docker.io"),
+    ];
+    let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+    let secret = SecretData { kind: "Opaque".to_owned(), data: BTreeMap::from(data) };
+    let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "image-swap-last-good", "namespace": RELEASE,
+            "annotations": { "image-swap.io/revision": "1" },
+        },
+        "stringData": stored,
+    })
 }

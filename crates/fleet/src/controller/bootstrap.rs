@@ -75,8 +75,8 @@ impl BootstrapSecrets {
         self.stored.remove(namespace);
     }
 
-    /// Stores the script of `effective` in each namespace whose declaration has changed. `beside`
-    /// returns the number of a namespace's own declaration.
+    /// Stores the script of `effective` in each namespace whose declaration has changed.
+    /// `beside` returns the number of the last declaration beside the clusters of a namespace.
     ///
     /// # Errors
     /// A Secret cannot be read or written. Those of other namespaces are written.
@@ -106,7 +106,8 @@ impl BootstrapSecrets {
         outcome
     }
 
-    /// Stores the script in `namespace`. An invalid declaration of the namespace changes nothing.
+    /// Stores the script in `namespace`. An invalid declaration beside its clusters changes
+    /// nothing.
     async fn store(&self, namespace: &str, effective: &Effective) -> Result<(), Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let own = api::get(&secrets, REGISTRY_INFO).await?.map(|found| Effective {

@@ -374,7 +374,7 @@ impl Fleet {
         self.clusters.insert(key.clone(), running);
     }
 
-    /// Records new declarations. An invalid Secret `registry-info` changes nothing.
+    /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
     fn record(&mut self, declaration: &HubDeclaration, inventory: &Inventory) {
         if let HubDeclaration::Present(revision, effective) = declaration
             && self.history.newest().is_none_or(|it| it.0 != *revision || **it.1 != *effective)

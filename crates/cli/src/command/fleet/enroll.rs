@@ -7,7 +7,7 @@ use image_swap_core::fleet::kubeconfig::server_url;
 use image_swap_fleet::{EnrolmentRequest, enroll};
 use image_swap_text::yaml;
 
-use super::pulling::{PullingClusterArgs, failed};
+use super::cluster_args::{PullingClusterArgs, failed};
 use crate::{
     command::{block_on, slots::SlotArgs},
     failure::Failure,

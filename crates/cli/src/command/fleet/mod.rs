@@ -1,7 +1,7 @@
 //! `image-swap fleet`: one declaration of a management cluster on its workload clusters.
 
+mod cluster_args;
 mod enroll;
-mod pulling;
 mod revoke;
 mod run;
 mod status;

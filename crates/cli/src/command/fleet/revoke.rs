@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use image_swap_fleet::revoke;
 
-use super::pulling::{PullingClusterArgs, failed};
+use super::cluster_args::{PullingClusterArgs, failed};
 use crate::{command::block_on, failure::Failure, output};
 
 const EXAMPLES: &str = "\
