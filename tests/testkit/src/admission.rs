@@ -53,6 +53,17 @@ pub fn custom_resource(group: &str, kind: &str, versions: &[&str]) -> Value {
     })
 }
 
+/// Returns the `NodeMirror` of the Node `name` with the UID `uid`, as the controller creates it,
+/// without its owner.
+pub fn node_mirror(name: &str, uid: impl Into<Value>, runtime: &str) -> Value {
+    json!({
+        "apiVersion": "image-swap.io/v1alpha1",
+        "kind": "NodeMirror",
+        "metadata": { "name": name },
+        "spec": { "nodeUid": uid.into(), "containerRuntimeVersion": runtime },
+    })
+}
+
 /// Returns a review of a pod in the namespace `shop`. `operation` is that of the request,
 /// such as `CREATE`. `old_object` is null for a new pod.
 pub fn review(operation: &str, object: &Value, old_object: &Value) -> Value {

@@ -6,7 +6,7 @@ use image_swap_cluster::client;
 use image_swap_testbed::{ControlPlane, Options, Parts, Wait};
 use image_swap_testkit::custom_resource;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{sync::watch, task::block_in_place};
 
 /// The deadline of a wait, long enough for a machine that compiles at the same time.
