@@ -70,6 +70,7 @@ impl DeclarationUse {
             Code::CredentialOverHttp
                 | Code::InsecureWithCa
                 | Code::OutsideDomain
+                | Code::PasswordWithoutUsername
                 | Code::SchemeDiffers
                 | Code::ShortNames
                 | Code::TrailingNewline

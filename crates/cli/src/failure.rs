@@ -20,6 +20,12 @@ impl Failure {
         Self::Broken(error.to_string())
     }
 
+    /// Returns the failure of a command that `error` makes unusable.
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    pub(crate) fn unusable(error: impl ToString) -> Self {
+        Self::Unusable(error.to_string())
+    }
+
     /// Returns the message for a file that cannot be read, written or replaced: `doing`.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> String {
         format!("cannot {doing} {}: {}", path.display(), reason(error))

@@ -4,16 +4,47 @@
 //! some 4 KiB of text. As maps in memory they are thirty times as large, and a page of pods was
 //! most of a controller's memory.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use image_swap_core::labels::ObservedAnnotations;
 use k8s_openapi::{ByteString, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{
-    Resource,
-    core::{ApiResource, DynamicResourceScope, ObjectMeta},
-};
+use kube::{Resource, core::ObjectMeta};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+
+/// Writes the methods of `Resource` for a type of any kind, whose field `metadata` is a
+/// [`PartialMetadata`].
+macro_rules! dynamic_resource {
+    () => {
+        type DynamicType = kube::core::ApiResource;
+        type Scope = kube::core::DynamicResourceScope;
+
+        fn kind(of: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+            of.kind.as_str().into()
+        }
+
+        fn group(of: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+            of.group.as_str().into()
+        }
+
+        fn version(of: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+            of.version.as_str().into()
+        }
+
+        fn plural(of: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+            of.plural.as_str().into()
+        }
+
+        fn meta(&self) -> &kube::core::ObjectMeta {
+            &self.metadata.names
+        }
+
+        fn meta_mut(&mut self) -> &mut kube::core::ObjectMeta {
+            &mut self.metadata.names
+        }
+    };
+}
+pub(crate) use dynamic_resource;
 
 /// An object of which the API server sends the metadata alone.
 pub(crate) type MetadataObject = PartialObject<false>;
@@ -163,36 +194,11 @@ impl<const WHOLE: bool> PartialObject<WHOLE> {
 }
 
 impl<const WHOLE: bool> Resource for PartialObject<WHOLE> {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
+    dynamic_resource!();
 
     /// Returns true if the API server sends metadata only.
     fn metadata_api() -> bool {
         !WHOLE
-    }
-
-    fn kind(of: &ApiResource) -> Cow<'_, str> {
-        of.kind.as_str().into()
-    }
-
-    fn group(of: &ApiResource) -> Cow<'_, str> {
-        of.group.as_str().into()
-    }
-
-    fn version(of: &ApiResource) -> Cow<'_, str> {
-        of.version.as_str().into()
-    }
-
-    fn plural(of: &ApiResource) -> Cow<'_, str> {
-        of.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata.names
     }
 }
 

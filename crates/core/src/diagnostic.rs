@@ -64,6 +64,8 @@ pub enum Code {
     SchemeDiffers,
     /// Password with a line break at its end.
     TrailingNewline,
+    /// Password without a user name.
+    PasswordWithoutUsername,
     /// Line with an invalid rule, which is skipped.
     UnreadableLine,
     /// Unknown key, which is ignored.
@@ -90,6 +92,7 @@ impl Code {
             Self::CredentialOverHttp => "credential-over-http",
             Self::SchemeDiffers => "scheme-differs",
             Self::TrailingNewline => "trailing-newline",
+            Self::PasswordWithoutUsername => "password-without-username",
             Self::UnreadableLine => "unreadable-line",
             Self::UnknownKey => "unknown-key",
         }

@@ -38,7 +38,7 @@ pub struct HeartbeatState {
     pub summary: Option<ClusterSummary>,
     /// Receipt of the last heartbeat, by the clock of this machine; `None` before the first.
     pub received: Option<SystemTime>,
-    /// True if no heartbeat has arrived for the time that the follower was given.
+    /// True if no heartbeat has arrived within `stale_after` of [`follow`].
     pub is_stale: bool,
     /// True while the API server answers the watch.
     pub is_watched: bool,
@@ -106,7 +106,7 @@ async fn watch_lease(
     }
 }
 
-/// Receipt of heartbeats.
+/// State of received heartbeats.
 struct HeartbeatReceipt {
     /// Version of the Lease that arrived last; `None` before the first.
     version: Option<String>,
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endless_summary_is_no_summary() {
+    async fn oversized_summary_is_ignored() {
         let (sender, state) = watch::channel(HeartbeatState::default());
         let mut receipt = HeartbeatReceipt::begin(Instant::now(), STALE_AFTER);
         let long = format!(r#"{{"hash":"{}"}}"#, "a".repeat(20_000));

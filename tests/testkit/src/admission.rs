@@ -21,6 +21,49 @@ pub fn pod(name: &str, containers: &[(&str, &str)]) -> Value {
     })
 }
 
+/// Returns the definition of a custom resource with any fields. The last of `versions` is stored.
+pub fn custom_resource(group: &str, kind: &str, versions: &[&str]) -> Value {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    let version = |name: &&str| {
+        json!({
+            "name": name, "served": true, "storage": versions.last() == Some(name),
+            "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            } },
+        })
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            // The API server demands it for a group of Kubernetes.
+            "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
+        },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind, "plural": plural, "singular": singular,
+                "listKind": format!("{kind}List"),
+            },
+            "versions": versions.iter().map(version).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// Returns the `NodeMirror` of the Node `name` with the UID `uid`, as the controller creates it,
+/// without its owner.
+pub fn node_mirror(name: &str, uid: impl Into<Value>, runtime: &str) -> Value {
+    json!({
+        "apiVersion": "image-swap.io/v1alpha1",
+        "kind": "NodeMirror",
+        "metadata": { "name": name },
+        "spec": { "nodeUid": uid.into(), "containerRuntimeVersion": runtime },
+    })
+}
+
 /// Returns a review of a pod in the namespace `shop`. `operation` is that of the request,
 /// such as `CREATE`. `old_object` is null for a new pod.
 pub fn review(operation: &str, object: &Value, old_object: &Value) -> Value {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use proptest::{collection, prelude::*, sample};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// Returns the Secret `registry-info` in YAML, with `keys` as its `stringData`.
 pub fn registry_info(keys: &[(&str, &str)]) -> String {
@@ -15,6 +15,44 @@ pub fn registry_info(keys: &[(&str, &str)]) -> String {
         let _ = writeln!(text, "  {key}: {}", json!(value));
     }
     text
+}
+
+/// Returns the keys of a declaration with a credential, whose rule mirrors Docker Hub below `path` of
+/// `harbor.example.org`.
+pub fn registry_keys(path: &str) -> [(&'static str, String); 6] {
+    [
+        ("DOMAIN", "harbor.example.org".to_owned()),
+        ("BASE_PATH", String::new()),
+        ("USERNAME", "robot".to_owned()),
+        ("PASSWORD", "hunter2-hunter2".to_owned()),
+        ("INSECURE", "false".to_owned()),
+        ("MIRROR_REGISTRIES", format!("docker.io::harbor.example.org/{path}")),
+    ]
+}
+
+/// Returns the Secret in which the controller of the release `image-swap` stores the declaration
+/// in force, with the `keys` of `registry-info`.
+pub fn last_good<K: Into<String>>(
+    namespace: &str,
+    revision: u64,
+    keys: impl IntoIterator<Item = (K, String)>,
+) -> Value {
+    let data: Map<String, Value> =
+        keys.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let declaration = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "registry-info", "namespace": "jet-system" },
+        "type": "Opaque",
+        "stringData": data,
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "image-swap-last-good", "namespace": namespace,
+            "annotations": { "image-swap.io/revision": revision.to_string() },
+        },
+        "stringData": { "declaration": format!("{declaration:#}\n"), "source": "registry-info" },
+    })
 }
 
 /// Returns a strategy for sources of rules: common ones, and those of `more`.

@@ -9,8 +9,8 @@ mod declaration;
 mod host;
 
 pub use self::{
-    admission::{UID, container, pod, review, webhook_configuration},
+    admission::{UID, container, custom_resource, node_mirror, pod, review, webhook_configuration},
     console::{ConsoleCommand, commands, documents},
-    declaration::{lists, registry_info, sources},
+    declaration::{last_good, lists, registry_info, registry_keys, sources},
     host::config_with_path,
 };

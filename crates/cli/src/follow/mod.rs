@@ -25,12 +25,34 @@ use crate::{
 /// The wait between two looks at the cluster.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Prints the status that `read` returns; if `is_watched`, each change of it until a signal ends
+/// that.
+///
+/// # Errors
+/// The first status cannot be read, or the output cannot be written.
+pub(crate) async fn show<T: WatchedStatus>(
+    read: impl AsyncFn() -> Result<T, Failure>,
+    is_watched: bool,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    if is_watched {
+        return Box::pin(follow(read, output)).await;
+    }
+    let status = read().await?;
+    let mut out = output::stdout();
+    match output {
+        Output::Json => output::json_line(&mut out, &status)?,
+        Output::Text => write!(out, "{}", status.text())?,
+    }
+    output::end(&mut out, status.is_healthy())
+}
+
 /// Shows each change of the status that `read` returns, until a signal ends that. Returns the exit
 /// code of the last status.
 ///
 /// # Errors
 /// The first status cannot be read, or the output cannot be written.
-pub(crate) async fn follow<T: WatchedStatus>(
+async fn follow<T: WatchedStatus>(
     read: impl AsyncFn() -> Result<T, Failure>,
     output: Output,
 ) -> Result<ExitCode, Failure> {

@@ -48,11 +48,8 @@ impl NodeStage {
     /// Creates the `NodeMirror`, as the controller does.
     fn create_mirror(&self, runtime: &str) {
         let node = self.cluster.get(&format!("/api/v1/nodes/{NODE}")).unwrap();
-        let mirror = json!({
-            "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
-            "metadata": { "name": NODE },
-            "spec": { "nodeUid": node["metadata"]["uid"], "containerRuntimeVersion": runtime },
-        });
+        let uid = node["metadata"]["uid"].clone();
+        let mirror = image_swap_testkit::node_mirror(NODE, uid, runtime);
         self.cluster.request("POST", NODE_MIRRORS, Some(&mirror));
     }
 

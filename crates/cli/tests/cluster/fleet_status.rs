@@ -15,6 +15,7 @@ use image_swap_core::{
 };
 use image_swap_fleet::{FleetOverview, STALE_AFTER, WorkloadClusters, follow};
 use image_swap_testbed::Options;
+use image_swap_testkit::custom_resource;
 use serde_json::{Value, json};
 
 use crate::test_cluster::{NAMESPACE, NAMESPACES, TestCluster, eventually, until};
@@ -26,23 +27,9 @@ const LATER: &str = "2026-11-29T11:00:00Z";
 
 /// Creates the custom resource, and waits until the API server serves it.
 async fn define(cluster: &TestCluster) {
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "workloadclusters.image-swap.io" },
-        "spec": {
-            "group": "image-swap.io", "scope": "Namespaced",
-            "names": {
-                "kind": "WorkloadCluster", "plural": "workloadclusters", "shortNames": ["wlc"],
-            },
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } },
-            }],
-        },
-    });
+    let mut definition = custom_resource("image-swap.io", "WorkloadCluster", &["v1alpha1"]);
+    definition["spec"]["names"]["shortNames"] = json!(["wlc"]);
+    definition["spec"]["versions"][0]["subresources"] = json!({ "status": {} });
     cluster.request("POST", DEFINITIONS, Some(&definition));
     eventually(|| tokio::task::block_in_place(|| cluster.control_plane.get(APPS).ok().flatten()))
         .await;

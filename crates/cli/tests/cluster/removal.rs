@@ -6,6 +6,7 @@ use std::{
 };
 
 use image_swap_cluster::{RestoreSummary, RestoreWait};
+use image_swap_testkit::node_mirror;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -36,11 +37,8 @@ fn add(cluster: &TestCluster, name: &str) -> Value {
     add_node(cluster, name, CONTAINERD, &Value::Null);
     let uid = cluster.get(&format!("{NODES}/{name}")).unwrap()["metadata"]["uid"].clone();
     let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid });
-    let mirror = json!({
-        "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
-        "metadata": { "name": name, "ownerReferences": [owner] },
-        "spec": { "nodeUid": uid, "containerRuntimeVersion": CONTAINERD },
-    });
+    let mut mirror = node_mirror(name, uid.clone(), CONTAINERD);
+    mirror["metadata"]["ownerReferences"] = json!([owner]);
     cluster.request("POST", NODE_MIRRORS, Some(&mirror));
     uid
 }

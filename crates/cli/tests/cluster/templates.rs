@@ -2,6 +2,7 @@
 
 use image_swap_cluster::{Settings, follow_presence};
 use image_swap_core::{control::policy::FailurePolicy, labels::BOOTSTRAP_SECRET};
+use image_swap_testkit::custom_resource;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -31,27 +32,7 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
 /// Defines the kinds with any fields, and waits until the API server serves them.
 async fn define(cluster: &TestCluster) {
     for (group, kind, plural, _) in KINDS {
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": format!("{plural}.{group}"),
-                // The API server demands it for a group of Kubernetes.
-                "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
-            },
-            "spec": {
-                "group": group, "scope": "Namespaced",
-                "names": {
-                    "kind": kind, "plural": plural, "listKind": format!("{kind}List"),
-                    "singular": kind.to_lowercase(),
-                },
-                "versions": [{
-                    "name": "v1beta2", "served": true, "storage": true,
-                    "schema": { "openAPIV3Schema": {
-                        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                    } },
-                }],
-            },
-        });
+        let definition = custom_resource(group, kind, &["v1beta2"]);
         cluster.request("POST", DEFINITIONS, Some(&definition));
         let list = format!("/apis/{group}/v1beta2/{plural}");
         let served = || block_in_place(|| cluster.control_plane.get(&list).ok().flatten());

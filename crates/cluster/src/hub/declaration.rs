@@ -219,7 +219,8 @@ fn refused(error: kube::Error) -> String {
     format!("cannot write {REGISTRY_INFO}: {}", crate::error::reason(&error))
 }
 
-/// Returns the contest that an apply was refused for; `None` for another refusal.
+/// Returns the fields for which the API server refused an apply; `None` if it refused the apply for
+/// another reason.
 fn contest(error: &kube::Error) -> Option<Contest> {
     let kube::Error::Api(status) = error else { return None };
     let status = serde_json::to_value(status).ok().filter(|_| status.code == 409)?;

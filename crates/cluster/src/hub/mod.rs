@@ -34,7 +34,7 @@ use crate::{
 /// Deadline of a request to this cluster.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Access as the Secret of the enrolment has it; the reason why it is unusable.
+/// Access in the Secret of the enrolment, or the reason why it is unusable.
 type FoundAccess = Result<HubAccess, String>;
 
 /// The pull of the declaration, while its controller leads.
@@ -102,7 +102,8 @@ impl HubPull<'_> {
         }
     }
 
-    /// Pulls by each access in turn. Never returns.
+    /// Pulls by the access that the Secret has now, and begins again when it changes. Never
+    /// returns.
     async fn pull(&self, mut found: watch::Receiver<Option<FoundAccess>>) {
         loop {
             let access = found.borrow_and_update().clone();

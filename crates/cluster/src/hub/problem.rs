@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_reason_is_named_once() {
+    fn equal_reasons_are_reported_once() {
         let mut problems = HubProblems::default();
         assert_eq!(problems.message(), None);
         let refused = remote(RemoteError::Unauthorized);

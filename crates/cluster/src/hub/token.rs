@@ -20,7 +20,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// Longest time between two looks at the clock, which may be set.
+/// Longest time between two reads of the clock, which an administrator may set.
 const LOOK: Duration = Duration::from_mins(1);
 
 impl HubPull<'_> {

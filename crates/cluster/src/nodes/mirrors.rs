@@ -289,11 +289,12 @@ mod tests {
     use image_swap_core::{
         control::{effective::Effective, node_runtime::NodeFacts},
         mirror::Fallback,
-        status::{NodeCondition, NodeMirrorStatus, NodeRevision, node_mirror::APPLIED},
+        status::{NodeMirrorStatus, NodeRevision, node_mirror::APPLIED},
     };
 
     use super::*;
     use crate::nodes::{
+        fixture,
         observed::{AgentRow, MirrorRow, NodeRow},
         view::views,
     };
@@ -400,20 +401,7 @@ mod tests {
     fn verified_is_true_where_declaration_is_applied() {
         let mut fleet = Fleet::default();
         fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
-        let mut mirror = mk_mirror("1");
-        mirror.status = NodeMirrorStatus {
-            node_uid: "1".into(),
-            boot_id: "b".into(),
-            applied_revision: Some(3),
-            conditions: vec![NodeCondition {
-                kind: APPLIED.into(),
-                status: TRUE.into(),
-                reason: reason::IN_PLACE.into(),
-                ..NodeCondition::default()
-            }],
-            ..NodeMirrorStatus::default()
-        };
-        fleet.mirrors.set("a", mirror);
+        fleet.mirrors.set("a", fixture::mirror("1", (TRUE, reason::IN_PLACE), 3));
         fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
         let revision = |number| {
             let effective = Effective { origin: Origin::Chart, ..Effective::none() };

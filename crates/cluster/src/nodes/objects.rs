@@ -4,17 +4,12 @@
 //! One type for all of them, since each type would be a watch of its own in the program. An
 //! object is read into a row of [`super::observed`] at once, and is not kept.
 
-use std::borrow::Cow;
-
 use image_swap_core::status::{NodeCondition, NodeMirrorStatus};
-use kube::{
-    Resource,
-    core::{ApiResource, DynamicResourceScope, ObjectMeta},
-};
+use kube::Resource;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::partial_meta::PartialMetadata;
+use crate::partial_meta::{PartialMetadata, dynamic_resource};
 
 /// A Node, a `NodeMirror`, a Lease or a pod: the fields that are read. All others are skipped.
 #[derive(Clone, Debug, Deserialize)]
@@ -167,30 +162,5 @@ impl FleetObject {
 }
 
 impl Resource for FleetObject {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(of: &ApiResource) -> Cow<'_, str> {
-        of.kind.as_str().into()
-    }
-
-    fn group(of: &ApiResource) -> Cow<'_, str> {
-        of.group.as_str().into()
-    }
-
-    fn version(of: &ApiResource) -> Cow<'_, str> {
-        of.version.as_str().into()
-    }
-
-    fn plural(of: &ApiResource) -> Cow<'_, str> {
-        of.plural.as_str().into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata.names
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata.names
-    }
+    dynamic_resource!();
 }

@@ -4,7 +4,9 @@
 //! file. Each text is read into one [`Declaration`] or rejected as a whole.
 
 mod certificate;
+mod checks;
 mod credential;
+mod documents;
 mod error;
 mod fields;
 mod host;
@@ -77,8 +79,8 @@ impl Declaration {
     ) -> Result<Self, DeclarationError> {
         let rules = |form| Ok(Self::new(None, None, form, text.to_owned(), Vec::new()));
         let fields = match source {
-            DeclarationSource::RegistryInfo => fields::of_secret,
-            DeclarationSource::Values => fields::of_values,
+            DeclarationSource::RegistryInfo => documents::of_secret,
+            DeclarationSource::Values => documents::of_values,
             DeclarationSource::Map => return rules(MapForm::Lines),
             DeclarationSource::Mirrors => return rules(MapForm::List),
         };
@@ -100,7 +102,7 @@ impl Declaration {
         node: NodeId,
         now: UnixTime,
     ) -> Result<Self, DeclarationError> {
-        let data = tree.get(node, "data").filter(|_| fields::is_kind(tree, node, "ConfigMap"));
+        let data = tree.get(node, "data").filter(|_| documents::is_kind(tree, node, "ConfigMap"));
         if let Some(data) = data {
             let value = |key| Some(tree.scalar(tree.get(data, key)?)?.to_owned());
             let list = ["mirrorRegistries", "MIRROR_REGISTRIES"];
@@ -111,10 +113,10 @@ impl Declaration {
                 return Ok(Self::new(None, Some("maps"), MapForm::Lines, text, Vec::new()));
             }
         }
-        let fields = if fields::is_kind(tree, node, "Secret") {
-            fields::of_secret_object(tree, node)
+        let fields = if documents::is_kind(tree, node, "Secret") {
+            documents::of_secret_object(tree, node)
         } else {
-            fields::of_values_object(tree, node)
+            documents::of_values_object(tree, node)
         };
         Self::from_fields(fields?, now)
     }
@@ -129,7 +131,7 @@ impl Declaration {
         data: &BTreeMap<String, Vec<u8>>,
         now: UnixTime,
     ) -> Result<Self, DeclarationError> {
-        Self::from_fields(fields::of_data(kind, data)?, now)
+        Self::from_fields(documents::of_data(kind, data)?, now)
     }
 
     fn from_fields(fields: DeclaredFields, now: UnixTime) -> Result<Self, DeclarationError> {

@@ -78,7 +78,7 @@ fn block_may_be_at_top_level() {
 #[test]
 fn base64_data_of_kubectl_is_decoded() {
     let text = "apiVersion: v1\ndata:\n  BASE_PATH: YWlyZ2Fw\n  DOMAIN: aC5pbwo=\n  INSECURE: dHJ1ZQo=\n  \
-                MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK\n  PASSWORD: cHc=\nkind: Secret\nmetadata:\n  \
+                MIRROR_REGISTRIES: ZG9ja2VyLmlvOjpoLmlvL2QK\n  PASSWORD: cHc=\n  USERNAME: QVdT\nkind: Secret\nmetadata:\n  \
                 creationTimestamp: \"2026-01-01T00:00:00Z\"\n  name: registry-info\n  namespace: jet-system\n  \
                 uid: x\ntype: Opaque\n";
     let declaration = secret(text).unwrap();
@@ -353,6 +353,21 @@ fn target_without_scheme_of_registry_is_a_warning() {
     for mirrors in ["docker.io::http://harbor.example.org/d", "docker.io::other.example.org/d"] {
         assert!(!codes(&declared(mirrors)).contains(&"scheme-differs"), "{mirrors}");
     }
+}
+
+// guarantee: 6b
+#[test]
+fn password_without_username_is_a_warning() {
+    let text = with("PASSWORD: \"\"", "PASSWORD: \"hunter2\"");
+    for text in [&text, &text.replace("  USERNAME: \"\"\n", "")] {
+        let declaration = secret(text).unwrap();
+        let finding = declaration.findings()[0].to_string();
+        assert!(finding.starts_with("warning[password-without-username]"), "{finding}");
+        assert!(finding.contains("PASSWORD has no effect, because USERNAME is empty"), "{finding}");
+        assert!(finding.contains("set USERNAME") && !finding.contains("hunter2"), "{finding}");
+    }
+    let named = text.replace("USERNAME: \"\"", "USERNAME: \"AWS\"");
+    assert!(!codes(&secret(&named).unwrap()).contains(&"password-without-username"));
 }
 
 #[test]

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_beside_precedes_the_declaration() {
+    fn registry_info_of_namespace_precedes_the_declaration() {
         let mut history = history();
         let beside = effective("beside");
         history.number_beside("fleet", &beside.secret);

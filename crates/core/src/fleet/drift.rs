@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_names_imitate_no_operation() {
+    fn quoted_manager_names_contain_no_operation() {
         for name in [r#"x\" using v1"#, r#"x\\\" using v1"#, " using v1"] {
             let message = format!("conflict with \"{name}\"");
             assert!(matches!(contest(&[(".a", &message)]), Some(Contest::Conflict(_))), "{name}");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn other_refusals_are_no_contest() {
+    fn other_refusals_name_no_fields() {
         assert_eq!(Contest::of(&RefusedStatus::default()), None);
         let status = json!({ "details": { "causes": [{ "reason": "Other", "message": "x" }] } });
         assert_eq!(Contest::of(&serde_json::from_value(status).unwrap()), None);

@@ -1,4 +1,4 @@
-//! Declarations of the management cluster by their numbers, so that a cluster can go back.
+//! Declarations of the management cluster by their numbers, to which a cluster can return.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
 const KEPT: usize = 5;
 /// Bytes of the longest history, of the 1 MiB that the API server stores.
 const LONGEST: usize = 900 * 1024;
-/// Prefix of the key of a declaration beside the objects of clusters, before the namespace.
+/// Prefix of the key of a namespace's own declaration. The name of the namespace follows.
 const BESIDE: &str = "beside.";
 
 /// Declarations of the management cluster: content of the Secret `N-history` of the fleet's
@@ -22,7 +22,8 @@ const BESIDE: &str = "beside.";
 pub struct DeclarationHistory {
     /// Declarations in force on the management cluster, by their numbers.
     numbered: BTreeMap<u64, Arc<Effective>>,
-    /// Secrets `registry-info` beside the objects of clusters, by namespace, with their numbers.
+    /// Declarations of namespaces with clusters, from their Secrets `registry-info`, with their
+    /// numbers.
     beside: BTreeMap<String, (u64, Arc<Effective>)>,
 }
 
@@ -127,7 +128,7 @@ impl DeclarationHistory {
     }
 }
 
-/// Returns the declaration of a Secret `registry-info` beside the object of a cluster.
+/// Returns the declaration of a Secret `registry-info` in a namespace with clusters.
 fn beside(secret: SecretData) -> Effective {
     Effective { origin: Origin::RegistryInfo, secret }
 }
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn long_declarations_leave_room() {
+    fn long_declarations_displace_older_ones() {
         let mut history = DeclarationHistory::default();
         for revision in 1..=3 {
             history.record(revision, beside(secret(&"x".repeat(400 * 1024))));
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn changed_secret_beside_gets_the_next_number() {
+    fn changed_registry_info_gets_the_next_number() {
         let mut history = DeclarationHistory::default();
         assert_eq!(history.number_beside("a", &secret("1")), 1);
         assert_eq!(history.number_beside("a", &secret("1")), 1);

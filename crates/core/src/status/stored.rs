@@ -69,8 +69,11 @@ impl ServedDeclaration {
 
 #[cfg(test)]
 mod tests {
+    use image_swap_testkit as testkit;
+    use serde_json::json;
+
     use super::*;
-    use crate::control::effective::SecretData;
+    use crate::{control::effective::SecretData, labels};
 
     fn effective() -> Effective {
         let data = [("DOMAIN", "h.example.org"), ("PASSWORD", "s3cret")];
@@ -99,6 +102,17 @@ mod tests {
             let read = ServedDeclaration::read(|key| data.get(key).map(String::as_str));
             assert_eq!(read, Some(served));
         }
+    }
+
+    #[test]
+    fn testkit_writes_the_stored_form() {
+        let keys = testkit::registry_keys("hub");
+        let secret = testkit::last_good("image-swap", 7, keys.clone());
+        let data = keys.map(|(key, value)| (key.to_owned(), value.into_bytes()));
+        let data = SecretData { kind: "Opaque".into(), data: data.into() };
+        let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret: data });
+        assert_eq!(secret["stringData"], json!(stored.data()));
+        assert_eq!(secret["metadata"]["annotations"], json!({ labels::REVISION: "7" }));
     }
 
     // guarantee: 6c

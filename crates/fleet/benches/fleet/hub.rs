@@ -1,7 +1,6 @@
 //! The management cluster of the benchmark.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -9,12 +8,9 @@ use std::{
 };
 
 use image_swap_cluster::client;
-use image_swap_core::{
-    control::effective::{Effective, Origin, SecretData},
-    status::StoredDeclaration,
-};
 use image_swap_load::{Outcome, audit::AuditLog, process, simulator::SimulatedClusters};
 use image_swap_testbed::{ControlPlane, HttpClient, Options, Parts, Port, Process};
+use image_swap_testkit::{last_good, registry_keys};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client,
@@ -50,7 +46,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts it, with its files in `directory`.
+    /// Starts the cluster, with its files in `directory`.
     pub(crate) fn start(directory: &Path) -> Outcome<Self> {
         let parts = Parts::present()?;
         let audit = AuditLog::new(directory)?;
@@ -95,30 +91,11 @@ impl Hub {
 
     /// Stores a declaration in force.
     pub(crate) async fn declare(&self, revision: u64) -> Outcome<()> {
-        let rules = format!("docker.io::harbor.example.org/change-{revision:04}");
-        let data = [
-            ("DOMAIN", "harbor.example.org"),
-            ("BASE_PATH", ""),
-            ("USERNAME", "robot"),
-            ("PASSWORD", "password-of-the-robot"),
-            ("INSECURE", "false"),
-            ("MIRROR_REGISTRIES", &rules),
-        ];
-        let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
-        let secret = SecretData { kind: "Opaque".to_owned(), data: BTreeMap::from(data) };
-        let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
-        let name = "image-swap-last-good";
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "annotations": { "image-swap.io/revision": revision.to_string() },
-            },
-            "stringData": stored,
-        });
+        let path = format!("change-{revision:04}");
+        let secret = last_good(RELEASE, revision, registry_keys(&path));
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), RELEASE);
         let params = PatchParams::apply("image-swap").force();
-        secrets.patch(name, &params, &Patch::Apply(&secret)).await?;
+        secrets.patch("image-swap-last-good", &params, &Patch::Apply(&secret)).await?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use self::hub::Hub;
 const CLUSTERS: usize = 1000;
 /// Threads of the simulated clusters.
 const WORKERS: usize = 2;
-/// Longer than all clusters need.
+/// Deadline of a wait for all clusters.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 fn main() -> Outcome<()> {

@@ -58,7 +58,7 @@ impl Drop for PureClient {
 }
 
 impl PureClient {
-    /// Starts it, connected to each of `clusters`.
+    /// Starts the process, connected to each of `clusters`.
     pub(crate) fn start(directory: &Path, clusters: &SimulatedClusters) -> Outcome<Self> {
         let requests = directory.join("requests.json");
         let all = (0..clusters.len()).map(|it| (clusters.address(it), clusters.token(it).into()));

@@ -21,7 +21,7 @@ const ROUNDS: u64 = 5;
 /// Share of clusters that are offline: one of this number.
 const OFFLINE: usize = 10;
 const LOOK: Duration = Duration::from_millis(5);
-/// CPU time in a second below which the fleet controller rests, in seconds.
+/// CPU time in a second below which the fleet controller is idle, in seconds.
 const REST: f64 = 0.02;
 /// Number of the first declaration after that of the start.
 const FIRST: u64 = 2;

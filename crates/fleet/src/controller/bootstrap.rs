@@ -26,7 +26,7 @@ use tracing::{info, warn};
 /// Label by which `clusterctl move` takes an object along.
 const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
 
-/// The Secrets of one release.
+/// Secrets with the bootstrap script of one release.
 pub(super) struct BootstrapSecrets {
     client: Client,
     release: Release,

@@ -29,7 +29,7 @@ pub(super) const REPEAT: Duration = Duration::from_secs(5);
 const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
                           itself brings its declaration into force; remove the entry";
 
-/// The end of an attempt, beside its facts.
+/// Result of an attempt, apart from its facts.
 #[derive(Default)]
 pub(super) struct EndedAttempt {
     /// See [`ClusterReport::uid`].

@@ -46,7 +46,8 @@ pub(super) enum HubDeclaration {
     Present(u64, Effective),
 }
 
-/// Annotation [`FLEET`] of the `ConfigMap` with the state of the rollout.
+/// Order of an administrator: annotation [`FLEET`] of the `ConfigMap` with the state of the
+/// rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum HubOrder {
     /// Continue.
@@ -54,7 +55,7 @@ pub(super) enum HubOrder {
     Continue,
     /// Begin no wave.
     Pause,
-    /// Continue after a failure. The fleet controller removes the annotation.
+    /// Continue a rollout that a failure stopped. The fleet controller removes the annotation.
     Resume,
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn identity(client: &Client) -> Result<Option<String>, Error> {
     }
 }
 
-/// Follows the objects. A change of an object that cannot be read is no change.
+/// Follows the objects. An object that cannot be read keeps its last value.
 pub(super) fn follow(
     client: &Client,
     settings: &FleetSettings,

@@ -38,8 +38,8 @@ impl Fleet {
         cluster.report = Some(report);
     }
 
-    /// Ends the tasks of clusters that are not in the inventory any more, and deletes their objects
-    /// and tokens. What cannot be deleted is tried again, and delays no other cluster.
+    /// Ends the tasks of clusters that left the inventory, and deletes their objects and tokens. A
+    /// failed deletion is repeated, and delays no other cluster.
     pub(super) async fn forget_clusters(&mut self, inventory: &ListedInventory) {
         let is_gone = |key: &&ClusterKey| !inventory.clusters.contains_key(key);
         let gone: Vec<ClusterKey> = self.clusters.keys().filter(is_gone).cloned().collect();
@@ -66,8 +66,8 @@ impl Fleet {
         }
     }
 
-    /// Returns the standing of each cluster whose identity is known. Before the first contact that
-    /// is the one that a former leader has stored, so that no other entry replaces this one.
+    /// Returns the standing of each cluster whose identity is known. Before the first contact it is
+    /// that of the stored report, so that no other entry replaces this one.
     pub(super) fn standings(&self) -> BTreeMap<ClusterKey, Standing> {
         let identity = |it: &RunningCluster| it.identity.clone().or_else(|| it.former.clone());
         let known = self.clusters.iter();

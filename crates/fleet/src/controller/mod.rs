@@ -8,6 +8,7 @@ mod hub;
 mod members;
 mod order;
 mod pull_task;
+mod rollout;
 mod settings;
 mod state;
 mod task;
@@ -29,7 +30,7 @@ use image_swap_core::{
             ClusterKey, ClusterSource, Inventory,
             standing::{KnownIdentity, Standing},
         },
-        wave::{self, ClusterProgress, WaveCluster, WaveSettings, WaveState},
+        wave::WaveState,
     },
 };
 use kube::Client;
@@ -81,8 +82,8 @@ impl FleetController {
         self.report.subscribe()
     }
 
-    /// Keeps the workload clusters while `leadership` is true. Returns when the leader election
-    /// has ended.
+    /// Keeps the declaration in force on the workload clusters while `leadership` is true. Returns
+    /// when the leader election has ended.
     pub async fn run(&self, mut leadership: Leadership) {
         while leadership.wait_for(|leads| *leads).await.is_ok() {
             tokio::select! {
@@ -96,7 +97,7 @@ impl FleetController {
         }
     }
 
-    /// Keeps the workload clusters. Never returns.
+    /// Keeps the declaration in force on the workload clusters. Never returns.
     async fn run_as_leader(&self) {
         let (mut inventory, _sources) =
             sources::follow(self.client.clone(), self.settings.sources.clone());
@@ -395,71 +396,6 @@ impl Fleet {
             } else {
                 self.history.number_beside(namespace, secret);
             }
-        }
-    }
-
-    /// Decides on the waves of the newest declaration.
-    fn roll_out(
-        &mut self,
-        declaration: &HubDeclaration,
-        (inventory, standings): (&Inventory, &BTreeMap<ClusterKey, Standing>),
-    ) {
-        let HubDeclaration::Present(wanted, _) = declaration else { return };
-        let settings = WaveSettings {
-            has_canary: self.settings.canary.is_some(),
-            size: self.settings.wave_size,
-        };
-        let mut clusters = BTreeMap::new();
-        for (key, entry) in inventory {
-            let is_counted = entry.access.is_usable()
-                && !entry.settings.is_paused
-                && !entry.settings.is_removed
-                && entry.settings.pinned_revision.is_none()
-                && entry.registry_info.is_none()
-                && !matches!(standings.get(key), Some(Standing::DuplicateOf(_)))
-                && !self.is_management(key);
-            if !is_counted {
-                continue;
-            }
-            let report = self.clusters.get(key).and_then(|it| it.report.as_ref());
-            let progress = match report {
-                None => ClusterProgress::Unknown,
-                Some(report) if report.progress == ClusterProgress::Unreachable => {
-                    ClusterProgress::Unreachable
-                }
-                Some(report) if report.uid.is_none() => ClusterProgress::Unreachable,
-                // The attempt that an administrator resumed has not ended.
-                Some(report) if report.resumed != self.resumed => ClusterProgress::Pending,
-                Some(report) if report.revision == Some(*wanted) => report.progress.clone(),
-                Some(_) => ClusterProgress::Pending,
-            };
-            let canary = self.settings.canary.as_ref();
-            let is_canary = canary.is_some_and(|it| it.matches(&entry.labels));
-            clusters.insert(key.clone(), WaveCluster { is_canary, progress });
-        }
-        let stored = std::mem::take(&mut self.waves);
-        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
-        if !decision.summary.is_empty() && decision.summary != self.rollout {
-            info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
-        }
-        self.waves = decision.state;
-        self.rollout = decision.summary;
-    }
-
-    /// Returns the report for metrics.
-    fn report(&self, hub: &HubView) -> FleetReport {
-        let mut states: BTreeMap<String, u64> = BTreeMap::new();
-        for cluster in self.clusters.values() {
-            let state = cluster.report.as_ref().map_or("Pending", |it| &it.state);
-            *states.entry(state.to_owned()).or_default() += 1;
-        }
-        FleetReport {
-            states,
-            revision: match hub.declaration {
-                Some(HubDeclaration::Present(revision, _)) => Some(revision),
-                Some(HubDeclaration::Absent) | None => None,
-            },
-            is_stopped: self.waves.failed.is_some(),
         }
     }
 }

@@ -46,7 +46,7 @@ struct PullState {
 }
 
 impl ClusterTask {
-    /// Keeps the copy of the declaration as ordered, until the sender of orders is dropped.
+    /// Writes the copy of the declaration by each order, until the sender of orders is dropped.
     pub(super) async fn run_pull(mut self) {
         let names = PullNames::of_secret(&self.key.namespace, &self.key.name);
         let mut heartbeat = names.as_ref().map(|names| {

@@ -14,7 +14,7 @@ use crate::{
 pub struct FleetSettings {
     /// Namespace of the fleet controller.
     pub namespace: String,
-    /// Release of the management cluster, whose declaration is spread.
+    /// Release of the management cluster, whose declaration workload clusters receive.
     pub release: Release,
     /// Release in each workload cluster.
     pub workload: Release,
@@ -24,8 +24,8 @@ pub struct FleetSettings {
     pub canary: Option<LabelSelector>,
     /// Maximum number of clusters in a wave; 0 for all clusters.
     pub wave_size: usize,
-    /// Requests of new machines to public registries, for their bootstrap script; `None` writes no
-    /// script.
+    /// Fallback to public registries in the bootstrap script of new machines; `None` if no script
+    /// is written.
     pub bootstrap: Option<Fallback>,
     /// Intervals and deadlines.
     pub timing: FleetTiming,

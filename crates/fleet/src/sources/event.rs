@@ -19,7 +19,7 @@ pub(super) enum SourceEvent {
     Listed { namespace: String, source: ClusterSource, clusters: Vec<FoundCluster> },
     /// A new or changed object.
     Changed(Box<FoundCluster>),
-    /// An object that no longer exists, or no longer counts.
+    /// An object that no longer exists, or is no longer selected.
     Gone(ClusterKey),
     /// The API server refuses to list the objects of a source.
     Unlisted { namespace: String, source: ClusterSource },

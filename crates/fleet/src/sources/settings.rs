@@ -9,9 +9,9 @@ use image_swap_core::fleet::inventory::{
 /// Settings of the inventory.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
-    /// Namespaces whose objects count. No other namespace is read.
+    /// Namespaces with workload clusters. No other namespace is read.
     pub namespaces: BTreeSet<String>,
-    /// Labels of the objects that count.
+    /// Selector of the objects that stand for clusters.
     pub selector: LabelSelector,
     /// Sources in use.
     pub sources: BTreeSet<ClusterSource>,

@@ -9,15 +9,12 @@ use std::{
 };
 
 use image_swap_cluster::{Release, client};
-use image_swap_core::{
-    control::effective::{Effective, Origin, SecretData},
-    fleet::inventory::ClusterSource,
-    status::StoredDeclaration,
-};
+use image_swap_core::fleet::inventory::ClusterSource;
 use image_swap_fleet::{
     FleetController, FleetSettings, FleetTiming, remote::RemoteLimits, sources::SourceSettings,
 };
 use image_swap_testbed::{ControlPlane, ControlPlanes, Options, Parts, Wait, until};
+use image_swap_testkit::{last_good, registry_keys};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{
@@ -119,26 +116,7 @@ impl Fleet {
 
     /// Stores a declaration in force on the management cluster.
     pub(crate) fn declare(&self, revision: u64, path: &str) {
-        let rules = format!("docker.io::harbor.example.org/{path}");
-        let data = [
-            ("DOMAIN", "harbor.example.org"),
-            ("BASE_PATH", ""),
-            ("USERNAME", "robot"),
-            ("PASSWORD", "hunter2-hunter2"),
-            ("INSECURE", "false"),
-            ("MIRROR_REGISTRIES", &rules),
-        ];
-        let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
-        let secret = SecretData { kind: "Opaque".to_owned(), data: BTreeMap::from(data) };
-        let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {
-                "name": "image-swap-last-good", "namespace": RELEASE,
-                "annotations": { "image-swap.io/revision": revision.to_string() },
-            },
-            "stringData": stored,
-        });
+        let secret = last_good(RELEASE, revision, registry_keys(path));
         apply(&self.planes.hub, &secret.to_string());
     }
 

@@ -4,16 +4,17 @@ use std::{fs, sync::LazyLock, time::Duration};
 
 use image_swap_cluster::client;
 use image_swap_testbed::{ControlPlane, Options, Parts, Wait};
+use image_swap_testkit::custom_resource;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{sync::watch, task::block_in_place};
 
 /// The deadline of a wait, long enough for a machine that compiles at the same time.
 const PATIENCE: Duration = Duration::from_mins(2);
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-/// The namespace that counts.
+/// Namespace with workload clusters.
 pub(crate) const NAMESPACE: &str = "clusters";
-/// A namespace that does not count.
+/// Namespace outside of the settings.
 pub(crate) const OTHER: &str = "other";
 
 /// Returns the parts for tests, which must be present.
@@ -56,33 +57,8 @@ impl Hub {
     /// server serves all of them.
     pub(crate) fn define(&self, group: &str, kind: &str, versions: &[&str]) {
         let plural = format!("{}s", kind.to_lowercase());
-        let stored = versions.len() - 1;
-        let version = |(index, name): (usize, &&str)| {
-            json!({
-                "name": name, "served": true, "storage": index == stored,
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } },
-            })
-        };
-        let versions: Vec<_> = versions.iter().enumerate().map(version).collect();
-        let name = format!("{plural}.{group}");
-        let mut definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": name,
-                // The API server demands it for a group of Kubernetes.
-                "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
-            },
-            "spec": {
-                "group": group, "scope": "Namespaced", "versions": versions,
-                "names": {
-                    "kind": kind, "plural": plural, "listKind": format!("{kind}List"),
-                    "singular": kind.to_lowercase(),
-                },
-            },
-        });
-        let path = format!("{DEFINITIONS}/{name}");
+        let mut definition = custom_resource(group, kind, versions);
+        let path = format!("{DEFINITIONS}/{plural}.{group}");
         if let Some(present) = block_in_place(|| self.control_plane.get(&path).unwrap()) {
             definition["metadata"]["resourceVersion"] =
                 present["metadata"]["resourceVersion"].clone();
@@ -91,7 +67,7 @@ impl Hub {
             self.request("POST", DEFINITIONS, Some(&definition));
         }
         for version in versions {
-            let list = format!("/apis/{group}/{}/{plural}", version["name"].as_str().unwrap());
+            let list = format!("/apis/{group}/{version}/{plural}");
             let served = || match self.control_plane.get(&list).ok().flatten() {
                 Some(_) => Ok(()),
                 None => Err(Wait::NotYet("not found".to_owned())),

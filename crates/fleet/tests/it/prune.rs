@@ -1,4 +1,4 @@
-//! Objects that a bundle has no longer, in both directions of an upgrade.
+//! Objects that a bundle no longer has, in both directions of an upgrade.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,8 @@ fn version(object: Option<&Value>) -> String {
     object.unwrap()["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
 }
 
-/// Returns the names of the objects of the cluster, without the record and what no bundle prunes.
+/// Returns the names of the objects of the cluster, apart from the record and objects that are
+/// never pruned.
 fn present(workload: &Workload) -> BTreeSet<String> {
     let mut names = workload.names();
     names.retain(|it| {

@@ -1,4 +1,4 @@
-//! A client of a workload cluster whose API server is broken or hostile.
+//! A client of a workload cluster with a broken or hostile API server.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -30,8 +30,8 @@ const LIMITS: RemoteLimits = RemoteLimits {
     idle: Duration::from_millis(700),
     response: 256 << 10,
 };
-/// Bytes that a server may send before the client has enough: the limit of a response, and the
-/// buffers of both sockets.
+/// Bytes that a server can send before the client closes the connection: the limit of a response,
+/// and the buffers of both sockets.
 const SENT_MAX: usize = 12 << 20;
 
 fn access(server: &FakeServer, token: &str) -> RemoteAccess {
@@ -47,7 +47,8 @@ fn connect(server: &FakeServer) -> RemoteCluster {
     RemoteCluster::connect(&access(server, ADMINISTRATOR), &LIMITS).unwrap()
 }
 
-/// Returns the error of a request to `server`, which must end in time and quote nothing.
+/// Returns the error of a request to `server`. The request must end in time, and the error must
+/// quote nothing.
 async fn error(server: &FakeServer, fault: &Fault) -> RemoteError {
     server.misbehave(Some(("/", fault.clone())));
     let found = timeout(DEADLINE, connect(server).identity()).await;
@@ -59,7 +60,7 @@ async fn error(server: &FakeServer, fault: &Fault) -> RemoteError {
 
 // guarantee: 6b
 #[tokio::test]
-async fn broken_server_yields_an_error_in_own_words() {
+async fn broken_server_causes_an_error_without_quotes() {
     let server = FakeServer::start("1").await;
     assert_eq!(connect(&server).identity().await, Ok(uid("1")));
     let refused = |code: u16| Fault::Status(code, String::new());

@@ -18,7 +18,7 @@ use kube::{
 use serde_json::json;
 use tokio::task::block_in_place;
 
-/// Earlier than every token expires.
+/// Time before which no token expires.
 const NOW: u64 = 1_700_000_000;
 
 /// Returns a Secret with one key, in a namespace.

@@ -50,8 +50,8 @@ fn gated(client: &Client, gate: &Arc<WriteGate>) -> Client {
     Client::new(service, "default")
 }
 
-/// Waits until `is_stopped`, or the declaration `revision` is in force in the cluster `name`.
-/// Returns true for the first.
+/// Waits until `is_stopped` returns true, or the declaration `revision` is in force in the cluster
+/// `name`. Returns true in the first case.
 fn stopped(fleet: &Fleet, is_stopped: impl Fn() -> bool, name: &str, revision: u64) -> bool {
     wait_until("a stop or the end", || {
         let path = report(NAMESPACE, "x");
@@ -73,7 +73,7 @@ fn stopped(fleet: &Fleet, is_stopped: impl Fn() -> bool, name: &str, revision: u
 // guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn killed_controller_is_followed_by_the_same_end() {
+async fn killed_controllers_lead_to_the_same_objects() {
     let mut fleet = Fleet::prepare(0);
     let server = FakeServer::start("0").await;
     fleet.enter("x", &server.kubeconfig(ADMINISTRATOR));

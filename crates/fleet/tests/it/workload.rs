@@ -18,6 +18,7 @@ use image_swap_core::{
 };
 use image_swap_fleet::remote::{ApplyReport, RemoteCluster, RemoteLimits, Removal};
 use image_swap_testbed::{ControlPlane, Options, Parts, Wait};
+use image_swap_testkit::registry_keys;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -50,15 +51,7 @@ pub(crate) fn connect(kubeconfig: &str) -> RemoteCluster {
 
 /// Returns a declaration with a credential.
 pub(crate) fn declaration() -> Effective {
-    let data = [
-        ("DOMAIN", "harbor.example.org"),
-        ("BASE_PATH", ""),
-        ("USERNAME", "robot"),
-        ("PASSWORD", "hunter2-hunter2"),
-        ("INSECURE", "false"),
-        ("MIRROR_REGISTRIES", "docker.io::harbor.example.org/hub"),
-    ];
-    let data = data.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+    let data = registry_keys("hub").map(|(key, value)| (key.to_owned(), value.into_bytes()));
     let secret = SecretData { kind: "Opaque".to_owned(), data: BTreeMap::from(data) };
     Effective { origin: Origin::RegistryInfo, secret }
 }

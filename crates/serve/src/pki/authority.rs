@@ -39,7 +39,7 @@ const BACKDATE: Duration = Duration::from_mins(5);
 /// Time between two reads of the wall clock. A longer timer would pause while the machine sleeps.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 
-const AUTHORITY_NAME: &str = "image-swap self-made authority";
+const AUTHORITY_NAME: &str = "image-swap self-signed authority";
 const CERTIFICATE_FILE: &str = "image-swap-ca.crt";
 const KEY_FILE: &str = "image-swap-ca.key";
 const LOCK_FILE: &str = "image-swap-ca.lock";

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use image_swap_cluster::{Release, clock::written};
-use image_swap_core::fleet::{kubeconfig::server_url, pull::PullNames};
-use image_swap_fleet::{EnrolmentError, EnrolmentRequest, enroll};
+use image_swap_core::fleet::kubeconfig::server_url;
+use image_swap_fleet::{EnrolmentRequest, enroll};
 use image_swap_text::yaml;
 
+use super::cluster_args::{PullingClusterArgs, failed};
 use crate::{
-    command::{block_on, connect::ConnectArgs, slots::SlotArgs},
+    command::{block_on, slots::SlotArgs},
     failure::Failure,
     output,
 };
@@ -28,14 +29,8 @@ manifest contains credentials.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The name of the cluster.
-    #[arg(value_name = "NAME")]
-    cluster: String,
-    /// The namespace of the cluster's objects on the management cluster: one of fleet.namespaces.
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: String,
     #[command(flatten)]
-    hub: ConnectArgs,
+    cluster: PullingClusterArgs,
     /// The full name of the release of the management cluster.
     #[arg(long, value_name = "NAME", default_value = "image-swap")]
     name: String,
@@ -54,8 +49,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let request = self.request()?;
         let enrolled = block_on(async {
-            let config = self.hub.config().await;
-            let config = config.map_err(|error| Failure::Unusable(error.to_string()))?;
+            let config = self.cluster.hub.config().await.map_err(Failure::unusable)?;
             enroll(&config, &request).await.map_err(|error| failed(&request.names, &error))
         })?;
         let mut printed = String::new();
@@ -74,7 +68,7 @@ impl Args {
 
     /// Returns the request for an enrolment.
     fn request(&self) -> Result<EnrolmentRequest, Failure> {
-        let names = names(&self.namespace, &self.cluster)?;
+        let names = self.cluster.names()?;
         let release =
             Release { namespace: self.release_namespace.clone(), name: self.name.clone() };
         Ok(EnrolmentRequest {
@@ -86,18 +80,6 @@ impl Args {
             served: self.slots.served(),
         })
     }
-}
-
-/// Returns the names for a cluster.
-pub(super) fn names(namespace: &str, cluster: &str) -> Result<PullNames, Failure> {
-    PullNames::new(namespace, cluster)
-        .map_err(|error| Failure::Unusable(format!("the name {cluster}: {error}")))
-}
-
-/// Returns the failure of a command about a cluster.
-pub(super) fn failed(names: &PullNames, error: &EnrolmentError) -> Failure {
-    let message = format!("{}/{}: {error}", names.namespace, names.cluster);
-    if error.is_broken() { Failure::Broken(message) } else { Failure::Unusable(message) }
 }
 
 /// Parses the URL of an API server.

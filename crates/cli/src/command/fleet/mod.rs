@@ -1,5 +1,6 @@
 //! `image-swap fleet`: one declaration of a management cluster on its workload clusters.
 
+mod cluster_args;
 mod enroll;
 mod revoke;
 mod run;

@@ -4,12 +4,8 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use image_swap_fleet::revoke;
 
-use super::enroll::{failed, names};
-use crate::{
-    command::{block_on, connect::ConnectArgs},
-    failure::Failure,
-    output,
-};
+use super::cluster_args::{PullingClusterArgs, failed};
+use crate::{command::block_on, failure::Failure, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,22 +15,15 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The name of the cluster.
-    #[arg(value_name = "NAME")]
-    cluster: String,
-    /// The namespace of the cluster's objects on the management cluster.
-    #[arg(short, long, value_name = "NAMESPACE")]
-    namespace: String,
     #[command(flatten)]
-    hub: ConnectArgs,
+    cluster: PullingClusterArgs,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let names = names(&self.namespace, &self.cluster)?;
+        let names = self.cluster.names()?;
         let deleted = block_on(async {
-            let client = self.hub.connect().await;
-            let client = client.map_err(|error| Failure::Unusable(error.to_string()))?;
+            let client = self.cluster.hub.connect().await.map_err(Failure::unusable)?;
             revoke(&client, &names).await.map_err(|error| failed(&names, &error))
         })?;
         let mut printed = String::new();

@@ -59,10 +59,10 @@ pub(crate) struct RunArgs {
     /// account.
     #[arg(long, value_name = "FILE", help_heading = MANAGEMENT)]
     kubeconfig: Option<PathBuf>,
-    /// The namespaces whose clusters count.
+    /// The namespaces with workload clusters. No other namespace is read.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true, help_heading = INVENTORY)]
     namespaces: Vec<String>,
-    /// The labels of the clusters that count: `env=prod,tier in (a,b)`.
+    /// The label selector of workload clusters: `env=prod,tier in (a,b)`.
     #[arg(long, value_name = "SELECTOR", default_value = "", help_heading = INVENTORY)]
     selector: LabelSelector,
     /// The sources of the inventory.

@@ -2,18 +2,18 @@
 
 mod text;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use image_swap_cluster::{
-    Client, Error, Release,
+    Client, Release,
     status::{ReleaseStatus, find, status},
 };
 
 use crate::{
     command::{block_on, connect::ConnectArgs},
     failure::Failure,
-    follow::{WatchedStatus, follow},
-    output::{self, Output},
+    follow::{WatchedStatus, show},
+    output::Output,
 };
 
 /// The name of a release in the chart's defaults.
@@ -55,26 +55,18 @@ impl Args {
     async fn show(self) -> Result<ExitCode, Failure> {
         let Self { output, watch, .. } = self;
         let (client, release) = self.release().await?;
-        if watch {
-            return Box::pin(follow(async || read(&client, &release).await, output)).await;
-        }
-        let status = read(&client, &release).await?;
-        let mut out = output::stdout();
-        match output {
-            Output::Json => output::json_line(&mut out, &status)?,
-            Output::Text => write!(out, "{}", text::text(&status))?,
-        }
-        output::end(&mut out, status.healthy)
+        let read = async || status(&client, &release).await.map_err(Failure::unusable);
+        show(read, watch, output).await
     }
 
     /// Returns a client of the cluster, and the release that is meant.
     async fn release(self) -> Result<(Client, Release), Failure> {
-        let client = self.cluster.connect().await.map_err(unusable)?;
+        let client = self.cluster.connect().await.map_err(Failure::unusable)?;
         let default = client.default_namespace().to_owned();
         let release = match (self.namespace, self.name) {
             (namespace, Some(name)) => Release { namespace: namespace.unwrap_or(default), name },
             (namespace, None) => {
-                let mut found = find(&client).await.map_err(unusable)?;
+                let mut found = find(&client).await.map_err(Failure::unusable)?;
                 found.retain(|it| namespace.as_ref().is_none_or(|meant| *meant == it.namespace));
                 only(found, namespace.as_deref().unwrap_or(&default))?
             }
@@ -95,16 +87,6 @@ impl WatchedStatus for ReleaseStatus {
     fn is_healthy(&self) -> bool {
         self.healthy
     }
-}
-
-/// Reads the status of `release`.
-async fn read(client: &Client, release: &Release) -> Result<ReleaseStatus, Failure> {
-    status(client, release).await.map_err(unusable)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
-fn unusable(error: Error) -> Failure {
-    Failure::Unusable(error.to_string())
 }
 
 /// Returns the only release of `found`, or the usual one of `namespace` if there is none.

@@ -4,19 +4,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use image_swap_cluster::{LeaderElection, LeaseTiming};
-use image_swap_core::{
-    control::effective::{Effective, Origin, SecretData},
-    fleet::inventory::{
-        ClusterSource,
-        cluster_profile::{ConfiguredProvider, CredentialPlugin},
-    },
-    status::StoredDeclaration,
+use image_swap_core::fleet::inventory::{
+    ClusterSource,
+    cluster_profile::{ConfiguredProvider, CredentialPlugin},
 };
 use image_swap_fleet::{
     FleetController, FleetSettings, FleetTiming,
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use image_swap_testbed::{ControlPlane, Options};
+use image_swap_testkit::{custom_resource, last_good};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -26,7 +23,7 @@ use super::{
 };
 use crate::{
     install::{Account, FLEET, Installed},
-    test_cluster::{SECRETS, TestCluster, eventually, keys, parts, release},
+    test_cluster::{NAMESPACE, SECRETS, TestCluster, eventually, keys, parts, release},
 };
 
 const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
@@ -44,45 +41,17 @@ const OF_PULLING_CLUSTERS: [&str; 6] = [
 
 /// Defines a custom resource of another project with any fields.
 async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
-    let plural = format!("{}s", kind.to_lowercase());
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{plural}.{group}"),
-            // The API server demands it for a group of Kubernetes.
-            "annotations": { "api-approved.kubernetes.io": "unapproved, for tests" },
-        },
-        "spec": {
-            "group": group, "scope": "Namespaced",
-            "names": { "kind": kind, "plural": plural },
-            "versions": [{
-                "name": version, "served": true, "storage": true,
-                "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } },
-            }],
-        },
-    });
+    let definition = custom_resource(group, kind, &[version]);
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     cluster.request("POST", definitions, Some(&definition));
+    let plural = format!("{}s", kind.to_lowercase());
     let path = format!("/apis/{group}/{version}/namespaces/apps/{plural}");
     eventually(|| block_in_place(|| cluster.control_plane.get(&path).ok().flatten())).await;
 }
 
 /// Stores the declaration in force of the management cluster.
 fn declare(cluster: &TestCluster) {
-    let data = keys("page.example.org");
-    let data = data.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes()));
-    let secret = SecretData { kind: "Opaque".to_owned(), data: data.collect() };
-    let stored = StoredDeclaration(Effective { origin: Origin::RegistryInfo, secret }).data();
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {
-            "name": "image-swap-last-good",
-            "annotations": { "image-swap.io/revision": "1" },
-        },
-        "stringData": stored,
-    });
+    let secret = last_good(NAMESPACE, 1, keys("page.example.org"));
     cluster.request("POST", SECRETS, Some(&secret));
 }
 

@@ -3,6 +3,7 @@
 
 use futures_util::{StreamExt, pin_mut};
 use image_swap_testbed::{HelmMajor, HelmWait, Live};
+use image_swap_testkit::node_mirror;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt,
@@ -60,11 +61,7 @@ async fn add_node(cluster: &TestCluster, name: &str) {
         "metadata": { "name": name, "labels": { "pool": "a" }, "annotations": { "note": "b" } },
     });
     cluster.request("POST", NODES, Some(&node));
-    let mirror = json!({
-        "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
-        "metadata": { "name": name },
-        "spec": { "nodeUid": "u", "containerRuntimeVersion": "containerd://2.4.1" },
-    });
+    let mirror = node_mirror(name, "u", "containerd://2.4.1");
     cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&mirror));
 }

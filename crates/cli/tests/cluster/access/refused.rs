@@ -38,10 +38,7 @@ fn node() -> Value {
 }
 
 fn node_mirror() -> Value {
-    json!({
-        "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror", "metadata": { "name": "n" },
-        "spec": { "nodeUid": "u", "containerRuntimeVersion": "containerd://2.4.1" },
-    })
+    image_swap_testkit::node_mirror("n", "u", "containerd://2.4.1")
 }
 
 /// Returns requests by which an account could gain all permissions.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use image_swap_cluster::{RestoreSummary, RestoreWait};
 use image_swap_testbed::{HelmMajor, HelmWait, Live};
+use image_swap_testkit::node_mirror;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -62,11 +63,8 @@ async fn add_configured_node(cluster: &TestCluster) -> Value {
     let patch = json!({ "spec": { "taints": taints } });
     cluster.request("PATCH", &format!("{NODES}/a"), Some(&patch));
     let owner = json!({ "apiVersion": "v1", "kind": "Node", "name": "a", "uid": uid });
-    let mirror = json!({
-        "apiVersion": "image-swap.io/v1alpha1", "kind": "NodeMirror",
-        "metadata": { "name": "a", "ownerReferences": [owner] },
-        "spec": { "nodeUid": uid, "containerRuntimeVersion": "containerd://2.4.1" },
-    });
+    let mut mirror = node_mirror("a", uid.clone(), "containerd://2.4.1");
+    mirror["metadata"]["ownerReferences"] = json!([owner]);
     cluster.node_mirrors_served().await;
     cluster.request("POST", NODE_MIRRORS, Some(&mirror));
     report_as(cluster, "a", &uid, 1, ("True", "InPlace")).await;

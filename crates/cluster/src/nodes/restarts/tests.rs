@@ -1,15 +1,16 @@
 use image_swap_core::{
-    control::{effective::Effective, node_runtime::NodeFacts},
+    control::effective::Effective,
     mirror::Fallback,
-    status::{
-        FailedTrial, NodeCondition, NodeMirrorStatus, NodeRevision, NodeTrial, node_mirror::TRUE,
-    },
+    status::{FailedTrial, NodeRevision, NodeTrial, node_mirror::TRUE},
 };
 
 use serde_json::json;
 
 use super::*;
-use crate::nodes::observed::{AgentRow, MirrorRow, NodeRow};
+use crate::nodes::{
+    fixture,
+    observed::{AgentRow, NodeRow},
+};
 
 fn revision(number: u64) -> NodeRevision {
     NodeRevision { number, effective: Effective::none(), fallback: Fallback::Upstream }
@@ -17,38 +18,13 @@ fn revision(number: u64) -> NodeRevision {
 
 /// Returns the node `a`, whose agent has reported this condition Applied about declaration 4.
 fn node_of(status: &str, reason: &str, declaration: &NodeDeclaration) -> RestartNode {
-    let facts = NodeFacts {
-        os: "linux".into(),
-        kubelet_version: "v1.34.1".into(),
-        container_runtime_version: "containerd://2.4.1".into(),
-        ..NodeFacts::default()
-    };
-    let (uid, boot_id) = ("1".to_owned(), "b".to_owned());
-    let row = NodeRow {
-        uid: uid.clone(),
-        boot_id: boot_id.clone(),
-        facts,
-        is_ready: true,
-        ..NodeRow::default()
-    };
-    let condition = NodeCondition {
-        kind: APPLIED.into(),
-        status: status.into(),
-        reason: reason.into(),
-        message: "m".into(),
-        ..NodeCondition::default()
-    };
-    let status = NodeMirrorStatus {
-        node_uid: uid.clone(),
-        boot_id,
-        wanted_revision: Some(4),
-        applied_revision: Some(4),
-        conditions: vec![condition],
-        ..NodeMirrorStatus::default()
-    };
+    let (uid, boot_id, facts) = ("1".into(), "b".into(), fixture::facts("containerd://2.4.1"));
+    let row = NodeRow { uid, boot_id, facts, is_ready: true, ..NodeRow::default() };
+    let mut mirror = fixture::mirror("1", (status, reason), 4);
+    mirror.status.wanted_revision = Some(4);
     let mut fleet = Fleet { restarts: Some(RestartTables::default()), ..Fleet::default() };
     fleet.nodes.set("a", row);
-    fleet.mirrors.set("a", MirrorRow { owner: uid, status, ..MirrorRow::default() });
+    fleet.mirrors.set("a", mirror);
     fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
     node(&views(&fleet)[0], declaration)
 }

@@ -20,7 +20,7 @@ pub(super) struct OwnImages<'r> {
 }
 
 impl<'r> OwnImages<'r> {
-    /// Returns no image yet. They will be swapped by `rules`.
+    /// Creates a swapper by `rules`, which has swapped no image yet.
     pub(super) const fn new(rules: &'r RuleSet) -> Self {
         Self { rules, swapped: BTreeMap::new() }
     }

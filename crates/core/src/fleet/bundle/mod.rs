@@ -275,7 +275,7 @@ fn drop_secrets(value: &mut Value, dropped: &BTreeSet<String>) {
     }
 }
 
-/// Marks the anchor as not leaving, so that a removal that was given up ends.
+/// Marks the anchor as staying, which ends an abandoned removal.
 fn mark_anchor(value: &mut Value) {
     if value["kind"] != "ClusterRole" || value["metadata"]["name"] != IMAGE_SWAP {
         return;

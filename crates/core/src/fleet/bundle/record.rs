@@ -122,7 +122,7 @@ mod tests {
                          v1 Secret jet-system/registry-info\n";
 
     #[test]
-    fn record_survives_its_text() {
+    fn parsed_record_equals_the_written_one() {
         let record = AppliedObjects::parse(LINES);
         assert_eq!(record.text(), LINES);
         let objects = record.without(&AppliedObjects::default());

@@ -96,7 +96,7 @@ fn unsupported<'v>(providers: impl Iterator<Item = &'v Value>) -> String {
     )
 }
 
-/// Returns the route by `plugin` to the server `cluster`.
+/// Returns the source of the credential that `plugin` reads for the server `cluster`.
 fn route(
     plugin: CredentialPlugin,
     cluster: &Value,

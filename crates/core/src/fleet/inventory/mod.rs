@@ -79,11 +79,11 @@ impl ClusterKey {
     }
 }
 
-/// End of the name of the object of a `ClusterProfile`.
+/// Suffix of the name of the `WorkloadCluster` for a `ClusterProfile`.
 const PROFILE: &str = ".clusterprofile";
-/// End of the name of the object of a labelled Secret.
+/// Suffix of the name of the `WorkloadCluster` for a labelled Secret.
 const KUBECONFIG: &str = ".kubeconfig";
-/// End of the name of the object of a cluster that pulls.
+/// Suffix of the name of the `WorkloadCluster` for a cluster that pulls.
 const PULLED: &str = ".pull";
 
 /// Entry of the inventory.

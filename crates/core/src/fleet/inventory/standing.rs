@@ -1,4 +1,4 @@
-//! Entries that refer to one and the same cluster.
+//! Entries that refer to the same cluster.
 
 use std::collections::BTreeMap;
 

@@ -30,7 +30,7 @@ pub(super) struct Fields<'t, 's> {
 }
 
 impl<'t, 's> Fields<'t, 's> {
-    /// Returns the mapping `id`, in which no key is twice.
+    /// Returns the mapping `id`, in which each key occurs once.
     pub(super) fn new(
         tree: &'t Tree<'s>,
         id: NodeId,

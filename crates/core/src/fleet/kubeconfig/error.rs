@@ -39,7 +39,7 @@ pub enum KubeconfigProblem {
     /// A value of another kind.
     #[error("expected {0}, found another kind of value; correct it")]
     Kind(&'static str),
-    /// A field, or an entry of this name, is there twice.
+    /// A field or a name that occurs twice.
     #[error("found twice, the second time at line {0}; remove one of them")]
     Twice(usize),
     /// A field that no version of the kubeconfig format has, or that is newer than image-swap.

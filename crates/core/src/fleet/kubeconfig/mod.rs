@@ -1,9 +1,9 @@
 //! Access to a workload cluster, from a kubeconfig.
 //!
-//! The text is that of an administrator of one cluster, and is read by a program that may write to
-//! all of them. Only the current context counts. A field that would run a program, read a file,
-//! skip the check of a certificate or act as another user is refused. Errors contain positions and
-//! names of known fields, and nothing else of the text.
+//! An administrator of one cluster wrote the text, and the program that reads it may write to all
+//! clusters. Only the current context counts. A field that would run a program, read a file, skip
+//! the check of a certificate or act as another user is refused. Errors contain positions and names
+//! of known fields, and nothing else of the text.
 
 mod access;
 mod document;

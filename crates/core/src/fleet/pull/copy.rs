@@ -23,7 +23,7 @@ pub struct DeclarationCopy {
     pub effective: Effective,
 }
 
-/// Copy that no cluster uses.
+/// Error of a copy with an invalid declaration, which no cluster uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the copy of the declaration on the management cluster is invalid; the last declaration stays"
@@ -70,7 +70,7 @@ impl DeclarationCopy {
     }
 
     /// Returns `registry-info` with this declaration; `None` if `present`, the Secret with its
-    /// annotation [`REVISION`], is as it should be.
+    /// annotation [`REVISION`], already has it.
     pub fn registry_info(
         &self,
         present: Option<(&SecretData, Option<&str>)>,

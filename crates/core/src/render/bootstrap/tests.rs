@@ -5,33 +5,21 @@ use std::{
     process::{Command, Stdio},
 };
 
-use image_swap_testkit::{lists, registry_info, sources};
+use image_swap_testkit::{lists, sources};
 use proptest::prelude::*;
 
 use super::{LARGE, NO_CREDENTIALS, TEMPLATE_MARKS, bootstrap, has_template_mark, with_input};
 use crate::{
     declaration::{Declaration, DeclarationSource},
     mirror::Fallback,
-    render::{Options, Rendered},
+    render::{
+        Options, Rendered,
+        tests::{CA_ONE, declared_with_marks},
+    },
 };
 
-const CA_ONE: &str = include_str!("../../../tests/data/ca-one.pem");
 /// The example of the Secret `registry-info` in Palette's documentation.
 const PALETTE: &str = include_str!("../../../../../tests/testkit/palette/registry-secret.yaml");
-
-/// Returns a declaration with credentials and these rules.
-fn declared(rules: &str, ca: &str) -> Declaration {
-    let text = registry_info(&[
-        ("DOMAIN", "h.io"),
-        ("BASE_PATH", "d"),
-        ("USERNAME", "robot"),
-        ("PASSWORD", "pass'{{word"),
-        ("INSECURE", "false"),
-        ("CA_CERT", ca),
-        ("MIRROR_REGISTRIES", rules),
-    ]);
-    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
-}
 
 fn text(rendered: &Rendered) -> &str {
     let [file] = &rendered.files[..] else { panic!("{:?}", rendered.files) };
@@ -65,7 +53,7 @@ fn script_of_palette_is_small_and_whole() {
 // guarantee: 6b
 #[test]
 fn credentials_are_left_out_unless_requested() {
-    let declaration = declared("docker.io::h.io/d", CA_ONE);
+    let declaration = declared_with_marks("docker.io::h.io/d", CA_ONE);
     let without = bootstrap(&declaration, Options::default(), None);
     assert!(!text(&without).contains("Authorization") && !without.files[0].secret);
     assert_eq!(without.notes, [NO_CREDENTIALS]);
@@ -78,7 +66,7 @@ fn credentials_are_left_out_unless_requested() {
 
 #[test]
 fn authority_of_many_hosts_is_printed_once() {
-    let declaration = declared("docker.io::h.io/d,gcr.io::h.io/g,quay.io::k.io", CA_ONE);
+    let declaration = declared_with_marks("docker.io::h.io/d,gcr.io::h.io/g,quay.io::k.io", CA_ONE);
     let rendered = bootstrap(&declaration, Options::default(), None);
     let text = text(&rendered);
     assert_eq!(text.matches("BEGIN CERTIFICATE").count(), 1);
@@ -87,7 +75,7 @@ fn authority_of_many_hosts_is_printed_once() {
 
 #[test]
 fn restart_command_is_one_word() {
-    let declaration = declared("docker.io::h.io/d", "");
+    let declaration = declared_with_marks("docker.io::h.io/d", "");
     let rendered = bootstrap(&declaration, Options::default(), Some("echo it's; exit 1"));
     let expected = "restart() {\n sh -c 'echo it'\\''s; exit 1'\n}\n";
     assert!(text(&rendered).contains(expected));
@@ -95,7 +83,7 @@ fn restart_command_is_one_word() {
 
 #[test]
 fn unsupported_rules_are_reported() {
-    let declaration = declared("docker.io/a/b::h.io/d", "");
+    let declaration = declared_with_marks("docker.io/a/b::h.io/d", "");
     let rendered = bootstrap(&declaration, Options::default(), None);
     assert_eq!(rendered.inexpressible.len(), 1);
 }
@@ -116,7 +104,7 @@ proptest! {
         never: bool,
     ) {
         prop_assume!(!before.contains("-----"));
-        let declaration = declared(&rules, &[&before, "\n", CA_ONE].concat());
+        let declaration = declared_with_marks(&rules, &[&before, "\n", CA_ONE].concat());
         let fallback = if never { Fallback::Never } else { Fallback::Upstream };
         let options = Options { fallback, show_credentials, ..Options::default() };
         for file in bootstrap(&declaration, options, None).files {

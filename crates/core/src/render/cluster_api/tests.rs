@@ -1,6 +1,5 @@
 //! Entries, components and patches.
 
-use image_swap_testkit::registry_info;
 use image_swap_text::base64;
 use json_patch::Patch;
 use proptest::prelude::*;
@@ -8,30 +7,16 @@ use serde_json::{Value, json};
 
 use super::{files::CONTENT_MAX, *};
 use crate::{
-    declaration::DeclarationSource,
     mirror::Fallback,
-    render::bootstrap::{NO_CREDENTIALS, has_template_mark},
+    render::{
+        bootstrap::{NO_CREDENTIALS, has_template_mark},
+        tests::{CA_ONE, declared_with_marks},
+    },
 };
-
-const CA_ONE: &str = include_str!("../../../tests/data/ca-one.pem");
-
-/// Returns a declaration with credentials and these rules.
-fn declared(rules: &str, ca: &str) -> Declaration {
-    let text = registry_info(&[
-        ("DOMAIN", "h.io"),
-        ("BASE_PATH", "d"),
-        ("USERNAME", "robot"),
-        ("PASSWORD", "pass'{{word"),
-        ("INSECURE", "false"),
-        ("CA_CERT", ca),
-        ("MIRROR_REGISTRIES", rules),
-    ]);
-    Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
-}
 
 /// Returns the entries of `provider` for one rule.
 fn entries(provider: BootstrapProvider) -> MachineEntries {
-    provider.entries(&declared("quay.io::h.io/d", CA_ONE), Options::default(), None)
+    provider.entries(&declared_with_marks("quay.io::h.io/d", CA_ONE), Options::default(), None)
 }
 
 /// Returns entries with short content.
@@ -80,7 +65,7 @@ fn small_script_is_one_file_that_a_command_runs() {
 #[test]
 fn large_script_is_several_files() {
     let authorities = CA_ONE.repeat(12);
-    let declaration = declared("quay.io::h.io/d", &authorities);
+    let declaration = declared_with_marks("quay.io::h.io/d", &authorities);
     let entries = BootstrapProvider::Kubeadm.entries(&declaration, Options::default(), None);
     assert!(entries.files.len() > 1, "{}", entries.rendered.files[0].text.len());
     let expected = "sh -c \"$(cat /etc/image-swap/bootstrap.sh.1 /etc/image-swap/bootstrap.sh.2";
@@ -109,7 +94,7 @@ fn rke2_and_k3s_get_their_registries_file() {
 // guarantee: 6b
 #[test]
 fn credentials_are_left_out_unless_requested_and_no_template_reads_them() {
-    let declaration = declared("quay.io::h.io/d", "");
+    let declaration = declared_with_marks("quay.io::h.io/d", "");
     for provider in [BootstrapProvider::Kubeadm, BootstrapProvider::K3s] {
         let all = |options| {
             let entries = provider.entries(&declaration, options, None);
@@ -126,7 +111,8 @@ fn credentials_are_left_out_unless_requested_and_no_template_reads_them() {
 #[test]
 fn unsupported_fallback_has_no_files() {
     let options = Options { fallback: Fallback::Never, ..Options::default() };
-    let entries = BootstrapProvider::K3s.entries(&declared("quay.io::h.io/d", ""), options, None);
+    let entries =
+        BootstrapProvider::K3s.entries(&declared_with_marks("quay.io::h.io/d", ""), options, None);
     assert!(!entries.has_files() && !entries.rendered.inexpressible.is_empty());
     assert_eq!(component(&[(&MACHINE_KINDS[5], &entries)]), "");
 }

@@ -6,6 +6,8 @@ use image_swap_testkit::registry_info;
 use super::{FORMATS, Format, Options, Rendered, RenderedFile};
 use crate::declaration::{Declaration, DeclarationSource};
 
+pub(super) const CA_ONE: &str = include_str!("../../../tests/data/ca-one.pem");
+
 /// Returns the Secret of Palette's documentation with credentials, a CA and these rules.
 fn declared(rules: &str) -> Declaration {
     declared_for("", rules)
@@ -13,17 +15,20 @@ fn declared(rules: &str) -> Declaration {
 
 /// Returns such a declaration with further hosts of the registry.
 fn declared_for(hosts: &str, rules: &str) -> Declaration {
-    let ca = include_str!("../../../tests/data/ca-one.pem");
-    let text = registry_info(&[
-        ("DOMAIN", "h.io"),
-        ("BASE_PATH", "d"),
-        ("USERNAME", "robot"),
-        ("PASSWORD", "pass\"word"),
-        ("INSECURE", "false"),
-        ("CREDENTIAL_HOSTS", hosts),
-        ("CA_CERT", ca),
-        ("MIRROR_REGISTRIES", rules),
-    ]);
+    read(&[("PASSWORD", "pass\"word"), ("CREDENTIAL_HOSTS", hosts), ("CA_CERT", CA_ONE)], rules)
+}
+
+/// Returns a declaration with these rules, whose password is a text that shells and templates
+/// change.
+pub(super) fn declared_with_marks(rules: &str, ca: &str) -> Declaration {
+    read(&[("PASSWORD", "pass'{{word"), ("CA_CERT", ca)], rules)
+}
+
+/// Returns a declaration with a user name, the keys `more` and these rules.
+fn read(more: &[(&str, &str)], rules: &str) -> Declaration {
+    let keys = [("DOMAIN", "h.io"), ("BASE_PATH", "d"), ("USERNAME", "robot")];
+    let last = [("INSECURE", "false"), ("MIRROR_REGISTRIES", rules)];
+    let text = registry_info(&[&keys[..], more, &last[..]].concat());
     Declaration::read(DeclarationSource::RegistryInfo, &text, 0).unwrap()
 }
 

@@ -4,13 +4,19 @@
 //! all of it. `charts/image-swap/templates/fleet/crd.yaml` has the schema. The status repeats no
 //! text that a workload cluster sent.
 
+mod derive;
 mod facts;
+mod message;
+mod verdict;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::facts::{
-    AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts, RemovalProgress,
-    WantedDeclaration, is_uid, status_of,
+pub use self::{
+    derive::{is_uid, status_of},
+    facts::{
+        AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts, RemovalProgress,
+        WantedDeclaration,
+    },
 };
 use super::node_mirror::{NodeCondition, TRUE};
 

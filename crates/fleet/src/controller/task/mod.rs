@@ -33,7 +33,7 @@ use crate::remote::{ApplyReport, RemoteCluster, RemoteError, Removal};
 const BEAT_PAUSE: Duration = Duration::from_secs(1);
 
 impl ClusterTask {
-    /// Keeps the cluster as ordered, until the sender of orders is dropped.
+    /// Applies each order to the cluster, until the sender of orders is dropped.
     pub(super) async fn run(mut self) {
         let mut backoff = self.settings.timing.backoff();
         let mut state = TaskState {
@@ -156,7 +156,7 @@ impl ClusterTask {
         }
     }
 
-    /// Returns the tokens on the management cluster.
+    /// Returns the store of tokens on the management cluster.
     fn tokens(&self) -> StoredTokens {
         StoredTokens::new(&self.client, &self.settings)
     }
@@ -204,8 +204,8 @@ impl ClusterTask {
         Ok(())
     }
 
-    /// Returns the cluster by the credential of the inventory, which outlives the token; by the token
-    /// if the API server refuses that credential.
+    /// Returns a client with the credential of the inventory, which outlives the token; with the
+    /// token if the API server refuses that credential.
     async fn administrator(&self, order: &ClusterOrder, session: &ClusterSession) -> RemoteCluster {
         if let EntryAccess::Usable { access, .. } = &order.entry.access
             && let Ok(remote) = RemoteCluster::connect(access, &self.settings.timing.limits)

@@ -45,7 +45,7 @@ pub(super) struct InventoryState {
 #[derive(Debug)]
 struct ClusterState {
     found: FoundCluster,
-    /// `None` until the first request for the Secret has ended.
+    /// Access by the Secret; `None` until the first request for it has ended.
     access: Option<EntryAccess>,
 }
 

@@ -1,9 +1,9 @@
-//! Misbehaviour of a stand-in.
+//! Faults of a stand-in.
 
 /// Text in the body of every fault, which no output may quote.
 pub(crate) const SECRET: &str = "text-of-a-hostile-body";
 
-/// Misbehaviour of a stand-in.
+/// Fault of a stand-in.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// No answer.

@@ -1,5 +1,5 @@
 //! A stand-in for the API server of a workload cluster: it stores objects, records requests, and
-//! misbehaves on request.
+//! fails as a test orders.
 
 mod fault;
 mod store;

@@ -19,7 +19,7 @@ pub(super) struct FakeStore {
     pub(super) objects: BTreeMap<String, Value>,
     /// Tokens that are accepted.
     pub(super) tokens: BTreeSet<String>,
-    /// Path and misbehaviour; `None` while the server behaves.
+    /// Path and fault; `None` without a fault.
     pub(super) fault: Option<(String, Fault)>,
     pub(super) requests: Vec<FakeRequest>,
     pub(super) sent: usize,

@@ -162,7 +162,7 @@ async fn misbehave(stream: &mut Stream, state: &FakeState, fault: Fault) -> io::
     }
 }
 
-/// Sends `text` again and again, and counts its bytes, until the client has enough.
+/// Sends `text` again and again, and counts its bytes, until the client closes the connection.
 async fn flood(
     stream: &mut Stream,
     state: &FakeState,

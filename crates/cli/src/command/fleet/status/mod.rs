@@ -2,16 +2,15 @@
 
 mod text;
 
-use std::{io::Write as _, process::ExitCode};
+use std::process::ExitCode;
 
-use image_swap_cluster::{Client, Error};
 use image_swap_fleet::{FleetOverview, FleetScope, overview};
 
 use crate::{
     command::{block_on, connect::ConnectArgs},
     failure::Failure,
-    follow::{WatchedStatus, follow},
-    output::{self, Output},
+    follow::{WatchedStatus, show},
+    output::Output,
 };
 
 const EXAMPLES: &str = "\
@@ -30,7 +29,7 @@ Exit codes:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A namespace with workload clusters, several times for several; the default is that of the
+    /// A namespace with workload clusters. Can be repeated. The default is the namespace of the
     /// context.
     #[arg(short, long, value_name = "NAMESPACE", value_delimiter = ',')]
     namespace: Vec<String>,
@@ -67,30 +66,13 @@ impl Args {
     }
 
     async fn show(self) -> Result<ExitCode, Failure> {
-        let client = self.cluster.connect().await.map_err(unusable)?;
+        let client = self.cluster.connect().await.map_err(Failure::unusable)?;
         let scope = match (self.all_namespaces, self.namespace.is_empty()) {
             (true, _) => FleetScope::All,
             (false, true) => FleetScope::Namespaces(vec![client.default_namespace().to_owned()]),
             (false, false) => FleetScope::Namespaces(self.namespace),
         };
-        if self.watch {
-            return Box::pin(follow(async || read(&client, &scope).await, self.output)).await;
-        }
-        let overview = read(&client, &scope).await?;
-        let mut out = output::stdout();
-        match self.output {
-            Output::Json => output::json_line(&mut out, &overview)?,
-            Output::Text => write!(out, "{}", overview.text())?,
-        }
-        output::end(&mut out, overview.healthy)
+        let read = async || overview(&client, &scope).await.map_err(Failure::unusable);
+        show(read, self.watch, self.output).await
     }
-}
-
-async fn read(client: &Client, scope: &FleetScope) -> Result<FleetOverview, Failure> {
-    overview(client, scope).await.map_err(unusable)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
-fn unusable(error: Error) -> Failure {
-    Failure::Unusable(error.to_string())
 }

@@ -78,7 +78,7 @@ fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name}{value}");
 }
 
-/// Returns a bar of the share that is in force.
+/// Returns a progress bar of the clusters with the declaration in force.
 fn bar(in_force: usize, total: usize) -> String {
     let full = (in_force * BAR).checked_div(total).unwrap_or(BAR);
     let percent = (in_force * 100).checked_div(total).unwrap_or(100);

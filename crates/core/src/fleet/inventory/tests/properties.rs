@@ -1,4 +1,4 @@
-//! Laws for any objects, selectors and identities.
+//! Properties of any objects, selectors and identities.
 
 use std::collections::BTreeMap;
 

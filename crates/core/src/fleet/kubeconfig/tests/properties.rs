@@ -1,11 +1,11 @@
-//! Laws of the reader for any text.
+//! Properties of the parser for any text.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::Map;
 
 use super::*;
 
-/// Text that no message of the program contains.
+/// Text of every value in the tests, which no message may contain.
 const MARK: &str = "Zq7Zq7";
 
 const HARMLESS: [&str; 4] = ["extensions", "disable-compression", "namespace", "tls-server-name"];
@@ -70,7 +70,7 @@ fn configs() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Returns true if `value` is there for clients of Kubernetes.
+/// Returns true if clients of Kubernetes treat `value` as present.
 fn is_there(value: &Value) -> bool {
     !value.is_null() && *value != "" && *value != false
 }

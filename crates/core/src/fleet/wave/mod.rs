@@ -1,0 +1,222 @@
+//! Waves: the order in which workload clusters receive a declaration.
+//!
+//! Canary clusters receive it first, then at most a number of clusters at a time. The next wave
+//! begins when every reachable cluster of the last one has verified it. A failed cluster stops
+//! the rollout until an administrator acts. An unreachable cluster never blocks a wave; it joins
+//! one after its return.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::inventory::ClusterKey;
+
+/// Maximum number of clusters that a summary names.
+const NAMED: usize = 5;
+
+/// Settings of waves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaveSettings {
+    /// True if canary clusters are selected.
+    pub has_canary: bool,
+    /// Maximum number of clusters in a wave after the canary clusters; 0 for all clusters.
+    pub size: usize,
+}
+
+impl WaveSettings {
+    /// Returns true if all clusters receive a declaration at once.
+    pub const fn is_off(self) -> bool {
+        !self.has_canary && self.size == 0
+    }
+}
+
+/// Progress of a cluster with the wanted declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterProgress {
+    /// No attempt on the cluster has ended since the start of the fleet controller.
+    Unknown,
+    /// No answer of its API server, or no recent heartbeat.
+    Unreachable,
+    /// Not in force.
+    Pending,
+    /// In force, without a verified pull.
+    Applied,
+    /// In force, and a pull through the mirrors has succeeded or no node can pull.
+    Verified,
+    /// Failed for this reason.
+    Failed(String),
+}
+
+/// Cluster to which a declaration is rolled out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveCluster {
+    /// True if the cluster receives a declaration before the others.
+    pub is_canary: bool,
+    /// Progress with the wanted declaration.
+    pub progress: ClusterProgress,
+}
+
+/// Order of an administrator for all clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaveOrder {
+    /// Continue.
+    #[default]
+    Continue,
+    /// Begin no wave.
+    Pause,
+}
+
+/// State of the rollout of one declaration, which survives a restart of the fleet controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WaveState {
+    /// Number of the declaration.
+    pub revision: u64,
+    /// True if all clusters may receive the declaration.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_open: bool,
+    /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
+    pub admitted: BTreeSet<String>,
+    /// Members of the last wave, as `NAMESPACE/NAME`.
+    pub wave: BTreeSet<String>,
+    /// Failed cluster that stopped the rollout; `None` while it continues.
+    pub failed: Option<FailedWave>,
+}
+
+/// Failure that stopped a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailedWave {
+    /// Cluster, as `NAMESPACE/NAME`.
+    pub cluster: String,
+    /// Reason.
+    pub reason: String,
+}
+
+impl WaveState {
+    /// Returns true if `key` may receive the declaration of the state.
+    pub fn admits(&self, key: &ClusterKey) -> bool {
+        self.is_open || self.admitted.contains(&key.to_string())
+    }
+
+    /// Returns the state after an administrator resumed the rollout: members of the last wave
+    /// join a wave again.
+    #[must_use]
+    pub fn resumed(mut self) -> Self {
+        self.failed = None;
+        let wave = std::mem::take(&mut self.wave);
+        self.admitted.retain(|it| !wave.contains(it));
+        self
+    }
+}
+
+/// Decision on a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveDecision {
+    /// State to store before a cluster receives the declaration.
+    pub state: WaveState,
+    /// Progress of the rollout; empty if it has ended.
+    pub summary: String,
+}
+
+/// Decides which clusters may receive the declaration with the number `wanted`.
+pub fn decide(
+    settings: WaveSettings,
+    order: WaveOrder,
+    wanted: u64,
+    stored: &WaveState,
+    clusters: &BTreeMap<ClusterKey, WaveCluster>,
+) -> WaveDecision {
+    if settings.is_off() {
+        let state = WaveState { revision: wanted, is_open: true, ..WaveState::default() };
+        return WaveDecision { state, summary: String::new() };
+    }
+    let mut state = if stored.revision == wanted {
+        WaveState { is_open: false, ..stored.clone() }
+    } else {
+        WaveState { revision: wanted, ..WaveState::default() }
+    };
+    let named: BTreeMap<String, &WaveCluster> =
+        clusters.iter().map(|(key, cluster)| (key.to_string(), cluster)).collect();
+    for set in [&mut state.admitted, &mut state.wave] {
+        set.retain(|it| named.contains_key(it));
+    }
+    // A cluster with the declaration needs no admission.
+    let verified = named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified);
+    state.admitted.extend(verified.map(|(name, _)| name.clone()));
+    if state.failed.is_none() {
+        state.failed = failure(&state, &named);
+    }
+    if let Some(FailedWave { cluster, reason }) = &state.failed {
+        let summary = format!("stopped: {cluster}: {reason}");
+        return WaveDecision { state, summary };
+    }
+    let is_waiting = |name: &&String| {
+        let progress = named.get(*name).map(|it| &it.progress);
+        matches!(
+            progress,
+            Some(ClusterProgress::Unknown | ClusterProgress::Pending | ClusterProgress::Applied)
+        )
+    };
+    // A canary that may be reachable precedes all others.
+    let is_awaited = |(name, it): &(&String, &&WaveCluster)| {
+        settings.has_canary
+            && it.is_canary
+            && it.progress == ClusterProgress::Unknown
+            && !state.admitted.contains(*name)
+    };
+    let canaries = named.iter().filter(is_awaited).map(|(name, _)| name);
+    let waiting: Vec<&String> = state.wave.iter().filter(is_waiting).chain(canaries).collect();
+    if !waiting.is_empty() {
+        let summary = format!("waits for {}", list(&waiting));
+        return WaveDecision { state, summary };
+    }
+    let is_candidate = |name: &str, cluster: &WaveCluster| {
+        let is_away =
+            matches!(cluster.progress, ClusterProgress::Unknown | ClusterProgress::Unreachable);
+        !state.admitted.contains(name) && !is_away
+    };
+    let candidates: Vec<_> = named.iter().filter(|(name, it)| is_candidate(name, it)).collect();
+    let canaries: Vec<_> = candidates.iter().copied().filter(|(_, it)| it.is_canary).collect();
+    let next: Vec<&String> = match settings.size {
+        _ if settings.has_canary && !canaries.is_empty() => {
+            canaries.into_iter().map(|(name, _)| name).collect()
+        }
+        0 => candidates.into_iter().map(|(name, _)| name).collect(),
+        size => candidates.into_iter().map(|(name, _)| name).take(size).collect(),
+    };
+    if next.is_empty() {
+        return WaveDecision { state, summary: String::new() };
+    }
+    if order == WaveOrder::Pause {
+        let summary = format!("paused before {}", list(&next));
+        return WaveDecision { state, summary };
+    }
+    let summary = format!("waits for {}", list(&next));
+    state.wave = next.iter().map(|it| (*it).clone()).collect();
+    state.admitted.extend(state.wave.iter().cloned());
+    WaveDecision { state, summary }
+}
+
+/// Returns the failure of the first admitted cluster that has one.
+fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Option<FailedWave> {
+    state.admitted.iter().find_map(|name| match &clusters.get(name)?.progress {
+        ClusterProgress::Failed(reason) => {
+            Some(FailedWave { cluster: name.clone(), reason: reason.clone() })
+        }
+        _ => None,
+    })
+}
+
+/// Returns the first names, and the number of further ones.
+fn list(names: &[&String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = names.len().saturating_sub(NAMED);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+use proptest::{collection::btree_map, prelude::*};
+
+use super::{
+    super::inventory::ClusterSource::{ClusterApi, Kubeconfig},
+    *,
+};
+
+const WAVES: WaveSettings = WaveSettings { has_canary: true, size: 2 };
+
+fn key(name: &str) -> ClusterKey {
+    ClusterKey { namespace: "fleet".into(), source: ClusterApi, name: name.into() }
+}
+
+fn clusters(all: &[(&str, bool, ClusterProgress)]) -> BTreeMap<ClusterKey, WaveCluster> {
+    let cluster = |(name, is_canary, progress): &(&str, bool, ClusterProgress)| {
+        (key(name), WaveCluster { is_canary: *is_canary, progress: progress.clone() })
+    };
+    all.iter().map(cluster).collect()
+}
+
+fn next(state: &WaveState, all: &[(&str, bool, ClusterProgress)]) -> WaveDecision {
+    decide(WAVES, WaveOrder::Continue, 7, state, &clusters(all))
+}
+
+fn admitted(decision: &WaveDecision) -> Vec<&str> {
+    decision.state.admitted.iter().map(|it| it.trim_start_matches("fleet/")).collect()
+}
+
+#[test]
+fn canaries_precede_waves_of_the_size() {
+    use ClusterProgress::{Applied, Pending, Verified};
+    let start = [("a", false, Pending), ("b", false, Pending), ("c", false, Pending)];
+    let first = next(&WaveState::default(), &[&start[..], &[("z", true, Pending)]].concat());
+    assert_eq!(admitted(&first), ["z"]);
+    assert_eq!(first.summary, "waits for fleet/z");
+    let waiting = next(&first.state, &[&start[..], &[("z", true, Applied)]].concat());
+    assert_eq!(admitted(&waiting), ["z"], "a pull has to be verified");
+    let second = next(&waiting.state, &[&start[..], &[("z", true, Verified)]].concat());
+    assert_eq!(admitted(&second), ["a", "b", "z"]);
+    let all = [("a", false, Verified), ("b", false, Pending), ("c", false, Pending)];
+    let third = next(&second.state, &[&all[..], &[("z", true, Verified)]].concat());
+    assert_eq!(admitted(&third), ["a", "b", "z"], "b is not verified");
+    let all = [("a", false, Verified), ("b", false, Verified), ("c", false, Pending)];
+    let last = next(&third.state, &[&all[..], &[("z", true, Verified)]].concat());
+    assert_eq!(admitted(&last), ["a", "b", "c", "z"]);
+    let all = ["a", "b", "c", "z"].map(|it| (it, it == "z", Verified));
+    assert_eq!(next(&last.state, &all).summary, "");
+}
+
+#[test]
+fn unreachable_cluster_blocks_no_wave() {
+    use ClusterProgress::{Pending, Unreachable, Verified};
+    let first = next(&WaveState::default(), &[("a", true, Unreachable), ("b", false, Pending)]);
+    assert_eq!(admitted(&first), ["b"]);
+    let away = next(&first.state, &[("b", false, Unreachable), ("c", false, Pending)]);
+    assert_eq!(admitted(&away), ["b", "c"], "a member that went away is not awaited");
+    let back = next(
+        &away.state,
+        &[("a", true, Pending), ("b", false, Unreachable), ("c", false, Verified)],
+    );
+    assert_eq!(admitted(&back), ["a", "b", "c"]);
+}
+
+#[test]
+fn restart_begins_no_wave_before_the_last_one_is_known() {
+    use ClusterProgress::{Pending, Unknown, Unreachable, Verified};
+    let first = next(&WaveState::default(), &[("a", true, Unknown), ("b", false, Pending)]);
+    assert!(admitted(&first).is_empty(), "a may be reachable");
+    assert_eq!(first.summary, "waits for fleet/a");
+    let away = next(&first.state, &[("a", true, Unreachable), ("b", false, Pending)]);
+    assert_eq!(admitted(&away), ["b"]);
+    let unknown = [("b", false, Unknown), ("c", false, Pending)];
+    let restarted = next(&away.state, &unknown);
+    assert_eq!(admitted(&restarted), ["b"]);
+    let known = next(&restarted.state, &[("b", false, Verified), ("c", false, Pending)]);
+    assert_eq!(admitted(&known), ["b", "c"]);
+}
+
+#[test]
+fn failed_cluster_stops_rollout_until_resumed() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+    let failed = [("a", true, Failed("no pull".into())), ("b", false, Pending)];
+    let stopped = next(&first.state, &failed);
+    assert_eq!(stopped.summary, "stopped: fleet/a: no pull");
+    let mended = [("a", true, Pending), ("b", false, Pending)];
+    let still = next(&stopped.state, &mended);
+    assert_eq!((admitted(&still), &still.state), (vec!["a"], &stopped.state));
+    let resumed = next(&still.state.resumed(), &mended);
+    assert_eq!(admitted(&resumed), ["a"]);
+    let last = next(&resumed.state, &[("a", true, Verified), ("b", false, Pending)]);
+    assert_eq!(admitted(&last), ["a", "b"]);
+}
+
+#[test]
+fn without_waves_all_clusters_are_admitted() {
+    let all = clusters(&[("a", false, ClusterProgress::Pending)]);
+    let off = WaveSettings::default();
+    let open = decide(off, WaveOrder::Continue, 7, &WaveState::default(), &all).state;
+    assert!(open.admits(&key("a")) && open.admits(&key("later")));
+    let on = decide(WAVES, WaveOrder::Pause, 7, &open, &all).state;
+    assert!(!on.admits(&key("a")));
+}
+
+#[test]
+fn next_declaration_begins_again() {
+    use ClusterProgress::Pending;
+    let stopped = WaveState {
+        revision: 6,
+        admitted: ["fleet/b".to_owned()].into(),
+        failed: Some(FailedWave::default()),
+        ..WaveState::default()
+    };
+    let first = next(&stopped, &[("a", true, Pending), ("b", false, Pending)]);
+    assert_eq!(admitted(&first), ["a"]);
+    let paused =
+        decide(WAVES, WaveOrder::Pause, 8, &first.state, &clusters(&[("a", true, Pending)]));
+    assert_eq!(paused.summary, "paused before fleet/a");
+    assert!(admitted(&paused).is_empty());
+}
+
+#[test]
+fn state_keeps_names_of_its_fields() {
+    let state = WaveState {
+        revision: 3,
+        is_open: true,
+        admitted: ["a/b".to_owned()].into(),
+        wave: ["a/b".to_owned()].into(),
+        failed: Some(FailedWave { cluster: "a/b".into(), reason: "c".into() }),
+    };
+    let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
+    assert_eq!(serde_json::to_string(&state).unwrap(), text);
+    assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
+}
+
+fn progress() -> impl Strategy<Value = ClusterProgress> {
+    prop_oneof![
+        Just(ClusterProgress::Unknown),
+        Just(ClusterProgress::Unreachable),
+        Just(ClusterProgress::Pending),
+        Just(ClusterProgress::Applied),
+        Just(ClusterProgress::Verified),
+        Just(ClusterProgress::Failed("failed".to_owned())),
+    ]
+}
+
+fn fleet() -> impl Strategy<Value = BTreeMap<ClusterKey, WaveCluster>> {
+    let keys = (0..12_u8, any::<bool>()).prop_map(|(number, imported)| ClusterKey {
+        namespace: "fleet".into(),
+        source: if imported { Kubeconfig } else { ClusterApi },
+        name: format!("c{number}"),
+    });
+    let cluster = (any::<bool>(), progress());
+    let cluster = cluster.prop_map(|(is_canary, progress)| WaveCluster { is_canary, progress });
+    btree_map(keys, cluster, 0..16)
+}
+
+proptest! {
+    // A decision admits at most as many clusters as a wave has, and none after a failure.
+    #[test]
+    fn waves_stay_within_their_size(steps in proptest::collection::vec(fleet(), 1..12)) {
+        let settings = WaveSettings { has_canary: false, size: 2 };
+        let mut state = WaveState::default();
+        for clusters in &steps {
+            let before = state.admitted.clone();
+            let decision = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+            state = decision.state;
+            let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
+                it.progress != ClusterProgress::Verified
+                    && state.admits(key)
+                    && !before.contains(&key.to_string())
+            };
+            prop_assert!(clusters.iter().filter(is_new).count() <= 2);
+            if state.failed.is_some() {
+                prop_assert!(clusters.iter().filter(is_new).count() == 0);
+            }
+            let is_failed = |it: &WaveCluster| matches!(it.progress, ClusterProgress::Failed(_));
+            if !clusters.values().any(is_failed) {
+                let again = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+                prop_assert_eq!(&again.state, &state, "a second decision changes nothing");
+            }
+        }
+    }
+
+    // Without a failure every reachable cluster is admitted in the end.
+    #[test]
+    fn healthy_clusters_are_all_admitted(mut clusters in fleet()) {
+        for cluster in clusters.values_mut() {
+            if !matches!(cluster.progress, ClusterProgress::Unreachable) {
+                cluster.progress = ClusterProgress::Pending;
+            }
+        }
+        let mut state = WaveState::default();
+        for _ in 0..=clusters.len() {
+            state = decide(WAVES, WaveOrder::Continue, 1, &state, &clusters).state;
+            for (key, cluster) in &mut clusters {
+                if state.admits(key) && cluster.progress == ClusterProgress::Pending {
+                    cluster.progress = ClusterProgress::Verified;
+                }
+            }
+        }
+        for (key, cluster) in &clusters {
+            let is_away = cluster.progress == ClusterProgress::Unreachable;
+            prop_assert!(is_away || state.admits(key), "{key:?}");
+        }
+    }
+}

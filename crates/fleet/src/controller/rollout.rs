@@ -1,0 +1,82 @@
+//! The rollout of a declaration to workload clusters in waves, and its report.
+
+use std::collections::BTreeMap;
+
+use image_swap_core::fleet::{
+    inventory::{ClusterKey, Inventory, standing::Standing},
+    wave::{self, ClusterProgress, WaveCluster, WaveSettings},
+};
+use tracing::info;
+
+use super::{
+    Fleet,
+    hub::{HubDeclaration, HubView},
+};
+use crate::metrics::FleetReport;
+
+impl Fleet {
+    /// Decides on the waves of the newest declaration.
+    pub(super) fn roll_out(
+        &mut self,
+        declaration: &HubDeclaration,
+        (inventory, standings): (&Inventory, &BTreeMap<ClusterKey, Standing>),
+    ) {
+        let HubDeclaration::Present(wanted, _) = declaration else { return };
+        let settings = WaveSettings {
+            has_canary: self.settings.canary.is_some(),
+            size: self.settings.wave_size,
+        };
+        let mut clusters = BTreeMap::new();
+        for (key, entry) in inventory {
+            let is_counted = entry.access.is_usable()
+                && !entry.settings.is_paused
+                && !entry.settings.is_removed
+                && entry.settings.pinned_revision.is_none()
+                && entry.registry_info.is_none()
+                && !matches!(standings.get(key), Some(Standing::DuplicateOf(_)))
+                && !self.is_management(key);
+            if !is_counted {
+                continue;
+            }
+            let report = self.clusters.get(key).and_then(|it| it.report.as_ref());
+            let progress = match report {
+                None => ClusterProgress::Unknown,
+                Some(report) if report.progress == ClusterProgress::Unreachable => {
+                    ClusterProgress::Unreachable
+                }
+                Some(report) if report.uid.is_none() => ClusterProgress::Unreachable,
+                // The attempt that an administrator resumed has not ended.
+                Some(report) if report.resumed != self.resumed => ClusterProgress::Pending,
+                Some(report) if report.revision == Some(*wanted) => report.progress.clone(),
+                Some(_) => ClusterProgress::Pending,
+            };
+            let canary = self.settings.canary.as_ref();
+            let is_canary = canary.is_some_and(|it| it.matches(&entry.labels));
+            clusters.insert(key.clone(), WaveCluster { is_canary, progress });
+        }
+        let stored = std::mem::take(&mut self.waves);
+        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
+        if !decision.summary.is_empty() && decision.summary != self.rollout {
+            info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
+        }
+        self.waves = decision.state;
+        self.rollout = decision.summary;
+    }
+
+    /// Returns the report for metrics.
+    pub(super) fn report(&self, hub: &HubView) -> FleetReport {
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        for cluster in self.clusters.values() {
+            let state = cluster.report.as_ref().map_or("Pending", |it| &it.state);
+            *states.entry(state.to_owned()).or_default() += 1;
+        }
+        FleetReport {
+            states,
+            revision: match hub.declaration {
+                Some(HubDeclaration::Present(revision, _)) => Some(revision),
+                Some(HubDeclaration::Absent) | None => None,
+            },
+            is_stopped: self.waves.failed.is_some(),
+        }
+    }
+}
