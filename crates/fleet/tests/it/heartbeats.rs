@@ -80,7 +80,7 @@ fn enroll(fleet: &Fleet) {
 /// Returns a summary that differs from that of every other `number`. Some are longer than a summary
 /// may be.
 fn summary(number: usize) -> Value {
-    let length = if number % 7 == 0 { 20_000 } else { 15_000 };
+    let length = if number.is_multiple_of(7) { 20_000 } else { 15_000 };
     json!({
         "registryInfoRevision": number, "hash": "x".repeat(length),
         "clusterUid": format!("{:08x}-0000-4000-8000-000000000000", number % 3),
