@@ -16,6 +16,7 @@ use tracing::debug;
 
 use crate::{
     api, error::Error, object_watch::PAGE, partial_meta::WholeObject, pull_secrets::images,
+    report::send_new,
 };
 
 /// The deadline of a count.
@@ -47,7 +48,7 @@ impl PodCensus {
                 debug!(%error, "cannot count pods; the count is repeated");
                 None
             });
-            self.count.send_replace(count);
+            send_new(&self.count, count);
             sleep(self.gap).await;
             tokio::select! {
                 () = sleep(self.interval) => {}

@@ -8,7 +8,11 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use image_swap_core::{labels::SUMMARY, status::cluster_summary::ClusterSummary};
+use image_swap_core::{
+    fleet::pace::BeatPace,
+    labels::SUMMARY,
+    status::cluster_summary::{ClusterSummary, SUMMARY_BYTES},
+};
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
@@ -51,8 +55,8 @@ pub struct HeartbeatState {
 /// for `stale_after`.
 ///
 /// A receiver is notified of changes of the summary, of the watch and of staleness.
-/// [`HeartbeatState::received`] alone changes without a notification. The task ends when no
-/// receiver is left.
+/// [`HeartbeatState::received`] alone changes without a notification. Of many heartbeats the latest
+/// in a second is read ([`BeatPace`]). The task ends when no receiver is left.
 pub fn follow(
     client: Client,
     namespace: &str,
@@ -86,6 +90,10 @@ async fn watch_lease(
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
+                () = sleep_until(receipt.read_at()), if receipt.is_waiting() => {
+                    receipt.read_waiting(Instant::now(), sender);
+                    continue;
+                }
                 () = sleep_until(receipt.due) => {
                     receipt.overdue(Instant::now(), sender);
                     // The connection may be broken without a sign of it.
@@ -113,30 +121,49 @@ struct HeartbeatReceipt {
     /// Time at which the next heartbeat is overdue.
     due: Instant,
     stale_after: Duration,
+    begun: Instant,
+    /// Summaries of heartbeats.
+    pace: BeatPace<String>,
 }
 
 impl HeartbeatReceipt {
     fn begin(now: Instant, stale_after: Duration) -> Self {
-        Self { version: None, due: now + stale_after, stale_after }
+        let pace = BeatPace::default();
+        Self { version: None, due: now + stale_after, stale_after, begun: now, pace }
     }
 
     /// Notes the state of a Lease. A repeated list returns the last heartbeat again, which counts
-    /// once. A Lease without a summary is none: an enrolment created it.
+    /// once. A Lease without a summary is none: an enrolment created it. The summary is read, or
+    /// waits.
     fn note(&mut self, lease: &ObjectMeta, now: Instant, sender: &watch::Sender<HeartbeatState>) {
         let text = lease.annotations.as_ref().and_then(|it| it.get(SUMMARY));
         let is_known = self.version.is_some() && self.version == lease.resource_version;
         let Some(text) = text.filter(|_| !is_known) else { return answered(sender) };
         self.version.clone_from(&lease.resource_version);
         self.due = now + self.stale_after;
-        let summary = ClusterSummary::parse(text);
-        sender.send_if_modified(|state| {
-            let is_first = state.received.replace(SystemTime::now()).is_none();
-            let is_new = is_first || state.is_stale || state.summary != summary;
-            state.is_stale = false;
-            state.summary = summary;
-            is_new
-        });
+        // No summary that can be read is longer.
+        let text = if text.len() > SUMMARY_BYTES { "" } else { text };
+        if let Some(text) = self.pace.offer(text.to_owned(), now - self.begun) {
+            read(&text, sender);
+        }
         answered(sender);
+    }
+
+    /// Returns true if a summary waits.
+    const fn is_waiting(&self) -> bool {
+        self.pace.due().is_some()
+    }
+
+    /// Returns the time at which the waiting summary is read.
+    fn read_at(&self) -> Instant {
+        self.begun + self.pace.due().unwrap_or_default()
+    }
+
+    /// Reads the waiting summary if it is due.
+    fn read_waiting(&mut self, now: Instant, sender: &watch::Sender<HeartbeatState>) {
+        if let Some(text) = self.pace.take(now - self.begun) {
+            read(&text, sender);
+        }
     }
 
     /// Notes that the next heartbeat is overdue.
@@ -144,6 +171,18 @@ impl HeartbeatReceipt {
         self.due = now + self.stale_after;
         sender.send_if_modified(|state| !std::mem::replace(&mut state.is_stale, true));
     }
+}
+
+/// Reads the summary `text` of a heartbeat.
+fn read(text: &str, sender: &watch::Sender<HeartbeatState>) {
+    let summary = ClusterSummary::parse(text);
+    sender.send_if_modified(|state| {
+        let is_first = state.received.replace(SystemTime::now()).is_none();
+        let is_new = is_first || state.is_stale || state.summary != summary;
+        state.is_stale = false;
+        state.summary = summary;
+        is_new
+    });
 }
 
 /// Notes that the API server answers the watch.
@@ -202,8 +241,12 @@ mod tests {
         receipt.note(&lease("2", r#"{"hash":"a"}"#), later, &sender);
         assert_eq!(receipt.due, later + STALE_AFTER);
         assert!(!state.has_changed().unwrap());
+        // The third one follows at once, and is read a second after the second one.
         receipt.note(&lease("3", r#"{"hash":"b"}"#), later, &sender);
-        assert!(state.has_changed().unwrap());
+        assert!(!state.has_changed().unwrap() && receipt.is_waiting());
+        receipt.read_waiting(receipt.read_at(), &sender);
+        assert!(!receipt.is_waiting());
+        assert_eq!(state.borrow_and_update().summary.as_ref().unwrap().hash, "b");
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +260,8 @@ mod tests {
         receipt.overdue(now, &sender);
         assert!(!state.has_changed().unwrap());
         assert_eq!(state.borrow().summary.as_ref().unwrap().hash, "a");
-        receipt.note(&lease("2", r#"{"hash":"a"}"#), now, &sender);
+        let later = now + STALE_AFTER;
+        receipt.note(&lease("2", r#"{"hash":"a"}"#), later, &sender);
         assert!(state.has_changed().unwrap() && !state.borrow_and_update().is_stale);
     }
 

@@ -118,7 +118,9 @@ impl Controller {
             gap: self.intervals.gap,
             linger: self.intervals.linger.min(STAY_AWAY),
         });
-        let heartbeat = Box::pin(self.send_heartbeats(&memory));
+        let count = watch::Sender::new(None);
+        let pods = count.subscribe();
+        let heartbeat = Box::pin(self.send_heartbeats(&memory, count));
         let hub = self.settings.hub_secret.clone().map(|secret| HubPull {
             client: self.client.clone(),
             release: self.settings.release.clone(),
@@ -126,6 +128,7 @@ impl Controller {
             service: self.settings.service.clone(),
             identity: self.identity.clone(),
             report: self.report.subscribe(),
+            pods,
             obstacle: memory.hub_obstacle.clone(),
             changed: Arc::clone(&self.changed),
             clock: &*self.clock,
@@ -155,9 +158,12 @@ impl Controller {
         }
     }
 
-    /// Sends heartbeats, if they are configured. Never returns.
-    fn send_heartbeats(&self, memory: &ReconcileState) -> impl Future<Output = ()> + use<> {
-        let count = watch::Sender::new(None);
+    /// Sends heartbeats, if they are configured, and counts pods for them. Never returns.
+    fn send_heartbeats(
+        &self,
+        memory: &ReconcileState,
+        count: watch::Sender<Option<u32>>,
+    ) -> impl Future<Output = ()> + use<> {
         let tasks = self.settings.heartbeat.then(|| {
             let heartbeat = Heartbeat {
                 client: self.client.clone(),

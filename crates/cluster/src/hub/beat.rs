@@ -1,5 +1,7 @@
 //! The heartbeat on the management cluster.
 
+use std::future::pending;
+
 use hyper::Method;
 use image_swap_core::{labels, status::cluster_summary::ClusterSummary};
 use k8s_openapi::{
@@ -8,7 +10,10 @@ use k8s_openapi::{
 use kube::Api;
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use super::{
     HubPull, HubSession, PATIENCE,
@@ -29,14 +34,15 @@ const IDENTITY: &str = "kube-system";
 const MISSED: u64 = 3;
 
 impl HubPull<'_> {
-    /// Renews the Lease in intervals, and after each change of the summary. Never returns.
+    /// Renews the Lease in intervals, and after each change of the summary. A changed number of
+    /// pods counts, too: the next renewal is minutes away. Never returns.
     pub(super) async fn renew_heartbeat(
         &self,
         session: &HubSession,
         note: &impl Fn(HubTask, Option<String>),
     ) {
         let mut backoff = self.backoff();
-        let mut report = self.report.clone();
+        let (mut report, mut pods) = (self.report.clone(), self.pods.clone());
         let mut uid = None;
         let mut written: Option<ClusterSummary> = None;
         loop {
@@ -46,6 +52,8 @@ impl HubPull<'_> {
                 uid = timeout(PATIENCE, self.uid()).await.ok().and_then(Result::ok).flatten();
             }
             let summary = summary(&self.client, &self.release, &self.service, &report).await;
+            let pods_not_from_mirror = *pods.borrow_and_update();
+            let summary = ClusterSummary { pods_not_from_mirror, ..summary };
             let shown = ClusterSummary { cluster_uid: uid.clone(), ..summary.clone() };
             if let Err(error) = self.beat(session, &shown).await {
                 note(HubTask::Heartbeat, Some(problem::remote(error)));
@@ -60,6 +68,7 @@ impl HubPull<'_> {
             tokio::select! {
                 () = sleep_until(begun + self.interval) => written = None,
                 () = reported(&mut report, written.as_ref()) => {}
+                () = counted(&mut pods) => written = None,
             }
         }
     }
@@ -95,5 +104,13 @@ impl HubPull<'_> {
         let found = namespaces.get_metadata_opt(IDENTITY).await;
         let found = found.map_err(Error::api(format!("read the namespace {IDENTITY}")))?;
         Ok(found.and_then(|it| it.metadata.uid))
+    }
+}
+
+/// Waits for another number of pods.
+async fn counted(pods: &mut watch::Receiver<Option<u32>>) {
+    // The controller holds the sender for as long as this runs.
+    if pods.changed().await.is_err() {
+        pending::<()>().await;
     }
 }

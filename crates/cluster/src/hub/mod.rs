@@ -48,6 +48,8 @@ pub(crate) struct HubPull<'c> {
     /// Holder of the Lease.
     pub(crate) identity: String,
     pub(crate) report: watch::Receiver<ControllerReport>,
+    /// Number of running pods with an image that no mirror serves; `None` if it is not known.
+    pub(crate) pods: watch::Receiver<Option<u32>>,
     /// Reason why the pull fails; `None` if it does not.
     pub(crate) obstacle: watch::Sender<Option<String>>,
     /// Notifies the reconcile loop of a change.

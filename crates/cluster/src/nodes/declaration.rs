@@ -42,8 +42,12 @@ pub(crate) struct StoredNodes {
 }
 
 impl StoredNodes {
-    /// Records the state of the Secret.
+    /// Records the state of the Secret. A state that is older than the recorded one, such as that of a
+    /// list which began before a write, is skipped.
     pub(super) fn note(&mut self, secret: Option<Secret>) {
+        if secret.as_ref().is_some_and(|it| self.is_newer_than(it)) {
+            return;
+        }
         let is_first = !std::mem::replace(&mut self.is_read, true);
         let Some(secret) = secret else {
             if self.secret.take().is_some() {
@@ -67,6 +71,8 @@ impl StoredNodes {
         } else if declared != NodeDeclaration::default() {
             // A Secret that another writer emptied takes no declaration from the nodes.
             self.last = declared;
+            // The next marker requests another restore, also in the same object.
+            self.old_marker = None;
         }
         self.secret = Some(Arc::new(secret));
     }
@@ -100,6 +106,13 @@ impl StoredNodes {
             None => format!("the Secret {name} was deleted"),
         };
         Some((reason, Some(until)))
+    }
+
+    /// Returns true if the recorded Secret is a later version of the object `secret`.
+    fn is_newer_than(&self, secret: &Secret) -> bool {
+        let version = |it: &Secret| it.metadata.resource_version.as_ref()?.parse::<u64>().ok();
+        let is_same = |it: &&Arc<Secret>| it.metadata.uid == secret.metadata.uid;
+        self.secret.as_ref().filter(is_same).is_some_and(|it| version(it) > version(secret))
     }
 
     fn uid(&self) -> Option<&str> {
@@ -222,6 +235,25 @@ mod tests {
         stored.note(Some(mk_secret("1", &verified(3))));
         stored.note(Some(mk_secret("2", &marker())));
         assert!(stored.is_retired);
+    }
+
+    /// Covers a fleet controller, which marks the object that the controller has written.
+    // guarantee: 5d
+    #[test]
+    fn marker_in_an_overwritten_object_counts() {
+        let at = |version: &str, declared: &NodeDeclaration| {
+            let mut secret = mk_secret("1", declared);
+            secret.metadata.resource_version = Some(version.to_owned());
+            Some(secret)
+        };
+        let mut stored = StoredNodes::default();
+        stored.note(at("9", &marker()));
+        stored.note(at("10", &verified(3)));
+        // A list that began before the write.
+        stored.note(at("9", &marker()));
+        assert!(!stored.is_retired && !stored.requests_restore());
+        stored.note(at("11", &marker()));
+        assert!(stored.is_retired && stored.requests_restore());
     }
 
     // guarantee: 5d

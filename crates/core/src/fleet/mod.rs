@@ -7,6 +7,7 @@
 //! - [`bundle`] has the objects that a workload cluster receives.
 //! - [`history`] keeps earlier declarations.
 //! - [`drift`] separates drift from conflicts.
+//! - [`pace`] limits the heartbeats of a cluster that are read.
 //! - [`pull`] has the objects of a cluster that pulls its declaration.
 //! - [`wave`] selects the clusters that may receive a declaration.
 
@@ -16,5 +17,6 @@ pub mod drift;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;
+pub mod pace;
 pub mod pull;
 pub mod wave;

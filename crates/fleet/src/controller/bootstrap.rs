@@ -4,12 +4,14 @@
 //! image-swap. `clusterctl move` takes it along. A deleted or changed one is written again, since a
 //! machine without it cannot join.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use image_swap_cluster::{Error, Release, api, follow_presence, secret};
 use image_swap_core::{
-    control::effective::{Effective, Origin},
-    fleet::inventory::Inventory,
+    control::effective::{Effective, Origin, SecretData},
     labels::{BOOTSTRAP_SECRET, REGISTRY_INFO},
     mirror::Fallback,
     render::{
@@ -40,7 +42,7 @@ pub(super) struct BootstrapSecrets {
 struct ScriptSource {
     /// Number of the declaration of the management cluster.
     revision: u64,
-    /// True if the namespace has clusters with a declaration of their own.
+    /// True if the namespace has a declaration of its own.
     is_overridden: bool,
     /// Number of that declaration in the history; 0 without one.
     beside: u64,
@@ -76,7 +78,8 @@ impl BootstrapSecrets {
     }
 
     /// Stores the script of `effective` in each namespace whose declaration has changed.
-    /// `beside` returns the number of the last declaration beside the clusters of a namespace.
+    /// `registry_infos` has the declarations of namespaces, and `beside` returns the number of the
+    /// last valid one.
     ///
     /// # Errors
     /// A Secret cannot be read or written. Those of other namespaces are written.
@@ -84,14 +87,12 @@ impl BootstrapSecrets {
         &mut self,
         namespaces: &BTreeSet<String>,
         (revision, effective): (u64, &Effective),
-        inventory: &Inventory,
+        registry_infos: &BTreeMap<String, Arc<SecretData>>,
         beside: impl Fn(&str) -> Option<u64>,
     ) -> Result<(), Error> {
         let mut outcome = Ok(());
         for namespace in namespaces {
-            let is_overridden = inventory
-                .iter()
-                .any(|(key, entry)| *key.namespace == **namespace && entry.registry_info.is_some());
+            let is_overridden = registry_infos.contains_key(namespace);
             let beside = beside(namespace).unwrap_or_default();
             let source = ScriptSource { revision, is_overridden, beside };
             if self.stored.get(namespace) != Some(&source) {

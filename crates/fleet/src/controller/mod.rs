@@ -22,7 +22,7 @@ use std::{
 
 use image_swap_cluster::{Error, Leadership, clock::now};
 use image_swap_core::{
-    control::effective::{self, Effective},
+    control::effective::{self, Effective, SecretData},
     fleet::{
         assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
@@ -258,7 +258,7 @@ impl Fleet {
         else {
             return Ok(());
         };
-        self.record(declaration, &inventory.clusters);
+        self.record(declaration, &inventory.registry_infos);
         self.stored.store_history(&self.history).await?;
         self.forget_clusters(&inventory).await;
         for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
@@ -320,7 +320,7 @@ impl Fleet {
                 None => self.begin(key, order),
             }
         }
-        self.write_bootstrap(declaration, &inventory.clusters).await
+        self.write_bootstrap(declaration, &inventory.registry_infos).await
     }
 
     /// Compares the bootstrap script in `namespace` at the next reconciliation.
@@ -337,7 +337,7 @@ impl Fleet {
     async fn write_bootstrap(
         &mut self,
         declaration: &HubDeclaration,
-        inventory: &Inventory,
+        registry_infos: &BTreeMap<String, Arc<SecretData>>,
     ) -> Result<(), Error> {
         let (Some(secrets), HubDeclaration::Present(revision, effective)) =
             (&mut self.bootstrap, declaration)
@@ -346,7 +346,7 @@ impl Fleet {
         };
         let beside = |namespace: &str| self.history.beside(namespace).map(|(number, _)| number);
         let namespaces = &self.settings.sources.namespaces;
-        secrets.reconcile(namespaces, (*revision, effective), inventory, beside).await
+        secrets.reconcile(namespaces, (*revision, effective), registry_infos, beside).await
     }
 
     /// Starts the task of a new cluster.
@@ -375,24 +375,22 @@ impl Fleet {
     }
 
     /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
-    fn record(&mut self, declaration: &HubDeclaration, inventory: &Inventory) {
+    fn record(
+        &mut self,
+        declaration: &HubDeclaration,
+        registry_infos: &BTreeMap<String, Arc<SecretData>>,
+    ) {
         if let HubDeclaration::Present(revision, effective) = declaration
             && self.history.newest().is_none_or(|it| it.0 != *revision || **it.1 != *effective)
         {
             self.history.record(*revision, effective.clone());
         }
-        let mut namespaces = BTreeMap::new();
-        for (key, entry) in inventory {
-            if let Some(secret) = &entry.registry_info {
-                namespaces.entry(&*key.namespace).or_insert(secret);
-            }
-        }
-        for (namespace, secret) in namespaces {
+        for (namespace, secret) in registry_infos {
             let last =
                 self.history.beside(namespace).map(|(_, effective)| Effective::clone(effective));
             let decision = effective::decide(Some(secret), None, last.as_ref(), now());
             if decision.about.iter().any(|it| it.refused) {
-                warn!(namespace, "registry-info of a namespace with clusters is invalid");
+                warn!(namespace, "registry-info of a namespace of the fleet is invalid");
             } else {
                 self.history.number_beside(namespace, secret);
             }

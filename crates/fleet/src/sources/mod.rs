@@ -10,9 +10,16 @@ mod secrets;
 mod settings;
 mod watches;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use image_swap_core::fleet::inventory::{ClusterKey, ClusterSource, Inventory};
+use image_swap_core::{
+    control::effective::SecretData,
+    fleet::inventory::{ClusterKey, ClusterSource, Inventory},
+};
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
@@ -42,6 +49,8 @@ const READS: usize = 8;
 pub struct ListedInventory {
     /// Workload clusters.
     pub clusters: Inventory,
+    /// Secrets `registry-info` by namespace, also of namespaces without clusters.
+    pub registry_infos: BTreeMap<String, Arc<SecretData>>,
     /// Sources that the API server refuses to list. Their clusters are unknown, not gone.
     pub refused: BTreeSet<ListedSource>,
 }
@@ -115,6 +124,7 @@ async fn publish(
             if state.take_changed() || !is_published {
                 inventory.send_replace(Arc::new(ListedInventory {
                     clusters: state.inventory().clone(),
+                    registry_infos: state.registry_infos(),
                     refused: state.refused().clone(),
                 }));
             }

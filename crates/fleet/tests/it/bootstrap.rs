@@ -2,17 +2,27 @@
 
 use image_swap_core::mirror::Fallback;
 use image_swap_testbed::{Wait, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::{
-    fleet::{DEADLINE, Fleet, RELEASE, kubectl, text},
-    hub::NAMESPACE,
+    fake::{ADMINISTRATOR, FakeServer},
+    fleet::{DEADLINE, Fleet, REGISTRY_INFO, RELEASE, apply, kubectl, text, wait_until},
+    hub::{NAMESPACE, OTHER},
 };
 
 /// Waits until the bootstrap script of the management cluster `is_wanted`, and returns its Secret.
 fn wait_script(fleet: &Fleet, what: &str, is_wanted: impl Fn(&str) -> bool) -> Value {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/image-swap-bootstrap");
+    wait_script_in(NAMESPACE, fleet, what, is_wanted)
+}
+
+fn wait_script_in(
+    namespace: &str,
+    fleet: &Fleet,
+    what: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Value {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/image-swap-bootstrap");
     let found = || {
         let secret = fleet.planes.hub.get(&path)?.unwrap_or_default();
         let is_there = is_wanted(&text(&secret, "bootstrap.sh"));
@@ -44,4 +54,51 @@ async fn bootstrap_script_follows_the_declaration() {
     kubectl(&fleet.planes.hub, &deleted);
     fleet.wait_applied("a", "Orphaned");
     wait_script(&fleet, "of two", |it| it.contains("harbor.example.org/v2/two"));
+}
+
+/// Declares a registry in the namespace [`OTHER`].
+fn declare_beside(fleet: &Fleet, path: &str) {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "registry-info", "namespace": OTHER },
+        "stringData": {
+            "DOMAIN": "own.example.org", "BASE_PATH": "", "INSECURE": "false",
+            "USERNAME": "robot", "PASSWORD": "hunter2-hunter2",
+            "MIRROR_REGISTRIES": format!("docker.io::own.example.org/{path}"),
+        },
+    });
+    apply(&fleet.planes.hub, &secret.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn declaration_of_a_namespace_precedes_its_clusters() {
+    let mut fleet = Fleet::prepare(0);
+    fleet.planes.hub.create_namespace(OTHER).unwrap();
+    fleet
+        .lead(|settings| {
+            settings.bootstrap = Some(Fallback::Upstream);
+            settings.sources.namespaces.insert(OTHER.to_owned());
+        })
+        .await;
+    let wait = |what: &str, mirror: &str| {
+        wait_script_in(OTHER, &fleet, what, |it| it.contains(mirror));
+    };
+    wait("of one", "harbor.example.org/v2/one");
+    // The namespace has no cluster yet.
+    declare_beside(&fleet, "first");
+    wait("of the first", "own.example.org/v2/first");
+    declare_beside(&fleet, "second");
+    wait("of the second", "own.example.org/v2/second");
+
+    // A cluster that enters later gets it.
+    let server = FakeServer::start("later").await;
+    fleet.enter_in(OTHER, "later", &server.kubeconfig(ADMINISTRATOR));
+    wait_until("the declaration of the namespace", || {
+        let rules = text(&server.get(REGISTRY_INFO).unwrap_or_default(), "MIRROR_REGISTRIES");
+        if rules.ends_with("own.example.org/second") { Ok(()) } else { Err(rules) }
+    });
+    let deleted = ["delete", "secret", "registry-info", "--namespace", OTHER];
+    kubectl(&fleet.planes.hub, &deleted);
+    wait("of one again", "harbor.example.org/v2/one");
 }

@@ -10,6 +10,7 @@ mod controller;
 mod fake;
 mod faults;
 mod fleet;
+mod heartbeats;
 mod hub;
 mod identity;
 mod prune;

@@ -12,6 +12,7 @@ use image_swap_core::{
     control::{effective::Effective, policy::RequestedPolicy},
     mirror::Fallback,
 };
+use image_swap_fleet::remote::Removal;
 use image_swap_testbed::RunDir;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
@@ -225,4 +226,61 @@ async fn token_of_the_fleet_removes_all_but_its_account() {
     left.remove("serviceaccounts image-swap/default");
     left.retain(|it| it.contains("image-swap") && it != account && !it.starts_with("namespaces "));
     assert_eq!(left, BTreeSet::new());
+}
+
+/// Creates a Node, and the report of an agent that has configured it.
+fn add_configured_node(workload: &Workload) {
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" } });
+    let uid = workload.request("POST", "/api/v1/nodes", Some(&node))["metadata"]["uid"].clone();
+    let status = json!({ "status": { "nodeInfo": {
+        "bootID": "boot", "containerRuntimeVersion": "containerd://2.1.0",
+        "kubeletVersion": "v1.37.2", "kubeProxyVersion": "", "machineID": "", "systemUUID": "",
+        "kernelVersion": "6.1", "architecture": "amd64", "osImage": "Debian GNU/Linux 12",
+        "operatingSystem": "linux",
+    } } });
+    workload.request("PATCH", "/api/v1/nodes/n/status", Some(&status));
+    let mirror = "/apis/image-swap.io/v1alpha1/nodemirrors/n";
+    workload.until("the object of the node", |it| it.get(mirror));
+    let report = json!({ "status": {
+        "nodeUid": uid, "bootID": "boot", "wantedRevision": 1, "appliedRevision": 1,
+        "conditions": [],
+    } });
+    workload.request("PATCH", &format!("{mirror}/status"), Some(&report));
+}
+
+/// Covers the pod of a controller that runs, or starts again, after its bundle was replaced.
+// guarantee: 5d
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server and Helm: cargo xtask test"]
+async fn running_controller_cannot_withdraw_the_restore() {
+    let mut workload = Workload::start(false);
+    let agents = workload.objects("", &declaration()).await;
+    assert!(workload.apply(&agents).await.is_complete());
+    let _controller = start_controller(&workload).await;
+    let nodes = format!("/api/v1/namespaces/{NAMESPACE}/secrets/image-swap-nodes");
+    workload.until("the declaration for nodes", |it| it.get(&nodes));
+    add_configured_node(&workload);
+
+    let none = workload.objects(r#"{"agent":{"enabled":false}}"#, &declaration()).await;
+    let removal = Removal { wait: Duration::from_secs(1), ..removal() };
+    let applied = workload.remote.apply_bundle(&none, &removal, &mut workload.log, now()).await;
+    assert_eq!(applied.unwrap().restoring, 1);
+    let ordered = workload.get(&nodes).unwrap();
+    assert!(ordered["data"]["restore"].is_string(), "{}", ordered["metadata"]);
+    let mut may = workload.plane.kubectl();
+    may.args(["auth", "can-i", "patch", "secrets/image-swap-nodes", "--namespace", NAMESPACE]);
+    may.arg("--as=system:serviceaccount:image-swap:image-swap-controller");
+    let answer = String::from_utf8(may.output().unwrap().stdout).unwrap();
+    assert_eq!(answer.trim(), "no");
+
+    // The controller reconciles another declaration, and the request to restore stays.
+    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
+    let effective = format!("/api/v1/namespaces/{NAMESPACE}/secrets/image-swap-effective");
+    let before = version(&workload.get(&effective).unwrap());
+    let rules =
+        json!({ "stringData": { "MIRROR_REGISTRIES": "quay.io::harbor.example.org/quay" } });
+    workload.request("PATCH", REGISTRY_INFO, Some(&rules));
+    workload
+        .until("the other declaration", |it| it.get(&effective).filter(|it| version(it) != before));
+    assert_eq!(version(&workload.get(&nodes).unwrap()), version(&ordered));
 }

@@ -109,10 +109,10 @@ fn rights_on_secrets_are_in_listed_namespaces() {
         "*: /namespaces: kube-system: get".to_owned(),
     ];
     let own = [
-        "/secrets: : get list create patch update delete",
+        "/secrets: : get list create patch delete",
         "/configmaps: image-swap-fleet-bundle: list watch",
         "/configmaps: image-swap-fleet-state: get list watch create patch",
-        "coordination.k8s.io/leases: : get list watch create patch update delete",
+        "coordination.k8s.io/leases: image-swap-fleet-controller: get create patch update",
     ];
     let own = own.map(|right| format!("image-swap-fleet: {right}"));
     let release = ["somewhere: /secrets: image-swap-last-good: list watch".to_owned()];

@@ -4,22 +4,29 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use image_swap_cluster::{LeaderElection, LeaseTiming};
-use image_swap_core::fleet::inventory::{
-    ClusterSource,
-    cluster_profile::{ConfiguredProvider, CredentialPlugin},
+use image_swap_core::fleet::{
+    inventory::{
+        ClusterSource,
+        cluster_profile::{ConfiguredProvider, CredentialPlugin},
+    },
+    pull::PullNames,
 };
 use image_swap_fleet::{
-    FleetController, FleetSettings, FleetTiming,
+    EnrolmentRequest, FleetController, FleetSettings, FleetTiming,
     sources::{SEARCH_INTERVAL, SourceSettings},
 };
 use image_swap_testbed::{ControlPlane, Options};
 use image_swap_testkit::{custom_resource, last_good};
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{
     VALUES,
-    rules::{Right, granted},
+    rules::{Right, granted, of_role},
 };
 use crate::{
     install::{Account, FLEET, Installed},
@@ -29,15 +36,10 @@ use crate::{
 const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
 const REPORTS: &str = "/apis/image-swap.io/v1alpha1/namespaces/apps/workloadclusters";
 const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
-/// Permissions that only clusters which pull their declaration need.
-const OF_PULLING_CLUSTERS: [&str; 6] = [
-    "list secrets in image-swap-fleet",
-    "update secrets in image-swap-fleet",
-    "list leases in image-swap-fleet",
-    "watch leases in image-swap-fleet",
-    "patch leases in image-swap-fleet",
-    "delete leases in image-swap-fleet",
-];
+const COPY: &str = "/api/v1/namespaces/apps/secrets/pulling.declaration";
+/// Role of the fleet controller for the cluster that pulls.
+const PULL_ROLE: &str =
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/apps/roles/image-swap-pull-pulling-fleet";
 
 /// Defines a custom resource of another project with any fields.
 async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
@@ -71,6 +73,7 @@ fn settings() -> FleetSettings {
                 ClusterSource::ClusterApi,
                 ClusterSource::ClusterProfile,
                 ClusterSource::Kubeconfig,
+                ClusterSource::Pull,
             ]),
             providers: vec![ConfiguredProvider {
                 name: "manager".to_owned(),
@@ -82,6 +85,22 @@ fn settings() -> FleetSettings {
         wave_size: 1,
         timing: FleetTiming::default(),
     }
+}
+
+/// Creates the objects of a cluster that pulls on the management cluster.
+async fn enroll(cluster: &TestCluster) {
+    let kubeconfig = Kubeconfig::read_from(cluster.control_plane.kubeconfig()).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    let request = EnrolmentRequest {
+        release: release(),
+        names: PullNames::new("apps", "pulling").unwrap(),
+        server: None,
+        api_server: None,
+        policy: None,
+        served: BTreeSet::new(),
+    };
+    image_swap_fleet::enroll(&config, &request).await.unwrap();
 }
 
 /// Returns the condition `Applied` of the report about the cluster `edge`.
@@ -116,6 +135,11 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
     });
     cluster.request("POST", CLUSTERS, Some(&secret));
 
+    // The declaration of a number does not wait for the wave of another cluster.
+    enroll(cluster).await;
+    annotate(cluster, COPY, "1");
+    let pull_rights = of_role(&cluster.get(PULL_ROLE).unwrap());
+
     let client = installed.client_as(Account::Fleet).await;
     let candidate = settings().candidate();
     let mut election = LeaderElection::new(&client, &candidate, "one", LeaseTiming::default());
@@ -125,6 +149,8 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
     let running = tokio::spawn(async move { Box::pin(controller.run(leadership)).await });
     eventually(|| (applied(cluster)["reason"] == "InForce").then_some(())).await;
     eventually(|| cluster.get(STATE)).await;
+    let is_written = |it: &Value| it["data"]["declaration"].is_string();
+    eventually(|| cluster.get(COPY).filter(is_written)).await;
 
     // An administrator pauses the rollout and resumes it, and removes image-swap from the cluster.
     annotate(cluster, STATE, "paused");
@@ -140,20 +166,22 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
         items.iter().map(|it| it["metadata"]["name"].to_string()).collect::<Vec<_>>()
     };
     eventually(|| (!names().iter().any(|it| it.contains("token"))).then_some(())).await;
-    cluster.request("DELETE", &format!("{CLUSTERS}/edge"), None);
+    for path in [&format!("{CLUSTERS}/edge"), COPY] {
+        cluster.request("DELETE", path, None);
+    }
     let report = format!("{REPORTS}/edge.kubeconfig");
     eventually(|| cluster.get(&report).is_none().then_some(())).await;
     running.abort();
     election.abort();
     let _ = (running.await, election.await);
 
-    let rights = granted(&installed, Account::Fleet);
+    let mut rights = granted(&installed, Account::Fleet);
+    rights.extend(pull_rights);
     let idle = || -> Vec<Right> {
         let (used, refused) = installed.audited(Account::Fleet);
         assert_eq!(refused, [""; 0], "the fleet controller needs more than it has");
         let is_idle = |right: &&Right| !used.iter().any(|used| right.allows(used));
-        let is_needed = |right: &&Right| !OF_PULLING_CLUSTERS.contains(&&*right.text());
-        rights.iter().filter(is_needed).filter(is_idle).cloned().collect()
+        rights.iter().filter(is_idle).cloned().collect()
     };
     // A watch without events is recorded when it ends.
     let ended = eventually(|| idle().is_empty().then_some(()));

@@ -52,13 +52,13 @@ impl Right {
 /// Returns the permissions that the chart grants `account`.
 pub(super) fn granted(installed: &Installed, account: Account) -> BTreeSet<Right> {
     let roles = installed.roles(account);
-    roles
-        .iter()
-        .flat_map(|role| {
-            let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
-            rights(&role["rules"], namespace)
-        })
-        .collect()
+    roles.iter().flat_map(of_role).collect()
+}
+
+/// Returns the permissions in a role.
+pub(super) fn of_role(role: &Value) -> BTreeSet<Right> {
+    let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+    rights(&role["rules"], namespace)
 }
 
 /// Returns each combination of verb and resource in `rules`.

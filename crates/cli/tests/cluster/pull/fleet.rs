@@ -20,7 +20,7 @@ use tokio::{
     task::{JoinHandle, block_in_place},
 };
 
-use crate::test_cluster::{chart, eventually, intervals, parts, settings};
+use crate::test_cluster::{chart, eventually, intervals, parts, pod, settings};
 
 /// Namespace of the fleet's clusters.
 pub(super) const CLUSTERS: &str = "clusters";
@@ -133,6 +133,18 @@ impl PullFleet {
             Box::pin(controller.run(leadership.subscribe())).await;
         });
         (report, ControllerTask(task))
+    }
+
+    /// Runs a pod on the workload cluster.
+    pub(super) fn run_pod(&self, image: &str) {
+        let pods = "/api/v1/namespaces/apps/pods";
+        let mut created = pod();
+        created["metadata"]["name"] = "one".into();
+        created["spec"]["containers"][0]["image"] = image.into();
+        block_in_place(|| self.workload().create_namespace("apps").unwrap());
+        block_in_place(|| self.workload().create(pods, &created).unwrap());
+        let status = json!({ "status": { "phase": "Running" } });
+        Self::patch(self.workload(), &format!("{pods}/one/status"), &status);
     }
 
     /// Returns a client of the management cluster with the token of the workload cluster.

@@ -59,6 +59,10 @@ async fn cluster_pulls_its_declaration_and_nothing_else() {
     assert_eq!(seen["status"]["clusterUid"], fleet.workload().uid().unwrap());
     assert_eq!(seen["metadata"]["ownerReferences"][0]["name"], "edge.declaration");
     until(&mut report, |it| problem(it).is_none()).await;
+    // A changed number of pods does not wait for the next heartbeat.
+    fleet.reported(|it| it["podsNotFromMirror"] == 0).await;
+    fleet.run_pod("ghcr.io/a/b");
+    fleet.reported(|it| it["podsNotFromMirror"] == 1).await;
 
     // The token permits nothing else.
     let client = fleet.as_workload().await;

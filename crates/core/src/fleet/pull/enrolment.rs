@@ -75,7 +75,7 @@ impl Enrolment {
     fn fleet_rules(&self) -> Value {
         json!([
             rule("", "secrets", &self.names.secret(), &["patch"]),
-            rule("coordination.k8s.io", "leases", &self.names.lease(), &["get", "list", "watch"]),
+            rule("coordination.k8s.io", "leases", &self.names.lease(), &["list", "watch"]),
         ])
     }
 

@@ -4,7 +4,7 @@ mod connection;
 mod session;
 mod state;
 
-use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::pending, sync::Arc};
 
 use image_swap_cluster::{AttemptBackoff, clock::now};
 use image_swap_core::{
@@ -29,9 +29,6 @@ use super::{
 };
 use crate::remote::{ApplyReport, RemoteCluster, RemoteError, Removal};
 
-/// Pause between two heartbeats that start an attempt.
-const BEAT_PAUSE: Duration = Duration::from_secs(1);
-
 impl ClusterTask {
     /// Applies each order to the cluster, until the sender of orders is dropped.
     pub(super) async fn run(mut self) {
@@ -44,7 +41,6 @@ impl ClusterTask {
             applied: None,
             version: String::new(),
             token_wait: None,
-            beat_wait: Instant::now(),
             is_temporary: false,
             resumed: 0,
             repairs: RepairLog::default(),
@@ -67,7 +63,7 @@ impl ClusterTask {
                 // A new order is more urgent than the report about the last one.
                 _ = newer.changed() => {}
             }
-            let (due, beat_wait) = (state.due, state.beat_wait);
+            let due = state.due;
             let next = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -77,7 +73,6 @@ impl ClusterTask {
             let beat = state.session.as_mut().map(|session| &mut session.heartbeat);
             let beaten = async {
                 let Some(heartbeat) = beat else { return pending().await };
-                sleep_until(beat_wait).await;
                 if heartbeat.changed().await.is_err() {
                     pending::<()>().await;
                 }
@@ -95,10 +90,7 @@ impl ClusterTask {
                     state.due = None;
                     state.applied = None;
                 }
-                () = beaten => {
-                    state.beat_wait = Instant::now() + BEAT_PAUSE;
-                    state.compare_if_needed();
-                }
+                () = beaten => state.compare_if_needed(),
             }
         }
     }

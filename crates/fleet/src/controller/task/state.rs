@@ -34,9 +34,6 @@ pub(super) struct TaskState {
     pub(super) version: String,
     /// Time before which no token is requested.
     pub(super) token_wait: Option<Instant>,
-    /// Time before which a heartbeat starts nothing, so that a cluster that sends many of them
-    /// causes few writes on the management cluster.
-    pub(super) beat_wait: Instant,
     /// True if every failure of the last attempt may end by itself.
     pub(super) is_temporary: bool,
     /// Number of resumed rollouts, as in the last order.

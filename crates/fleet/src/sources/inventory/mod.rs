@@ -108,6 +108,15 @@ impl InventoryState {
         &self.inventory
     }
 
+    /// Returns the Secrets `registry-info` that exist, by namespace.
+    pub(super) fn registry_infos(&self) -> BTreeMap<String, Arc<SecretData>> {
+        let present = |(namespace, state): (&String, &RegistryInfoState)| match state {
+            RegistryInfoState::Read(info) => Some((namespace.clone(), info.clone()?)),
+            RegistryInfoState::Unknown | RegistryInfoState::Unreadable(_) => None,
+        };
+        self.registry_infos.iter().filter_map(present).collect()
+    }
+
     /// Returns the sources that were refused, and never listed: their clusters are not known.
     pub(super) const fn refused(&self) -> &BTreeSet<ListedSource> {
         &self.refused
@@ -317,6 +326,9 @@ impl InventoryState {
             (Err(_), RegistryInfoState::Read(_)) => return,
             (Err(reason), _) => RegistryInfoState::Unreadable(reason.clone()),
         };
+        let has_content = |it: &RegistryInfoState| matches!(it, RegistryInfoState::Read(Some(_)));
+        // Machine templates need it before the first cluster.
+        self.is_changed |= has_content(state) || has_content(&next);
         *state = next;
         let of_namespace = self.clusters.keys().filter(|key| key.namespace == namespace);
         let keys: Vec<_> = of_namespace.cloned().collect();
