@@ -147,7 +147,7 @@ impl HubPull<'_> {
     /// next comparison.
     async fn await_change(&self, session: &HubSession, version: &str) {
         let HubSession { remote, access } = session;
-        let secrets: Api<Secret> = Api::namespaced(remote.client().clone(), &access.namespace);
+        let secrets: Api<Secret> = Api::namespaced(remote.client(), &access.namespace);
         let only = format!("metadata.name={}", access.declaration);
         let params = WatchParams::default().fields(&only).timeout(WATCH);
         let end = Instant::now() + self.interval;

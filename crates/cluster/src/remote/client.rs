@@ -1,27 +1,27 @@
 //! Clients of other clusters.
 
-use http_body_util::{BodyExt as _, Either, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request,
     body::Bytes,
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 use image_swap_core::fleet::kubeconfig::{RemoteAccess, RemoteCredential};
 use image_swap_text::base64;
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder, DynBody},
+    client::{Body, ConfigExt as _},
     config::AuthInfo,
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use rustls::pki_types::ServerName;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::timeout;
-use tower::{BoxError, util::AndThenLayer};
 
-use super::{error::RemoteError, limits::RemoteLimits};
+use super::{
+    connection::transport, error::RemoteError, limits::RemoteLimits, service::RemoteService,
+};
 
-/// Bytes of the longest response with an error status. A refused apply names every field.
-const ERROR_MAX: usize = 256 << 10;
 /// Bytes of the longest response that is parsed. It is an object without its content.
 const PARSED_MAX: usize = 1 << 20;
 /// Response with the metadata of an object alone.
@@ -31,12 +31,10 @@ pub const JSON: &str = "application/json";
 /// Body of a server-side apply.
 pub const APPLY: &str = "application/apply-patch+yaml";
 
-type BoundedBody = Either<Limited<Box<DynBody>>, Full<Bytes>>;
-
-/// Client of another cluster, with connections of its own.
+/// Client of another cluster, with a connection of its own.
 #[derive(Clone)]
 pub struct RemoteClient {
-    client: Client,
+    service: RemoteService,
     limits: RemoteLimits,
 }
 
@@ -61,27 +59,36 @@ pub struct RefusedRequest {
 }
 
 impl RemoteClient {
-    /// Returns a client for `access`. It has connections of its own, follows no redirect, uses no
-    /// proxy, and repeats no request. No request is sent.
+    /// Returns a client for `access`. It has a connection of its own, or several over HTTP/1.1,
+    /// follows no redirect, uses no proxy, and repeats no request. No request is sent.
     ///
     /// # Errors
     /// [`RemoteError::BadAccess`].
     pub fn connect(access: &RemoteAccess, limits: &RemoteLimits) -> Result<Self, RemoteError> {
         // image-swap uses ring. Another provider that is already installed stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = config(access, limits)?;
-        let bad = |_| RemoteError::BadAccess("invalid credential or certificate");
-        let builder = ClientBuilder::try_from(config).map_err(bad)?;
-        let limits = *limits;
-        let client = builder
-            .with_layer(&AndThenLayer::new(move |response| bounded(response, limits)))
-            .build();
-        Ok(Self { client, limits })
+        let invalid = RemoteError::BadAccess("invalid credential or certificate");
+        let config = config(access)?;
+        let tls = config.rustls_client_config().map_err(|_| invalid)?;
+        let name = access.tls_server_name.clone().map(ServerName::try_from);
+        let name = name.transpose().map_err(|_| invalid)?;
+        let token = match &access.credential {
+            RemoteCredential::Token(token) => {
+                let mut header = HeaderValue::from_str(&format!("Bearer {token}"));
+                header.iter_mut().for_each(|it| it.set_sensitive(true));
+                Some(header.map_err(|_| invalid)?)
+            }
+            RemoteCredential::Certificate { .. } => None,
+        };
+        let transport = transport(tls, name, limits);
+        let service = RemoteService::new(transport, &config.cluster_url, token, limits)?;
+        Ok(Self { service, limits: *limits })
     }
 
-    /// Returns the client, for watches. Its responses are bounded as well.
-    pub const fn client(&self) -> &Client {
-        &self.client
+    /// Returns a client of kube that shares the connection, for watches. It has a task of its own.
+    /// Its responses are bounded as well.
+    pub fn client(&self) -> Client {
+        Client::new(self.service.clone(), "default")
     }
 
     /// Returns the limits.
@@ -119,7 +126,8 @@ impl RemoteClient {
         let built =
             built.body(Body::from(body)).map_err(|_| RemoteError::BadAccess("invalid path"))?;
         let exchange = async {
-            let response = self.client.send(built).await?;
+            let response = self.service.send(built).await;
+            let response = response.map_err(|error| RemoteError::of(&*error))?;
             let code = response.status();
             // The client parses nothing itself: kube logs the text of a response that it rejects.
             let body = Limited::new(response.into_body(), max).collect().await;
@@ -153,8 +161,8 @@ impl RemoteClient {
     }
 }
 
-/// Returns the configuration of a client for `access`.
-fn config(access: &RemoteAccess, limits: &RemoteLimits) -> Result<Config, RemoteError> {
+/// Returns the address of the server, its authority and the client certificate.
+fn config(access: &RemoteAccess) -> Result<Config, RemoteError> {
     let invalid = RemoteError::BadAccess;
     let url: hyper::Uri = access.server.parse().map_err(|_| invalid("the server is no URL"))?;
     if url.scheme_str() != Some("https") {
@@ -162,23 +170,13 @@ fn config(access: &RemoteAccess, limits: &RemoteLimits) -> Result<Config, Remote
     }
     let mut config = Config::new(url);
     config.root_cert = access.authority.as_deref().map(authorities).transpose()?;
-    config.tls_server_name.clone_from(&access.tls_server_name);
-    config.connect_timeout = Some(limits.connect);
-    config.read_timeout = Some(limits.idle);
-    config.write_timeout = Some(limits.idle);
-    config.reset_reader_on_write = true;
-    config.proxy_url = None;
-    config.default_retry = false;
-    config.auth_info = match &access.credential {
-        RemoteCredential::Token(token) => {
-            AuthInfo { token: Some(token.clone().into()), ..AuthInfo::default() }
-        }
-        RemoteCredential::Certificate { chain, key } => AuthInfo {
+    if let RemoteCredential::Certificate { chain, key } = &access.credential {
+        config.auth_info = AuthInfo {
             client_certificate_data: Some(base64::encode(chain)),
             client_key_data: Some(base64::encode(key).into()),
             ..AuthInfo::default()
-        },
-    };
+        };
+    }
     Ok(config)
 }
 
@@ -190,80 +188,4 @@ fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, RemoteError> {
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(pem).map(|it| it.map(|it| it.to_vec())).collect();
     found.ok().filter(|it| !it.is_empty()).ok_or(invalid)
-}
-
-/// Limits the body of `response`. An error status keeps its code and its conflicts, and loses the
-/// text of the cluster, so that no error and no log of a client quotes it.
-async fn bounded(
-    response: Response<Box<DynBody>>,
-    limits: RemoteLimits,
-) -> Result<Response<BoundedBody>, BoxError> {
-    let (mut parts, body) = response.into_parts();
-    if parts.status.is_success() {
-        let body = Either::Left(Limited::new(body, limits.response));
-        return Ok(Response::from_parts(parts, body));
-    }
-    let code = parts.status.as_u16();
-    if code < 400 {
-        // A redirect, most likely.
-        return Err(RemoteError::Refused(code).into());
-    }
-    let bytes = if parts.status == StatusCode::CONFLICT {
-        timeout(limits.request, read(body)).await.ok().flatten().unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    for header in [CONTENT_LENGTH, TRANSFER_ENCODING] {
-        parts.headers.remove(header);
-    }
-    let status = own_status(code, &bytes);
-    Ok(Response::from_parts(parts, Either::Right(Full::new(status.into()))))
-}
-
-/// Returns the bytes of `body`; `None` if it ends early or exceeds [`ERROR_MAX`].
-async fn read(mut body: Box<DynBody>) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > ERROR_MAX {
-            return None;
-        }
-    }
-    Some(bytes)
-}
-
-/// Returns a `Status` for `code`, with the causes of `found`.
-fn own_status(code: u16, found: &[u8]) -> String {
-    #[derive(Default, Deserialize)]
-    struct Found {
-        #[serde(default)]
-        details: FoundDetails,
-    }
-    #[derive(Default, Deserialize)]
-    struct FoundDetails {
-        #[serde(default)]
-        causes: Vec<Cause>,
-    }
-    #[derive(Default, Deserialize, serde::Serialize)]
-    struct Cause {
-        #[serde(default)]
-        reason: String,
-        #[serde(default)]
-        field: String,
-        #[serde(default)]
-        message: String,
-    }
-    let found: Found = serde_json::from_slice(found).unwrap_or_default();
-    json!({
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "message": "the API server refused the request",
-        "reason": if code == 410 { "Expired" } else { "Refused" },
-        "details": { "causes": found.details.causes },
-        "code": code,
-    })
-    .to_string()
 }

@@ -4,8 +4,11 @@
 //! limit, and no error quotes a response.
 
 pub mod client;
+mod connection;
 pub mod error;
 pub mod limits;
+mod meter;
+mod service;
 pub mod token;
 
 pub use self::{

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{RemoteError, RemoteLimits};
 
-/// Workload cluster, with connections of its own.
+/// Workload cluster, with a connection of its own.
 #[derive(Clone)]
 pub struct RemoteCluster(RemoteClient);
 
@@ -24,8 +24,8 @@ impl RemoteCluster {
         RemoteClient::connect(access, limits).map(Self)
     }
 
-    /// Returns the client, for watches. Its responses are bounded as well.
-    pub const fn client(&self) -> &Client {
+    /// Returns a client of kube, as [`RemoteClient::client`].
+    pub fn client(&self) -> Client {
         self.0.client()
     }
 

@@ -55,7 +55,7 @@ impl RemoteCluster {
             report.is_complete = true;
             return Ok(report);
         }
-        deregister(self.client(), &release).await?;
+        deregister(&self.client(), &release).await?;
         self.restore_nodes(release.clone(), removal, &mut report).await?;
         if report.pending > 0 && !removal.proceed {
             return Ok(report);
@@ -63,7 +63,7 @@ impl RemoteCluster {
         self.remove_objects(objects, &release, &mut report).await?;
         // The controller may have written a pull Secret before it noticed the first deregistration.
         // Now it has no permission any more.
-        deregister(self.client(), &release).await?;
+        deregister(&self.client(), &release).await?;
         for object in objects.iter().rev().filter(|it| it.kind == "Namespace") {
             self.remove_namespace(object, &mut report).await?;
         }
@@ -138,7 +138,7 @@ impl RemoteCluster {
             let written = self.apply_object(&secret, &secret.value, true).await?;
             written.map_err(|it| RemoteError::of_code(it.code))?;
         }
-        let wait = RestoreWait::new(self.client(), release, None);
+        let wait = RestoreWait::new(&self.client(), release, None);
         let summary = wait.run(removal.wait).await;
         report.pending = summary.pending.len();
         let names = summary.pending.into_iter().map(|it| it.name);
@@ -159,7 +159,7 @@ impl RemoteCluster {
     /// Returns true if the cluster has agents that the fleet controller wrote.
     async fn has_agents(&self) -> Result<bool, RemoteError> {
         let sets: Api<DynamicObject> =
-            Api::all_with(self.client().clone(), &ApiResource::erase::<DaemonSet>(&()));
+            Api::all_with(self.client(), &ApiResource::erase::<DaemonSet>(&()));
         let selector = format!(
             "app.kubernetes.io/name={IMAGE_SWAP},app.kubernetes.io/component=agent,\
              app.kubernetes.io/managed-by={FLEET_MANAGER}"

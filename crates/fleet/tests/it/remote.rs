@@ -109,7 +109,7 @@ async fn hostile_heartbeat_is_bounded() {
     for fault in [Fault::Endless, Fault::Garbage, Fault::Large, Fault::NoHttp] {
         server.misbehave(Some((path, fault.clone())));
         let before = (server.sent(), server.requests().len());
-        let client = connect(&server).client().clone();
+        let client = connect(&server).client();
         let (state, task) = follow(client, "image-swap", "image-swap-heartbeat", STALE_AFTER);
         let repeated = async {
             while server.requests().len() < before.1 + 2 {

@@ -57,7 +57,7 @@ async fn outcomes(kubeconfig: &str) -> Vec<Result<ApplyReport, RemoteError>> {
     for objects in [&one[..], &one, &two, &lost] {
         results.push(cluster.apply(objects, &mut log, NOW).await);
     }
-    let secrets: Api<Secret> = Api::namespaced(cluster.client().clone(), "jet-system");
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), "jet-system");
     let other = json!({ "data": { "DOMAIN": image_swap_text::base64::encode("other") } });
     let edit = PatchParams { field_manager: Some("kubectl-edit".to_owned()), ..Default::default() };
     secrets.patch("registry-info", &edit, &Patch::Merge(&other)).await.unwrap();
@@ -113,7 +113,7 @@ async fn simulated_clusters_have_objects_of_their_own() {
 
     // The declaration is in the heartbeat.
     let (mut beats, watch) = image_swap_fleet::follow(
-        clusters[0].client().clone(),
+        clusters[0].client(),
         "image-swap",
         "image-swap-heartbeat",
         image_swap_fleet::STALE_AFTER,

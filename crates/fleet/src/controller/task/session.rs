@@ -51,7 +51,7 @@ impl ClusterTask {
         state.facts.contact = ClusterContact::Reached;
         let release = &self.settings.workload;
         let (heartbeat, watching) = heartbeat::follow(
-            remote.client().clone(),
+            remote.client(),
             &release.namespace,
             &release.heartbeat(),
             STALE_AFTER,
