@@ -89,6 +89,14 @@ restore yet. Empty where Helm does not reach a cluster. */}}
 {{- end -}}
 {{- end }}
 
+{{/* "true" if Helm names the objects that refer to the bootstrap script, after it has deleted the
+release. Empty where Helm does not reach a cluster. */}}
+{{- define "image-swap.namesReferences" -}}
+{{- if and .Values.agent.awaitRestore (include "image-swap.templateNamespaces" .) (lookup "v1" "Namespace" "" "kube-system") -}}
+true
+{{- end -}}
+{{- end }}
+
 {{/* The user name of the Job that waits until nodes are restored. */}}
 {{- define "image-swap.restoreUser" -}}
 system:serviceaccount:{{ include "image-swap.agentNamespace" . }}:{{ include "image-swap.fullname" . }}-restore

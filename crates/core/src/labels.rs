@@ -67,6 +67,8 @@ pub const ENABLED: &str = "enabled";
 pub const BOOTSTRAP: &str = "image-swap.io/bootstrap";
 /// Secret with the bootstrap script, beside the templates of machines.
 pub const BOOTSTRAP_SECRET: &str = "image-swap-bootstrap";
+/// Annotation of that Secret after an uninstallation: the objects that refer to it.
+pub const REFERENCED_BY: &str = "image-swap.io/referenced-by";
 /// Value of [`FLEET_CLUSTER`] on the Secret with the declaration of a cluster that pulls.
 pub const PULL: &str = "pull";
 /// Annotation of the object of a workload cluster: [`PAUSED`], [`REMOVED`], or the number of an
@@ -193,6 +195,7 @@ mod tests {
             (BOOTSTRAP_UPDATES_WEBHOOK, "bootstrap-updates.image-swap.io"),
             (BOOTSTRAP, "image-swap.io/bootstrap"),
             (BOOTSTRAP_SECRET, "image-swap-bootstrap"),
+            (REFERENCED_BY, "image-swap.io/referenced-by"),
             (APP_NAME, "app.kubernetes.io/name"),
             (APP_COMPONENT, "app.kubernetes.io/component"),
             (APP_MANAGED_BY, "app.kubernetes.io/managed-by"),

@@ -10,6 +10,7 @@ mod metrics;
 mod names;
 mod objects;
 mod overview;
+mod references;
 pub mod remote;
 pub mod sources;
 
@@ -20,4 +21,5 @@ pub use self::{
     metrics::{FleetMetrics, FleetReport},
     objects::{WorkloadClusters, resource},
     overview::{ClusterRow, FleetOverview, FleetScope, overview, unix_time},
+    references::{note_references, references},
 };

@@ -36,6 +36,8 @@ pub(crate) enum Account {
     Restore,
     /// Service account of the fleet controller on a management cluster.
     Fleet,
+    /// Service account of the Job that lists references to the bootstrap script.
+    References,
 }
 
 /// The namespace of the agents.
@@ -65,6 +67,7 @@ impl Account {
             Self::Agent => (AGENTS, "image-swap-agent"),
             Self::Restore => (AGENTS, "image-swap-restore"),
             Self::Fleet => (FLEET, "image-swap-fleet"),
+            Self::References => (FLEET, "image-swap-references"),
         };
         format!("system:serviceaccount:{namespace}:{name}")
     }
@@ -141,6 +144,9 @@ impl Installed {
                 let mut paths = vec![format!("{ANCHORS}/{name}"), format!("{own}/{name}")];
                 paths.push(format!("{}/{name}", roles(FLEET)));
                 (paths, vec![format!("{}/image-swap-clusters", roles("apps"))])
+            }
+            Account::References => {
+                (vec![format!("{}/image-swap-references", roles("apps"))], Vec::new())
             }
         };
         let others = others.iter().filter_map(|path| self.cluster.get(path));

@@ -13,7 +13,7 @@ const CLUSTERS: &str = "clusters";
 const SCRIPT: &str = "/etc/image-swap/bootstrap.sh";
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// Group, kind, plural and the path to the lists.
-const KINDS: [(&str, &str, &str, &str); 3] = [
+pub(crate) const KINDS: [(&str, &str, &str, &str); 3] = [
     (
         "controlplane.cluster.x-k8s.io",
         "KubeadmControlPlane",
@@ -30,7 +30,7 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
 ];
 
 /// Defines the kinds with any fields, and waits until the API server serves them.
-async fn define(cluster: &TestCluster) {
+pub(crate) async fn define(cluster: &TestCluster) {
     for (group, kind, plural, _) in KINDS {
         let definition = custom_resource(group, kind, &["v1beta2"]);
         cluster.request("POST", DEFINITIONS, Some(&definition));
@@ -41,13 +41,13 @@ async fn define(cluster: &TestCluster) {
 }
 
 /// Returns the collection of the kind `index` in `namespace`.
-fn collection(index: usize, namespace: &str) -> String {
+pub(crate) fn collection(index: usize, namespace: &str) -> String {
     let (group, _, plural, _) = KINDS[index];
     format!("/apis/{group}/v1beta2/namespaces/{namespace}/{plural}")
 }
 
 /// Returns a labelled object of the kind `index`, with the lists `files` and `commands`.
-fn template(index: usize, name: &str, files: &Value, commands: &Value) -> Value {
+pub(crate) fn template(index: usize, name: &str, files: &Value, commands: &Value) -> Value {
     let (group, kind, _, fields) = KINDS[index];
     let lists = json!({ "files": files, "preKubeadmCommands": commands });
     let keys: Vec<&str> = fields.split('/').skip(1).collect();

@@ -3,8 +3,11 @@
 use image_swap_testbed::{ClusterApi, ControlPlane, ControlPlanes, Options};
 
 use crate::{
+    compared::ComparedCluster,
     fleet,
-    management::{CLASS, NAMESPACE, PLAIN, apply, kustomize, name, parts, render},
+    management::{CLASS, NAMESPACE, PLAIN, apply, kustomize, name, parts, render, try_apply},
+    release::Release,
+    webhook,
 };
 
 /// Returns the lines of the files in cloud-config whose paths begin with `path`, joined.
@@ -54,14 +57,25 @@ fn new_machines_have_the_mirrors() {
     let api = ClusterApi::start(parts(), plane).unwrap();
     plane.create_namespace(NAMESPACE).unwrap();
     fleet::register(plane, &planes.workloads[0], "remote");
+    let mut release = Release::install(plane);
+    let manifests = webhook::manifests();
+    release.wait_webhook(&manifests);
 
     let patch = render(&["kubeadm-patch"]);
     apply(plane, &kustomize(plane, PLAIN, "plain", &patch));
     let missing = ["--missing=worker-files", "--missing=worker-commands"];
     let patch = render(&[&["cluster-class-patch"][..], &missing].concat());
-    apply(plane, &kustomize(plane, CLASS, "class", &patch));
+    apply(plane, &kustomize(plane, &webhook::labelled(CLASS), "class", &patch));
+    try_apply(plane, &manifests, &[]).unwrap();
 
-    check(&api, plane, "plain");
-    check(&api, plane, "class");
-    fleet::check(plane, &planes.workloads[0], "remote");
+    for cluster in ["plain", "class", webhook::CLUSTER] {
+        check(&api, plane, cluster);
+    }
+    fleet::check(&release, &planes.workloads[0], "remote");
+
+    let mut cluster = ComparedCluster { plane, api, name: webhook::CLUSTER, change: 0 };
+    webhook::check_class(&cluster, "class");
+    webhook::check_references(&release);
+    webhook::check_gitops(&mut cluster, &mut release);
+    webhook::check_restored(&cluster);
 }

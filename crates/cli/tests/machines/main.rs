@@ -6,6 +6,9 @@
 )]
 
 mod born;
+mod compared;
 mod fleet;
 mod kept;
 mod management;
+mod release;
+mod webhook;

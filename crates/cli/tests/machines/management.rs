@@ -18,7 +18,8 @@ pub(crate) const PLAIN: &str = include_str!("plain.yaml");
 /// A `ClusterClass` with its `Cluster`.
 pub(crate) const CLASS: &str = include_str!("class.yaml");
 
-const DECLARATION: &str =
+/// The declaration of the examples.
+pub(crate) const DECLARATION: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/registry-secret.yaml");
 
 /// Returns all parts, found once.
@@ -50,14 +51,33 @@ pub(crate) fn kustomize(plane: &ControlPlane, manifests: &str, name: &str, patch
 
 /// Applies manifests as a tool of continuous delivery does, which takes over fields.
 pub(crate) fn apply(plane: &ControlPlane, manifests: &str) {
+    let flags = ["--server-side", "--force-conflicts", "--field-manager=gitops"];
+    try_apply(plane, manifests, &flags).unwrap();
+}
+
+/// Applies manifests with these flags of `kubectl apply`. Returns its output.
+///
+/// # Errors
+/// The API server refuses an object. The error is the output about errors.
+pub(crate) fn try_apply(
+    plane: &ControlPlane,
+    manifests: &str,
+    flags: &[&str],
+) -> Result<String, String> {
     let mut kubectl = plane.kubectl();
-    let manager = "--field-manager=gitops";
-    kubectl.args(["apply", "--server-side", "--force-conflicts", manager, "--filename=-"]);
-    let mut child =
-        kubectl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    kubectl.args(["apply", "--filename=-"]).args(flags);
+    let mut child = kubectl
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let is_success = output.status.success();
+    let text = if is_success { output.stdout } else { output.stderr };
+    let text = String::from_utf8(text).unwrap();
+    if is_success { Ok(text) } else { Err(text) }
 }
 
 /// Returns the standard output of a command that succeeds.

@@ -1,10 +1,16 @@
-//! The updates that lose the script, as expressions of the API server.
+//! The updates that are reviewed, as expressions of the API server.
 
-use super::reviewed_kinds;
-use crate::render::cluster_api::{COMMANDS, MachineKind, SCRIPT_PATH};
+use super::{
+    plan::{CLASS, CLASS_TEMPLATE},
+    reviewed_kinds,
+};
+use crate::{
+    labels,
+    render::cluster_api::{COMMANDS, MachineKind, SCRIPT_PATH},
+};
 
 /// Returns a condition with its name for each kind. All of them are true of an update that loses
-/// the script.
+/// the script, and of one that makes a template with the script one of a `ClusterClass`.
 pub fn loss_conditions() -> Vec<(String, String)> {
     reviewed_kinds()
         .map(|kind| {
@@ -23,7 +29,26 @@ fn loses(kind: &MachineKind) -> String {
     let old_command = exists("oldObject", kind, COMMANDS, &command);
     let new_file = exists("object", kind, "files", &file);
     let new_command = exists("object", kind, COMMANDS, &command);
-    format!("{old_file} && (!{new_file} || ({old_command} && !{new_command}))")
+    let lost = format!("!{new_file} || ({old_command} && !{new_command})");
+    if kind.name == CLASS_TEMPLATE {
+        return format!("{old_file} && ({lost} || {})", joins_class());
+    }
+    format!("{old_file} && ({lost})")
+}
+
+/// Returns the expression for updates that add a `ClusterClass` to the owners of a labelled object.
+fn joins_class() -> String {
+    let (label, enabled) = (labels::BOOTSTRAP, labels::ENABLED);
+    let owned = |object: &str| {
+        let owners = format!("{object}.metadata.ownerReferences");
+        format!("(has({owners}) && {owners}.exists(it, it.kind == '{CLASS}'))")
+    };
+    let labels = "object.metadata.labels";
+    format!(
+        "(has({labels}) && '{label}' in {labels} && {labels}['{label}'] == '{enabled}' && {} && !{})",
+        owned("object"),
+        owned("oldObject")
+    )
 }
 
 /// Returns the expression that is true if the list `name` has an element for which `predicate` is

@@ -6,6 +6,7 @@
 
 mod condition;
 mod plan;
+mod references;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,11 @@ use std::collections::BTreeSet;
 use image_swap_text::base64;
 use serde_json::{Value, json};
 
-pub use self::condition::loss_conditions;
 use self::plan::{TemplateOperation, plan};
+pub use self::{
+    condition::loss_conditions,
+    references::{ScriptReference, listed},
+};
 use crate::render::cluster_api::{BootstrapProvider, MACHINE_KINDS, MachineKind};
 
 /// A review that cannot be read.

@@ -11,8 +11,12 @@ use crate::{
 const RESTORED: &str = "velero.io/restore-name";
 /// Label of an object that a `ClusterClass` produces.
 const OF_CLASS: &str = "topology.cluster.x-k8s.io/owned";
+/// Kind of the owner of a class's templates.
+pub(super) const CLASS: &str = "ClusterClass";
+/// Reviewed kind that a class may have as a template.
+pub(super) const CLASS_TEMPLATE: &str = "KubeadmConfigTemplate";
 /// Owners of the configuration of a single machine.
-const MACHINES: [&str; 2] = ["Machine", "KubeadmControlPlane"];
+pub(super) const MACHINES: [&str; 2] = ["Machine", "KubeadmControlPlane"];
 
 /// The operation of a request.
 pub(super) enum TemplateOperation<'a> {
@@ -49,7 +53,11 @@ pub(super) fn plan(
             }
         }
         TemplateOperation::Update { before } => {
-            if is_kept(kind, object) {
+            if joins_class(kind, before, object) {
+                for pointer in ScriptUse::added(kind, object) {
+                    patched.remove(&pointer);
+                }
+            } else if is_kept(kind, object) {
                 let (old, new) = (ScriptUse::of(kind, before), ScriptUse::of(kind, object));
                 let lost = |old, new| if new { None } else { old };
                 if let Some((at, file)) = lost(old.secret_file, new.has_file) {
@@ -90,6 +98,20 @@ fn is_kept(kind: &MachineKind, object: &Value) -> bool {
         && !is_of_machine
 }
 
+/// Returns true if an update makes `object` a template of a `ClusterClass`, and it may have the
+/// script from its creation. The controller of the class adds itself to the owners before it reports
+/// the class as reconciled, which is before the class produces the first object.
+fn joins_class(kind: &MachineKind, before: &Value, object: &Value) -> bool {
+    let is_of_class = |object: &Value| {
+        let owners = object["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| owners.iter().any(|it| it["kind"] == CLASS))
+    };
+    kind.name == CLASS_TEMPLATE
+        && object["metadata"]["labels"][labels::BOOTSTRAP] == labels::ENABLED
+        && is_of_class(object)
+        && !is_of_class(before)
+}
+
 /// The script in the lists of an object.
 #[derive(Clone, Copy)]
 struct ScriptUse<'a> {
@@ -119,6 +141,23 @@ impl<'a> ScriptUse<'a> {
         }
     }
 
+    /// Returns JSON pointers to the entries in `object` that are those of a new object.
+    fn added(kind: &MachineKind, object: &Value) -> Vec<String> {
+        let entries = secret_entries();
+        let wanted = [
+            ("files", entries.files.into_iter().next()),
+            (COMMANDS, entries.command.map(Value::from)),
+        ];
+        let find = |(name, wanted): (&str, Option<Value>)| {
+            let list = [kind.fields, "/", name].concat();
+            let items = object.pointer(&list)?.as_array()?;
+            let at = items.iter().position(|it| Some(it) == wanted.as_ref())?;
+            // The API admits no empty list.
+            Some(if items.len() == 1 { list } else { format!("{list}/{at}") })
+        };
+        wanted.into_iter().filter_map(find).collect()
+    }
+
     const fn is_any(&self) -> bool {
         self.has_file || self.command.is_some()
     }
@@ -131,6 +170,11 @@ struct PatchedTemplate {
 }
 
 impl PatchedTemplate {
+    /// Removes the value at the JSON pointer `path`.
+    fn remove(&mut self, path: &str) {
+        self.patch.push(json!({ "op": "remove", "path": path }));
+    }
+
     /// Inserts `value` into the list at the JSON pointer `list`, which is created with its parents.
     /// `at` is the index; `None` appends. A value in place of the list or of a parent stays.
     fn insert(&mut self, list: &str, at: Option<usize>, value: Value) {

@@ -174,6 +174,30 @@ fn script_may_be_lost_on_request_and_by_objects_of_machines() {
 }
 
 #[test]
+fn template_of_a_class_loses_the_added_script() {
+    let kind = kinds()[1];
+    let owned = |object: &Value| {
+        let mut object = object.clone();
+        object["metadata"]["ownerReferences"] = json!([{ "kind": "ClusterClass", "name": "c" }]);
+        object
+    };
+    for fields in [json!({ "a": 1 }), json!({ "files": [{ "path": "/a" }], COMMANDS: ["a"] })] {
+        let own = object(kind, fields);
+        let stored = created(kind, &own);
+        assert_eq!(reviewed(kind, "UPDATE", &owned(&stored), &stored), owned(&own));
+        // Entries that an administrator adds later stay, and so do those of other kinds.
+        assert_eq!(reviewed(kind, "UPDATE", &owned(&stored), &owned(&own)), owned(&stored));
+        assert_eq!(reviewed(kind, "UPDATE", &owned(&stored), &owned(&stored)), owned(&stored));
+        let mut unlabelled = stored.clone();
+        unlabelled["metadata"]["labels"] = json!({});
+        let after = reviewed(kind, "UPDATE", &owned(&unlabelled), &unlabelled);
+        assert_eq!(after, owned(&unlabelled));
+    }
+    let other = created(kinds()[0], &object(kinds()[0], json!({})));
+    assert_eq!(reviewed(kinds()[0], "UPDATE", &owned(&other), &other), owned(&other));
+}
+
+#[test]
 fn unreadable_reviews_are_errors() {
     assert_eq!(review(b"{", &BTreeSet::new()), Err(TemplateReviewError::Syntax));
     assert_eq!(review(b"{}", &BTreeSet::new()), Err(TemplateReviewError::Uid));

@@ -6,18 +6,18 @@ use kube::{Client, Error, api::ApiResource};
 
 /// Kind with its API group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ApiKind {
-    pub(super) group: &'static str,
-    pub(super) kind: &'static str,
+pub(crate) struct ApiKind {
+    pub(crate) group: &'static str,
+    pub(crate) kind: &'static str,
     /// Versions that are read, newest first.
-    pub(super) versions: &'static [&'static str],
+    pub(crate) versions: &'static [&'static str],
 }
 
 /// Returns the newest version of `wanted` that the API server serves; `None` if it serves none.
 ///
 /// # Errors
 /// The API server cannot be reached, or is not ready: then it may not list all groups yet.
-pub(super) async fn served(client: &Client, wanted: ApiKind) -> Result<Option<ApiResource>, Error> {
+pub(crate) async fn served(client: &Client, wanted: ApiKind) -> Result<Option<ApiResource>, Error> {
     let groups = client.list_api_groups().await?.groups;
     let Some(group) = groups.into_iter().find(|group| group.name == wanted.group) else {
         return check_ready(client).await.map(|()| None);

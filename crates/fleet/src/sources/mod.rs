@@ -28,6 +28,7 @@ use tokio::{
 };
 use tracing::info;
 
+pub(crate) use self::discovery::{ApiKind, served};
 pub use self::{
     event::ListedSource,
     settings::{SEARCH_INTERVAL, SourceSettings},

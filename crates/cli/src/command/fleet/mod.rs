@@ -2,6 +2,7 @@
 
 mod cluster_args;
 mod enroll;
+mod references;
 mod revoke;
 mod run;
 mod status;
@@ -18,7 +19,8 @@ Examples:
   image-swap fleet status --all-namespaces
   image-swap fleet status -n team-a -n team-b --watch
   image-swap fleet enroll edge-1 --namespace team-a > edge-1.yaml
-  image-swap fleet revoke edge-1 --namespace team-a";
+  image-swap fleet revoke edge-1 --namespace team-a
+  image-swap fleet references --namespaces team-a";
 
 /// Arguments of `fleet`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +45,8 @@ enum FleetVerb {
     Enroll(enroll::Args),
     /// End the access of a cluster that pulls.
     Revoke(revoke::Args),
+    /// List the objects of Cluster API that refer to the bootstrap script of new machines.
+    References(references::Args),
 }
 
 impl Args {
@@ -51,6 +55,7 @@ impl Args {
             Some(FleetVerb::Status(args)) => args.run(),
             Some(FleetVerb::Enroll(args)) => args.run(),
             Some(FleetVerb::Revoke(args)) => args.run(),
+            Some(FleetVerb::References(args)) => args.run(),
             None => self.run.run(),
         }
     }
