@@ -74,9 +74,10 @@ impl RemoteClient {
         let name = name.transpose().map_err(|_| invalid)?;
         let token = match &access.credential {
             RemoteCredential::Token(token) => {
-                let mut header = HeaderValue::from_str(&format!("Bearer {token}"));
-                header.iter_mut().for_each(|it| it.set_sensitive(true));
-                Some(header.map_err(|_| invalid)?)
+                let header = HeaderValue::from_str(&format!("Bearer {token}"));
+                let mut header = header.map_err(|_| invalid)?;
+                header.set_sensitive(true);
+                Some(header)
             }
             RemoteCredential::Certificate { .. } => None,
         };

@@ -106,13 +106,12 @@ impl Service<Uri> for RemoteConnector {
 
     fn call(&mut self, url: Uri) -> Self::Future {
         let (tls, limits) = (self.tls.clone(), self.limits);
-        let name = match &self.server_name {
-            Some(name) => Ok(name.clone()),
-            None => {
-                let host = url.host().unwrap_or_default();
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                ServerName::try_from(host.to_owned())
-            }
+        let name = if let Some(name) = &self.server_name {
+            Ok(name.clone())
+        } else {
+            let host = url.host().unwrap_or_default();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            ServerName::try_from(host.to_owned())
         };
         let connected = self.tcp.call(url);
         Box::pin(async move {

@@ -14,8 +14,8 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING},
     http::uri::{Authority, PathAndQuery, Scheme},
 };
+use image_swap_core::fleet::drift::RefusedStatus;
 use kube::client::Body;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Service};
@@ -197,33 +197,14 @@ async fn read(mut body: Incoming) -> Option<Vec<u8>> {
 
 /// Returns a `Status` for `code`, with the causes of `found`.
 fn own_status(code: u16, found: &[u8]) -> String {
-    #[derive(Default, Deserialize)]
-    struct Found {
-        #[serde(default)]
-        details: FoundDetails,
-    }
-    #[derive(Default, Deserialize)]
-    struct FoundDetails {
-        #[serde(default)]
-        causes: Vec<Cause>,
-    }
-    #[derive(Default, Deserialize, serde::Serialize)]
-    struct Cause {
-        #[serde(default)]
-        reason: String,
-        #[serde(default)]
-        field: String,
-        #[serde(default)]
-        message: String,
-    }
-    let found: Found = serde_json::from_slice(found).unwrap_or_default();
+    let found: RefusedStatus = serde_json::from_slice(found).unwrap_or_default();
     json!({
         "kind": "Status",
         "apiVersion": "v1",
         "status": "Failure",
         "message": "the API server refused the request",
         "reason": if code == 410 { "Expired" } else { "Refused" },
-        "details": { "causes": found.details.causes },
+        "details": found.details,
         "code": code,
     })
     .to_string()

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::declaration::UnixTime;
 
@@ -45,20 +45,22 @@ pub enum Contest {
     Conflict(Vec<ContestedField>),
 }
 
-/// The part of a `Status` that is read.
+/// Part of a `Status` that is read.
 #[derive(Debug, Default, Deserialize)]
 pub struct RefusedStatus {
+    /// Details of the refusal.
     #[serde(default)]
-    details: RefusedDetails,
+    pub details: RefusedDetails,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct RefusedDetails {
+/// Details of a refused apply.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct RefusedDetails {
     #[serde(default)]
     causes: Vec<RefusedCause>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct RefusedCause {
     #[serde(default)]
     reason: String,

@@ -14,7 +14,7 @@ use image_swap_fleet::{FleetController, FleetSettings, FleetTiming, sources::Sou
 use image_swap_testbed::{ControlPlane, ControlPlanes, Options, RunDir};
 use image_swap_testkit::{last_good, registry_keys};
 use kube::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     sync::watch,
     task::{JoinHandle, block_in_place},
