@@ -35,9 +35,16 @@ pub(crate) fn labelled(manifests: &str) -> String {
     manifests.split("---\n").map(label).collect::<Vec<_>>().join("---\n")
 }
 
-/// Returns the manifests in Git. They have the label, and not the script.
+/// Returns the manifests in Git. They have the label, lists of their own, and not the script.
 pub(crate) fn manifests() -> String {
-    labelled(&PLAIN.replace("NAME", CLUSTER))
+    let lists = "\
+      files: [{path: /etc/workers, content: \"a file of workers\"}]
+      preKubeadmCommands: [echo first command of workers]
+      joinConfiguration:
+";
+    let manifests = PLAIN.replace("      joinConfiguration:\n", lists);
+    assert_ne!(manifests, PLAIN);
+    labelled(&manifests.replace("NAME", CLUSTER))
 }
 
 /// Returns the reviewed objects of the cluster.
@@ -93,8 +100,6 @@ pub(crate) fn check_gitops(cluster: &mut ComparedCluster<'_>, release: &mut Rele
     }
     // This changes the control plane and its workers, too.
     assert_eq!(cluster.settled(), machines, "without the webhook");
-    let scale = ["scale", "machinedeployment", CLUSTER, "--replicas=1"];
-    cluster.kubectl(&scale);
     let [control_plane, template] = templates(cluster);
     assert_eq!(control_plane["spec"]["kubeadmConfigSpec"], stored[0]["kubeadmConfigSpec"]);
     assert_eq!(template["spec"], stored[1]);
