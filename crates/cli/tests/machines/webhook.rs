@@ -61,14 +61,15 @@ fn has_script(index: usize, object: &Value) -> bool {
     has_file
 }
 
-/// Checks that a class never has the script of the webhook in its template, which is labelled, and
-/// that the class has the template.
+/// Checks that the labelled template of a class lost the script of the webhook again.
 pub(crate) fn check_class(cluster: &ComparedCluster<'_>, class: &str) {
     let template = cluster.get(&["kubeadmconfigtemplate", class]);
     assert_eq!(template["metadata"]["labels"]["image-swap.io/bootstrap"], "enabled");
     let owners = &template["metadata"]["ownerReferences"];
     assert!(owners.to_string().contains("ClusterClass"), "{template}");
     assert!(!has_script(1, &template), "{template}");
+    // It was added, which is the first generation, and removed.
+    assert_eq!(template["metadata"]["generation"], 2, "{template}");
 }
 
 /// Checks that no tool of GitOps replaces machines, with the webhook and without it.
