@@ -1,4 +1,4 @@
-//! Objects that refer to the Secret with the script. A machine of theirs cannot join without it.
+//! Objects that refer to the Secret with the script. Their machines cannot join without it.
 
 use std::fmt;
 
