@@ -18,7 +18,7 @@ const KINDS: [(&str, &str); 2] = [
     ("kubeadmcontrolplane", "/spec/kubeadmConfigSpec"),
     ("kubeadmconfigtemplate", "/spec/template/spec"),
 ];
-/// Flags of tools of GitOps: one applies on its side, one on that of the API server.
+/// Flags of two tools of continuous delivery: one applies on its side, one on that of the API server.
 const STYLES: [&[&str]; 2] =
     [&[], &["--server-side", "--force-conflicts", "--field-manager=gitops"]];
 
@@ -72,7 +72,7 @@ pub(crate) fn check_class(cluster: &ComparedCluster<'_>, class: &str) {
     assert_eq!(template["metadata"]["generation"], 2, "{template}");
 }
 
-/// Checks that no tool of GitOps replaces machines, with the webhook and without it.
+/// Checks that no tool of continuous delivery replaces machines, with the webhook and without it.
 pub(crate) fn check_gitops(cluster: &mut ComparedCluster<'_>, release: &mut Release<'_>) {
     let manifests = manifests();
     let machines = cluster.settled();
