@@ -18,7 +18,7 @@ const KINDS: [(&str, &str); 2] = [
     ("kubeadmcontrolplane", "/spec/kubeadmConfigSpec"),
     ("kubeadmconfigtemplate", "/spec/template/spec"),
 ];
-/// Flags of tools of GitOps: one applies on its side, one on that of the API server.
+/// Flags of two tools of continuous delivery: one applies on its side, one on that of the API server.
 const STYLES: [&[&str]; 2] =
     [&[], &["--server-side", "--force-conflicts", "--field-manager=gitops"]];
 
@@ -35,9 +35,16 @@ pub(crate) fn labelled(manifests: &str) -> String {
     manifests.split("---\n").map(label).collect::<Vec<_>>().join("---\n")
 }
 
-/// Returns the manifests in Git. They have the label, and not the script.
+/// Returns the manifests in Git. They have the label, lists of their own, and not the script.
 pub(crate) fn manifests() -> String {
-    labelled(&PLAIN.replace("NAME", CLUSTER))
+    let lists = "\
+      files: [{path: /etc/workers, content: \"a file of workers\"}]
+      preKubeadmCommands: [echo first command of workers]
+      joinConfiguration:
+";
+    let manifests = PLAIN.replace("      joinConfiguration:\n", lists);
+    assert_ne!(manifests, PLAIN);
+    labelled(&manifests.replace("NAME", CLUSTER))
 }
 
 /// Returns the reviewed objects of the cluster.
@@ -54,17 +61,18 @@ fn has_script(index: usize, object: &Value) -> bool {
     has_file
 }
 
-/// Checks that a class never has the script of the webhook in its template, which is labelled, and
-/// that the class has the template.
+/// Checks that the labelled template of a class lost the script of the webhook again.
 pub(crate) fn check_class(cluster: &ComparedCluster<'_>, class: &str) {
     let template = cluster.get(&["kubeadmconfigtemplate", class]);
     assert_eq!(template["metadata"]["labels"]["image-swap.io/bootstrap"], "enabled");
     let owners = &template["metadata"]["ownerReferences"];
     assert!(owners.to_string().contains("ClusterClass"), "{template}");
     assert!(!has_script(1, &template), "{template}");
+    // It was added, which is the first generation, and removed.
+    assert_eq!(template["metadata"]["generation"], 2, "{template}");
 }
 
-/// Checks that no tool of GitOps replaces machines, with the webhook and without it.
+/// Checks that no tool of continuous delivery replaces machines, with the webhook and without it.
 pub(crate) fn check_gitops(cluster: &mut ComparedCluster<'_>, release: &mut Release<'_>) {
     let manifests = manifests();
     let machines = cluster.settled();
@@ -93,8 +101,6 @@ pub(crate) fn check_gitops(cluster: &mut ComparedCluster<'_>, release: &mut Rele
     }
     // This changes the control plane and its workers, too.
     assert_eq!(cluster.settled(), machines, "without the webhook");
-    let scale = ["scale", "machinedeployment", CLUSTER, "--replicas=1"];
-    cluster.kubectl(&scale);
     let [control_plane, template] = templates(cluster);
     assert_eq!(control_plane["spec"]["kubeadmConfigSpec"], stored[0]["kubeadmConfigSpec"]);
     assert_eq!(template["spec"], stored[1]);
