@@ -40,8 +40,15 @@ impl WorkloadPlane {
     /// # Errors
     /// The certificate cannot be made, or the kubeconfig has another form.
     pub fn kubeconfig(&self) -> Result<String> {
-        let text = self.control_plane.administrator_kubeconfig()?;
-        let port = self.control_plane.port();
+        Self::kubeconfig_of(&self.control_plane)
+    }
+
+    /// Returns the same for the API server of `plane`.
+    ///
+    /// # Errors
+    /// The certificate cannot be made, or the kubeconfig has another form.
+    pub fn kubeconfig_of(plane: &ControlPlane) -> Result<String> {
+        let (text, port) = (plane.administrator_kubeconfig()?, plane.port());
         let mut config: Value = serde_json::from_str(&text)?;
         let cluster = &mut config["clusters"][0]["cluster"];
         ensure!(cluster.is_object(), "expected a cluster in the kubeconfig");
@@ -79,6 +86,15 @@ impl WorkloadPlane {
 }
 
 impl HelmCluster {
+    /// Starts a workload cluster without a node: its API server alone.
+    ///
+    /// # Errors
+    /// A part is missing, or a server does not start.
+    pub fn start_api_server(&self) -> Result<ControlPlane> {
+        print_step("starting a workload cluster without a node");
+        Ok(ControlPlane::start(&self.parts, &Options::default())?)
+    }
+
     /// Starts a workload cluster whose node reaches the same registry.
     ///
     /// # Errors
