@@ -288,9 +288,9 @@ mod tests {
             let status = kube::core::Status::failure("secret words", "Forbidden").with_code(403);
             Error::WatchError(Box::new(status))
         };
-        fail(&refused(), "a", &sender);
+        fail(code(&refused()), "a", &sender);
         assert_eq!(state.borrow_and_update().refused, Some(403));
-        fail(&refused(), "a", &sender);
+        fail(code(&refused()), "a", &sender);
         assert!(!state.has_changed().unwrap());
         answered(&sender);
         let state = state.borrow();
