@@ -138,7 +138,7 @@ async fn misbehave(
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let length = usize::from(u16::from_be_bytes([head[1], head[2]]));
         stream.read_exact(&mut vec![0; length]).await?;
         if head[3] == HEADERS {
             break;
