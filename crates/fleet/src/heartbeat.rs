@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
+use image_swap_cluster::remote::{MetadataWatch, WatchedMetadata};
 use image_swap_core::{
     fleet::pace::BeatPace,
     labels::SUMMARY,
@@ -28,6 +29,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tracing::debug;
+
+use crate::remote::RemoteCluster;
 
 /// Time without a heartbeat after which the last one is stale.
 pub const STALE_AFTER: Duration = Duration::from_mins(3);
@@ -76,6 +79,49 @@ pub fn follow(
     (receiver, task)
 }
 
+/// Follows the Lease `name` in `namespace` of the workload cluster `remote`, as [`follow`]. It needs
+/// less memory than a client of kube.
+pub fn follow_remote(
+    remote: &RemoteCluster,
+    namespace: &str,
+    name: &str,
+    stale_after: Duration,
+) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
+    let client = remote.inner().clone();
+    let (sender, receiver) = watch::channel(HeartbeatState::default());
+    let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    let name = name.to_owned();
+    let task = tokio::spawn(async move {
+        let mut receipt = HeartbeatReceipt::begin(Instant::now(), stale_after);
+        loop {
+            let mut lease = MetadataWatch::new(&client, &collection, &name);
+            loop {
+                let event = tokio::select! {
+                    event = lease.next() => event,
+                    () = sleep_until(receipt.read_at()), if receipt.is_waiting() => {
+                        receipt.read_waiting(Instant::now(), &sender);
+                        continue;
+                    }
+                    () = sleep_until(receipt.due) => {
+                        receipt.overdue(Instant::now(), &sender);
+                        // The connection may be broken without a sign of it.
+                        break;
+                    }
+                    () = sender.closed() => return,
+                };
+                match event {
+                    WatchedMetadata::Present(metadata) => {
+                        receipt.note(&metadata, Instant::now(), &sender);
+                    }
+                    WatchedMetadata::Absent => answered(&sender),
+                    WatchedMetadata::Failed(code) => fail(code, &name, &sender),
+                }
+            }
+        }
+    });
+    (receiver, task)
+}
+
 /// Watches the Lease. Never returns.
 async fn watch_lease(
     leases: Api<PartialObjectMeta<Lease>>,
@@ -107,7 +153,7 @@ async fn watch_lease(
                     receipt.note(&lease.metadata, Instant::now(), sender);
                 }
                 Some(Ok(Event::InitDone | Event::Delete(_))) => answered(sender),
-                Some(Err(error)) => fail(&error, name, sender),
+                Some(Err(error)) => fail(code(&error), name, sender),
                 None => break,
             }
         }
@@ -194,8 +240,7 @@ fn answered(sender: &watch::Sender<HeartbeatState>) {
 }
 
 /// Notes that the watch failed. It is restarted after a wait.
-fn fail(error: &Error, name: &str, sender: &watch::Sender<HeartbeatState>) {
-    let code = code(error);
+fn fail(code: Option<u16>, name: &str, sender: &watch::Sender<HeartbeatState>) {
     debug!(name, code, "restarting the watch of the heartbeat");
     sender.send_if_modified(|state| {
         let was_watched = std::mem::replace(&mut state.is_watched, false);
@@ -292,9 +337,9 @@ mod tests {
             let status = kube::core::Status::failure("secret words", "Forbidden").with_code(403);
             Error::WatchError(Box::new(status))
         };
-        fail(&refused(), "a", &sender);
+        fail(code(&refused()), "a", &sender);
         assert_eq!(state.borrow_and_update().refused, Some(403));
-        fail(&refused(), "a", &sender);
+        fail(code(&refused()), "a", &sender);
         assert!(!state.has_changed().unwrap());
         answered(&sender);
         let state = state.borrow();

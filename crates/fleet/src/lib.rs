@@ -17,7 +17,7 @@ pub mod sources;
 pub use self::{
     controller::{FleetController, FleetSettings, FleetTiming},
     enrolment::{EnrolledCluster, EnrolmentError, EnrolmentRequest, RevokedObject, enroll, revoke},
-    heartbeat::{HeartbeatState, PULL_STALE_AFTER, STALE_AFTER, follow},
+    heartbeat::{HeartbeatState, PULL_STALE_AFTER, STALE_AFTER, follow, follow_remote},
     metrics::{FleetMetrics, FleetReport},
     objects::{WorkloadClusters, resource},
     overview::{ClusterRow, FleetOverview, FleetScope, overview, unix_time},

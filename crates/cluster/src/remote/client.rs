@@ -19,7 +19,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    connection::transport, error::RemoteError, limits::RemoteLimits, service::RemoteService,
+    connection::transport,
+    error::RemoteError,
+    limits::RemoteLimits,
+    service::{BoundedBody, RemoteService},
 };
 
 /// Bytes of the longest response that is parsed. It is an object without its content.
@@ -56,6 +59,19 @@ pub struct RefusedRequest {
     pub code: u16,
     /// `Status` with the conflicts of a refused apply.
     pub status: Bytes,
+}
+
+impl RemoteRequest<'_> {
+    /// Returns the request of HTTP, without host and credential.
+    fn build(self) -> Result<Request<Body>, RemoteError> {
+        let Self { method, path, accept, body } = self;
+        let mut built = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+        if let Some((kind, _)) = body {
+            built = built.header(CONTENT_TYPE, kind);
+        }
+        let body = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
+        built.body(Body::from(body)).map_err(|_| RemoteError::BadAccess("invalid path"))
+    }
 }
 
 impl RemoteClient {
@@ -118,14 +134,7 @@ impl RemoteClient {
         request: RemoteRequest<'_>,
         max: usize,
     ) -> Result<Result<T, RefusedRequest>, RemoteError> {
-        let RemoteRequest { method, path, accept, body } = request;
-        let mut built = Request::builder().method(method).uri(path).header(ACCEPT, accept);
-        if let Some((kind, _)) = body {
-            built = built.header(CONTENT_TYPE, kind);
-        }
-        let body = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
-        let built =
-            built.body(Body::from(body)).map_err(|_| RemoteError::BadAccess("invalid path"))?;
+        let built = request.build()?;
         let exchange = async {
             let response = self.service.send(built).await;
             let response = response.map_err(|error| RemoteError::of(&*error))?;
@@ -142,6 +151,24 @@ impl RemoteClient {
         }
         let parsed = serde_json::from_slice(&bytes).map_err(|_| RemoteError::BadResponse)?;
         Ok(Ok(parsed))
+    }
+
+    /// Sends `request` and returns the body of its response, which may last.
+    ///
+    /// # Errors
+    /// No response, or an error status.
+    pub(super) async fn open(
+        &self,
+        request: RemoteRequest<'_>,
+    ) -> Result<BoundedBody, RemoteError> {
+        let opened = timeout(self.limits.request, self.service.send(request.build()?)).await;
+        let response = opened.map_err(|_| RemoteError::TimedOut)?;
+        let response = response.map_err(|error| RemoteError::of(&*error))?;
+        if response.status().is_success() {
+            Ok(response.into_body())
+        } else {
+            Err(RemoteError::of_code(response.status().as_u16()))
+        }
     }
 
     /// Sends `request` and returns the parsed response; `None` for the status 404.

@@ -9,8 +9,8 @@ pub struct RemoteLimits {
     pub connect: Duration,
     /// Longest time for a request with its whole response. Watches have no such limit.
     pub request: Duration,
-    /// Longest time in which a connection with a request transfers nothing. The API server sends
-    /// a bookmark to every watch each minute.
+    /// Longest time until the head of a response, and in which a response transfers nothing. The API
+    /// server sends a bookmark to every watch each minute.
     pub idle: Duration,
     /// Bytes of the longest response, and of a watch until it begins again.
     pub response: usize,

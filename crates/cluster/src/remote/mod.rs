@@ -10,10 +10,12 @@ pub mod limits;
 mod meter;
 mod service;
 pub mod token;
+pub mod watch;
 
 pub use self::{
     client::{RefusedRequest, RemoteClient, RemoteRequest},
     error::RemoteError,
     limits::RemoteLimits,
     token::IssuedToken,
+    watch::{MetadataWatch, WatchedMetadata},
 };

@@ -2,6 +2,7 @@
 //! several of them.
 
 mod bootstrap;
+mod ends;
 mod facts;
 mod filled;
 mod hub;
@@ -37,13 +38,14 @@ use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
 
 pub use self::settings::{FleetSettings, FleetTiming};
 use self::{
     bootstrap::BootstrapSecrets,
+    ends::AttemptEnds,
     filled::FilledBundles,
     hub::{HubDeclaration, HubOrder, HubView},
     order::{ClusterOrder, ClusterReport, ClusterTask},
@@ -57,7 +59,7 @@ use crate::{
 
 /// Pause after a request to the management cluster failed.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Time in which changes of several clusters are collected.
+/// Shortest time between two reconciliations, in which changes of several clusters are collected.
 const GAP: Duration = Duration::from_millis(20);
 
 /// The fleet controller.
@@ -131,6 +133,7 @@ impl FleetController {
                     Some(PAUSE)
                 }
             };
+            let settled = Instant::now() + GAP;
             self.report.send_if_modified(|report| {
                 let found = fleet.report(&view);
                 let differs = *report != found;
@@ -159,7 +162,7 @@ impl FleetController {
                 Some(namespace) = scripts.recv() => fleet.compare_script(&namespace),
                 () = retry => {}
             }
-            sleep(GAP).await;
+            sleep_until(settled).await;
             while let Ok((key, report)) = reports.try_recv() {
                 fleet.take(&key, report);
             }
@@ -184,6 +187,7 @@ impl FleetController {
             rollout: String::new(),
             objects: Arc::new(objects),
             filled: Arc::default(),
+            ends: Arc::default(),
             client: self.client.clone(),
             bootstrap: self.settings.bootstrap.map(|fallback| {
                 let (client, release) = (self.client.clone(), self.settings.release.clone());
@@ -210,6 +214,7 @@ struct Fleet {
     rollout: String,
     objects: Arc<WorkloadClusters>,
     filled: Arc<FilledBundles>,
+    ends: Arc<AttemptEnds>,
     client: Client,
     /// Bootstrap scripts; `None` if new machines get none.
     bootstrap: Option<BootstrapSecrets>,
@@ -361,6 +366,7 @@ impl Fleet {
             reports: self.reports.clone(),
             objects: Arc::clone(&self.objects),
             filled: Arc::clone(&self.filled),
+            ends: Arc::clone(&self.ends),
         };
         info!(cluster = %key, "new workload cluster");
         let task = if key.source == ClusterSource::Pull {

@@ -11,7 +11,7 @@ use image_swap_core::fleet::{
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 
-use super::{filled::FilledBundles, settings::FleetSettings};
+use super::{ends::AttemptEnds, filled::FilledBundles, settings::FleetSettings};
 use crate::objects::WorkloadClusters;
 
 /// Order for the task of a workload cluster.
@@ -78,4 +78,6 @@ pub(super) struct ClusterTask {
     pub(super) objects: Arc<WorkloadClusters>,
     /// Filled bundles of all clusters.
     pub(super) filled: Arc<FilledBundles>,
+    /// Ends of the attempts of all clusters.
+    pub(super) ends: Arc<AttemptEnds>,
 }

@@ -30,7 +30,7 @@ impl RemoteCluster {
     }
 
     /// Returns the client, for requests that concern no object of image-swap.
-    pub(super) const fn inner(&self) -> &RemoteClient {
+    pub(crate) const fn inner(&self) -> &RemoteClient {
         &self.0
     }
 

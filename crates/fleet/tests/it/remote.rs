@@ -14,12 +14,12 @@ use image_swap_core::{
     },
 };
 use image_swap_fleet::{
-    STALE_AFTER, follow,
+    STALE_AFTER, follow_remote,
     remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits},
 };
 use tokio::time::timeout;
 
-use crate::fake::{ADMINISTRATOR, FakeServer, Fault, SECRET, uid};
+use crate::fake::{ADMINISTRATOR, FakeServer, Fault, Http2Fault, Http2Server, SECRET, uid};
 
 const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -103,14 +103,30 @@ async fn broken_server_causes_an_error_without_quotes() {
 }
 
 #[tokio::test]
+async fn hostile_http2_server_is_bounded() {
+    use Http2Fault::{Continuations, GoAway, Interim, Pings, Push, Reset, Settings};
+
+    for fault in [Continuations, Pings, Settings, Interim, Push, GoAway, Reset] {
+        let server = Http2Server::start(fault).await;
+        let cluster = RemoteCluster::connect(&server.access, &LIMITS).unwrap();
+        let found = timeout(DEADLINE, cluster.identity()).await;
+        let found = found.unwrap_or_else(|_| panic!("{fault:?}: no end"));
+        let is_expected = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable));
+        assert!(is_expected, "{fault:?}: {found:?}");
+        assert!(server.sent() < SENT_MAX, "{fault:?}: {} bytes", server.sent());
+    }
+}
+
+#[tokio::test]
 async fn hostile_heartbeat_is_bounded() {
     let server = FakeServer::start("1").await;
     let path = "/apis/coordination.k8s.io";
     for fault in [Fault::Endless, Fault::Garbage, Fault::Large, Fault::NoHttp] {
         server.misbehave(Some((path, fault.clone())));
         let before = (server.sent(), server.requests().len());
-        let client = connect(&server).client();
-        let (state, task) = follow(client, "image-swap", "image-swap-heartbeat", STALE_AFTER);
+        let cluster = connect(&server);
+        let (state, task) =
+            follow_remote(&cluster, "image-swap", "image-swap-heartbeat", STALE_AFTER);
         let repeated = async {
             while server.requests().len() < before.1 + 2 {
                 tokio::task::yield_now().await;

@@ -112,14 +112,15 @@ async fn simulated_clusters_have_objects_of_their_own() {
     assert_eq!((written.written, written.is_complete()), (2, true));
 
     // The declaration is in the heartbeat.
-    let (mut beats, watch) = image_swap_fleet::follow(
-        clusters[0].client(),
+    let (mut beats, watch) = image_swap_fleet::follow_remote(
+        &clusters[0],
         "image-swap",
         "image-swap-heartbeat",
         image_swap_fleet::STALE_AFTER,
     );
     let seen = crate::hub::until(&mut beats, |it| it.summary.is_some()).await;
     assert_eq!(seen.summary.unwrap().registry_info_revision, Some(1));
+    assert_eq!(simulated.counts(0).open_connections, 1, "requests and watch share a connection");
     watch.abort();
 
     // Another cluster is silent.

@@ -52,14 +52,17 @@ impl ClusterTask {
             if std::mem::replace(&mut state.resumed, order.resumed) != order.resumed {
                 state.applied = None;
             }
-            let attempt = timeout(self.settings.timing.attempt, self.attempt(&order, &mut state));
+            // Boxed: a task that waits for its next attempt keeps no memory for it.
+            let attempt = Box::pin(self.attempt(&order, &mut state));
+            let attempt = timeout(self.settings.timing.attempt, attempt);
             let result = attempt.await.unwrap_or(Err(RemoteError::TimedOut));
+            self.ends.note();
             self.take(result, &order, &mut state, &mut backoff);
             state.take_heartbeat();
             let mut newer = self.orders.clone();
             tokio::select! {
                 biased;
-                () = self.publish(&order, &mut state) => {}
+                () = Box::pin(self.publish(&order, &mut state)) => {}
                 // A new order is more urgent than the report about the last one.
                 _ = newer.changed() => {}
             }
@@ -344,8 +347,10 @@ impl ClusterTask {
         state.due = Some(Instant::now() + backoff.pause());
     }
 
-    /// Writes the status of the cluster, and reports to the controller.
+    /// Writes the status of the cluster, and reports to the controller. Requests to other clusters
+    /// precede it.
     async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
+        self.ends.settle().await;
         let known = Some(&state.facts.uid).filter(|uid| !uid.is_empty());
         let attempt = EndedAttempt {
             uid: state.session.as_ref().map(|it| &it.uid).or(known).cloned(),

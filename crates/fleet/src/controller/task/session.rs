@@ -50,8 +50,8 @@ impl ClusterTask {
         state.version.clone_from(version);
         state.facts.contact = ClusterContact::Reached;
         let release = &self.settings.workload;
-        let (heartbeat, watching) = heartbeat::follow(
-            remote.client(),
+        let (heartbeat, watching) = heartbeat::follow_remote(
+            &remote,
             &release.namespace,
             &release.heartbeat(),
             STALE_AFTER,

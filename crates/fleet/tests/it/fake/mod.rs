@@ -2,6 +2,7 @@
 //! fails as a test orders.
 
 mod fault;
+mod http2;
 mod store;
 mod wire;
 
@@ -24,8 +25,11 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-pub(crate) use self::fault::{Fault, SECRET};
 use self::store::FakeStore;
+pub(crate) use self::{
+    fault::{Fault, SECRET},
+    http2::{Http2Fault, Http2Server},
+};
 
 /// Token in the kubeconfig of the administrator.
 pub(crate) const ADMINISTRATOR: &str = "administrator-token";
@@ -70,17 +74,7 @@ impl FakeServer {
     /// Starts a stand-in for the cluster with the UID [`uid`] of `name`.
     pub(crate) async fn start(name: &str) -> Self {
         let authority = Authority::new("fake").unwrap();
-        let identity = authority.server(&["127.0.0.1"]).unwrap();
-        let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&authority)));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
         let store = Mutex::new(FakeStore::new(&uid(name)));
@@ -173,6 +167,20 @@ impl FakeServer {
         self.shared.store().beat(summary);
         self.shared.change();
     }
+}
+
+/// Returns the configuration of a server on 127.0.0.1 with a certificate of `authority`.
+fn server_config(authority: &Authority) -> ServerConfig {
+    let identity = authority.server(&["127.0.0.1"]).unwrap();
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap()
 }
 
 /// Returns the UID of the stand-in called `name`.

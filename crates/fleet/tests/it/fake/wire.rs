@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Bytes after which an endless answer stops, so that a client without a limit fails the test.
-const ENDLESS: usize = 64 << 20;
+pub(super) const ENDLESS: usize = 64 << 20;
 
 type Stream = TlsStream<TcpStream>;
 
