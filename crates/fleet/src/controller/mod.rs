@@ -28,7 +28,7 @@ use image_swap_core::{
         assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
         inventory::{
-            ClusterKey, ClusterSource, Inventory,
+            ClusterKey, ClusterSource,
             standing::{KnownIdentity, Standing},
         },
         wave::WaveState,
