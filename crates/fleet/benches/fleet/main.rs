@@ -1,8 +1,8 @@
 //! The cost of a large fleet: the real fleet controller on a real API server as management cluster,
 //! with a thousand simulated workload clusters.
 //!
-//! `IMAGE_SWAP` names the binary of image-swap. `--clusters=20` measures a smaller fleet, whose
-//! values have no bound. The client without a fleet controller is this binary again.
+//! `IMAGE_SWAP` names the binary of image-swap. `--clusters=20` measures a smaller fleet once, and
+//! its values have no bound. The client without a fleet controller is this binary again.
 
 #![allow(
     clippy::print_stdout,
@@ -29,6 +29,10 @@ use self::hub::Hub;
 
 /// Number of workload clusters.
 const CLUSTERS: usize = 1000;
+/// Rounds; odd, so that there is a median.
+const ROUNDS: usize = 5;
+/// Heartbeats of each cluster.
+const BEATS: usize = 10;
 /// Threads of the simulated clusters.
 const WORKERS: usize = 2;
 /// Deadline of a wait for all clusters.
@@ -78,10 +82,11 @@ async fn fleet(binary: &Path, number: usize) -> Outcome<()> {
     usage(&hub, &controller)?;
     let first = per_cluster(&controller, empty, number)?;
 
-    let pure = rounds::measure(&hub, &controller, &clusters, directory.path()).await?;
-    steady::measure(&hub, &controller, &clusters).await?;
+    let (rounds, beats) = if number < CLUSTERS { (1, 2) } else { (ROUNDS, BEATS) };
+    let pure = rounds::measure(&hub, &controller, &clusters, directory.path(), rounds).await?;
+    steady::measure(&hub, &controller, &clusters, beats).await?;
     println!("fleet/steady-kib-per-cluster {:.1}", resident(&controller, empty, number)?);
-    rounds::measure_offline(&hub, &controller, &clusters, pure).await?;
+    rounds::measure_offline(&hub, &controller, &clusters, pure, rounds).await?;
     println!(
         "# memory with no cluster: {empty:.1} MiB; peak for each after the first contact: {first:.1} KiB"
     );

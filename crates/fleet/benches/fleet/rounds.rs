@@ -16,8 +16,6 @@ use tokio::{
 
 use crate::{PATIENCE, count, hub::Hub, pure::PureClient};
 
-/// Rounds; odd, so that there is a median.
-const ROUNDS: u64 = 5;
 /// Share of clusters that are offline: one of this number.
 const OFFLINE: usize = 10;
 const LOOK: Duration = Duration::from_millis(5);
@@ -41,6 +39,7 @@ pub(crate) async fn measure(
     controller: &Process,
     clusters: &SimulatedClusters,
     directory: &Path,
+    rounds: usize,
 ) -> Outcome<PureClient> {
     let number = clusters.len();
     // The first round shows the number of requests of an update.
@@ -54,7 +53,7 @@ pub(crate) async fn measure(
     println!("# an update: {} requests, {writes} of them writes", record.len());
     let mut pure = PureClient::start(directory, clusters)?;
     let mut ratios = [Vec::new(), Vec::new()];
-    for revision in (FIRST + 1..).take(usize::try_from(ROUNDS)?) {
+    for revision in (FIRST + 1..).take(rounds) {
         let (cpu, hub_cpu) = (process::cpu(controller)?, hub.cpu()?);
         clusters.begin_record(0);
         let updated = update(hub, clusters, revision, 0, writes).await?;
@@ -88,6 +87,7 @@ pub(crate) async fn measure_offline(
     controller: &Process,
     clusters: &SimulatedClusters,
     mut pure: PureClient,
+    rounds: usize,
 ) -> Outcome<()> {
     let offline = clusters.len() / OFFLINE;
     for index in 0..offline {
@@ -97,7 +97,7 @@ pub(crate) async fn measure_offline(
     }
     let writes = clusters.round(offline).writes;
     let mut ratios = Vec::new();
-    for revision in (100..).take(usize::try_from(ROUNDS)?) {
+    for revision in (100..).take(rounds) {
         clusters.begin_record(offline);
         let updated = update(hub, clusters, revision, offline, writes).await?;
         settle(clusters, controller).await?;
@@ -123,8 +123,9 @@ pub(crate) async fn measure_offline(
 
 fn print_ratio(name: &str, ratios: Vec<f64>) {
     let [least, most] = [0.0, 1.0].map(|share| quantile(ratios.clone(), share));
+    let rounds = ratios.len();
     println!("{name} {:.2}", median(ratios));
-    println!("# {ROUNDS} rounds: {least:.2} to {most:.2}");
+    println!("# {rounds} rounds: {least:.2} to {most:.2}");
 }
 
 /// Declares `revision`, and waits until the clusters from `first` have received `writes` writes.

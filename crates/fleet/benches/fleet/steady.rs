@@ -12,20 +12,20 @@ use crate::{
     rounds::average,
 };
 
-/// Heartbeats of each cluster.
-const BEATS: usize = 10;
 /// Time between two heartbeats. Workload clusters have a minute.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Measures the requests and the CPU time of the fleet controller during heartbeats.
+/// Measures the requests and the CPU time of the fleet controller during `number` heartbeats of each
+/// cluster.
 pub(crate) async fn measure(
     hub: &Hub,
     controller: &Process,
     clusters: &SimulatedClusters,
+    number: usize,
 ) -> Outcome<()> {
     sleep(PAUSE).await;
     let (before, first, cpu) = (clusters.total(), hub.audit.lines()?, process::cpu(controller)?);
-    for _ in 0..BEATS {
+    for _ in 0..number {
         for index in 0..clusters.len() {
             clusters.beat(index);
         }
@@ -33,7 +33,7 @@ pub(crate) async fn measure(
     }
     let (after, cpu) = (clusters.total(), process::cpu(controller)? - cpu);
     let Requests { watches, reads, writes, renewals } = hub.audit.requests(USER, first)?;
-    let beats = BEATS * clusters.len();
+    let beats = number * clusters.len();
     println!(
         "# {beats} heartbeats: {} reads, {} writes and {} new watches on workload clusters; {reads} \
          reads, {writes} writes, {watches} new watches and {renewals} renewals of the Lease on the hub",
