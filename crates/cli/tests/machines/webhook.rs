@@ -37,12 +37,12 @@ pub(crate) fn labelled(manifests: &str) -> String {
 
 /// Returns the manifests in Git. They have the label, lists of their own, and not the script.
 pub(crate) fn manifests() -> String {
-    let lists = "\
-      files: [{path: /etc/workers, content: \"a file of workers\"}]
-      preKubeadmCommands: [echo first command of workers]
-      joinConfiguration:
-";
-    let manifests = PLAIN.replace("      joinConfiguration:\n", lists);
+    let lists = [
+        "      files: [{path: /etc/workers, content: \"a file of workers\"}]\n",
+        "      preKubeadmCommands: [echo first command of workers]\n",
+        "      joinConfiguration:\n",
+    ];
+    let manifests = PLAIN.replace(lists[2], &lists.concat());
     assert_ne!(manifests, PLAIN);
     labelled(&manifests.replace("NAME", CLUSTER))
 }
