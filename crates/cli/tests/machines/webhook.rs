@@ -37,12 +37,12 @@ pub(crate) fn labelled(manifests: &str) -> String {
 
 /// Returns the manifests in Git. They have the label, lists of their own, and not the script.
 pub(crate) fn manifests() -> String {
-    let lists = "\
-      files: [{path: /etc/workers, content: \"a file of workers\"}]
-      preKubeadmCommands: [echo first command of workers]
-      joinConfiguration:
-";
-    let manifests = PLAIN.replace("      joinConfiguration:\n", lists);
+    let lists = [
+        "      files: [{path: /etc/workers, content: \"a file of workers\"}]\n",
+        "      preKubeadmCommands: [echo first command of workers]\n",
+        "      joinConfiguration:\n",
+    ];
+    let manifests = PLAIN.replace(lists[2], &lists.concat());
     assert_ne!(manifests, PLAIN);
     labelled(&manifests.replace("NAME", CLUSTER))
 }
@@ -122,9 +122,11 @@ pub(crate) fn check_gitops(cluster: &mut ComparedCluster<'_>, release: &mut Rele
 pub(crate) fn check_restored(cluster: &ComparedCluster<'_>) {
     for (index, mut object) in templates(cluster).into_iter().enumerate() {
         // An object without the script: its machines are older than the webhook.
-        let fields = object.pointer_mut(KINDS[index].1).unwrap().as_object_mut().unwrap();
-        fields.remove("files");
-        fields.remove("preKubeadmCommands");
+        let fields = object.pointer_mut(KINDS[index].1).unwrap();
+        for (list, own) in [("files", SECRET), ("preKubeadmCommands", "bootstrap.sh")] {
+            let items = fields[list].as_array_mut().unwrap();
+            items.retain(|it| !it.to_string().contains(own));
+        }
         object["metadata"]["name"] = "other".into();
         let backup = restored(&object);
         let mut new = backup.clone();
