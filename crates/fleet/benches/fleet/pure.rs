@@ -1,6 +1,6 @@
 //! A client without a fleet controller: it sends recorded requests to all clusters at the same
-//! time, each over a connection that is open already. The requests are those of the last update, so
-//! that they change nothing.
+//! time, each over a connection that is open already, by HTTP/2 as the fleet controller. The requests
+//! are those of the last update, so that they change nothing.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request,
-    client::conn::http1,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST},
+    client::conn::http2,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use image_swap_load::{
     Outcome,
     simulator::{RecordedRequest, SERVER_NAME, SimulatedClusters},
@@ -101,10 +101,11 @@ pub(crate) async fn serve(file: &Path) -> Outcome<()> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(load.authority.as_bytes())?)?;
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
     let tls = TlsConnector::from(Arc::new(config));
     let mut connections = Vec::new();
     for (address, token) in load.clusters {
@@ -138,8 +139,9 @@ pub(crate) async fn serve(file: &Path) -> Outcome<()> {
 
 /// Connection to a cluster.
 struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    host: String,
+    sender: http2::SendRequest<Full<Bytes>>,
+    /// Address in front of all paths.
+    server: String,
     token: String,
 }
 
@@ -148,15 +150,18 @@ impl Connection {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let stream = tls.connect(ServerName::try_from(SERVER_NAME)?, stream).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, host: address.to_string(), token: format!("Bearer {token}") })
+        let (server, token) = (format!("https://{address}"), format!("Bearer {token}"));
+        Ok(Self { sender, server, token })
     }
 
     async fn send(&mut self, request: &RecordedRequest) -> Outcome<()> {
         let RecordedRequest { method, path, accept, content_type, body } = request;
-        let mut built = Request::builder().method(method.as_str()).uri(path).header(ACCEPT, accept);
-        built = built.header(HOST, &self.host).header(AUTHORIZATION, &self.token);
+        let uri = format!("{}{path}", self.server);
+        let mut built = Request::builder().method(method.as_str()).uri(uri).header(ACCEPT, accept);
+        built = built.header(AUTHORIZATION, &self.token);
         if !content_type.is_empty() {
             built = built.header(CONTENT_TYPE, content_type);
         }
