@@ -105,11 +105,15 @@ fn token(fleet: &Fleet, cluster: &str) -> Value {
 async fn clusters_outlive_lost_servers_and_credentials() {
     let mut fleet = Fleet::prepare(2);
     let waves = |settings: &mut FleetSettings| settings.wave_size = 1;
-    let workloads = &fleet.planes.workloads;
-    fleet.enter("a", &workloads[0].administrator_kubeconfig().unwrap());
-    fleet.enter("b", &workloads[1].token_kubeconfig("default", "boss", true).unwrap());
+    // The first wave has the cluster that answers first.
     fleet.lead(waves).await;
-    for index in [0, 1] {
+    let workloads = &fleet.planes.workloads;
+    let kubeconfigs = [
+        workloads[0].administrator_kubeconfig().unwrap(),
+        workloads[1].token_kubeconfig("default", "boss", true).unwrap(),
+    ];
+    for (index, (name, kubeconfig)) in ["a", "b"].into_iter().zip(&kubeconfigs).enumerate() {
+        fleet.enter(name, kubeconfig);
         fleet.wait_declared(index, 1, "one");
         beat(&fleet.planes.workloads[index], 1);
     }

@@ -22,13 +22,16 @@ use tokio::time::timeout;
 use crate::fake::{ADMINISTRATOR, FakeServer, Fault, Http2Fault, Http2Server, SECRET, uid};
 
 const KUBE_SYSTEM: &str = "/api/v1/namespaces/kube-system";
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 const NOW: UnixTime = 1_900_000_000;
-const LIMITS: RemoteLimits = RemoteLimits {
+const LIMITS: RemoteLimits =
+    RemoteLimits { connect: DEADLINE, request: DEADLINE, idle: DEADLINE, response: 256 << 10 };
+/// Limits for a server that keeps its clients waiting.
+const SHORT: RemoteLimits = RemoteLimits {
     connect: Duration::from_millis(500),
     request: Duration::from_millis(700),
     idle: Duration::from_millis(700),
-    response: 256 << 10,
+    response: LIMITS.response,
 };
 /// Bytes that a server can send before the client closes the connection: the limit of a response,
 /// and the buffers of both sockets.
@@ -47,11 +50,12 @@ fn connect(server: &FakeServer) -> RemoteCluster {
     RemoteCluster::connect(&access(server, ADMINISTRATOR), &LIMITS).unwrap()
 }
 
-/// Returns the error of a request to `server`. The request must end in time, and the error must
-/// quote nothing.
-async fn error(server: &FakeServer, fault: &Fault) -> RemoteError {
+/// Returns the error of a request to `server` with `limits`. The request must end in time, and the
+/// error must quote nothing.
+async fn error(server: &FakeServer, fault: &Fault, limits: &RemoteLimits) -> RemoteError {
     server.misbehave(Some(("/", fault.clone())));
-    let found = timeout(DEADLINE, connect(server).identity()).await;
+    let cluster = RemoteCluster::connect(&access(server, ADMINISTRATOR), limits).unwrap();
+    let found = timeout(DEADLINE, cluster.identity()).await;
     let error = found.unwrap_or_else(|_| panic!("{fault:?}: no end")).unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains(SECRET) && !shown.contains(ADMINISTRATOR), "{fault:?}: {shown}");
@@ -82,7 +86,8 @@ async fn broken_server_causes_an_error_without_quotes() {
         (refused(409), RemoteError::Refused(409)),
     ] {
         let before = server.sent();
-        assert_eq!(error(&server, &fault).await, expected, "{fault:?}");
+        let limits = if expected == RemoteError::TimedOut { &SHORT } else { &LIMITS };
+        assert_eq!(error(&server, &fault, limits).await, expected, "{fault:?}");
         let sent = server.sent() - before;
         assert!(sent < SENT_MAX, "{fault:?}: {sent} bytes");
     }
@@ -90,7 +95,7 @@ async fn broken_server_causes_an_error_without_quotes() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let silent = RemoteAccess { server: url, ..access(&server, ADMINISTRATOR) };
-    let silent = RemoteCluster::connect(&silent, &LIMITS).unwrap();
+    let silent = RemoteCluster::connect(&silent, &SHORT).unwrap();
     let found = timeout(DEADLINE, silent.identity()).await.unwrap();
     assert!(matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable)), "{found:?}");
     // A server of another authority gets no request, and neither does the target of a redirect.
@@ -98,7 +103,7 @@ async fn broken_server_causes_an_error_without_quotes() {
     let wrong = RemoteAccess { server: other.url.clone(), ..access(&server, ADMINISTRATOR) };
     let found = RemoteCluster::connect(&wrong, &LIMITS).unwrap().identity().await;
     assert_eq!((found, other.requests().len()), (Err(RemoteError::Untrusted), 0));
-    let found = error(&server, &Fault::redirect(&other.url)).await;
+    let found = error(&server, &Fault::redirect(&other.url), &LIMITS).await;
     assert_eq!((found, other.requests().len()), (RemoteError::Refused(307), 0));
 }
 
@@ -108,7 +113,7 @@ async fn hostile_http2_server_is_bounded() {
 
     for fault in [Continuations, Pings, Settings, Interim, Push, GoAway, Reset] {
         let server = Http2Server::start(fault).await;
-        let cluster = RemoteCluster::connect(&server.access, &LIMITS).unwrap();
+        let cluster = RemoteCluster::connect(&server.access, &SHORT).unwrap();
         let found = timeout(DEADLINE, cluster.identity()).await;
         let found = found.unwrap_or_else(|_| panic!("{fault:?}: no end"));
         let is_expected = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable));

@@ -55,6 +55,10 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
     silent.misbehave(Some(("/", Fault::Silent)));
     fleet.enter("silent", &silent.kubeconfig(ADMINISTRATOR));
     fleet.lead(waves).await;
+    // Waves follow the names of the clusters that are known to answer.
+    for name in ["x", "y"] {
+        fleet.wait_applied(name, "WaitingForWave");
+    }
     for (name, server) in NAMES.iter().zip(&servers) {
         fleet.wait_fake(name, server, 1, "one");
         server.beat(&verified(1));
