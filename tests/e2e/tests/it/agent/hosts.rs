@@ -168,8 +168,8 @@ fn of_current(config: &str, version_two: &str) -> Vec<HostKind> {
         HostKind::new(
             "CRI disabled",
             config.replacen(
-                "root = ",
-                "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\nroot = ",
+                "= [\"io.containerd.nri",
+                "= [\"io.containerd.grpc.v1.cri\", \"io.containerd.nri",
                 1,
             ),
         )
