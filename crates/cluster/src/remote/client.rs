@@ -102,8 +102,8 @@ impl RemoteClient {
         Ok(Self { service, limits: *limits })
     }
 
-    /// Returns a client of kube that shares the connection, for watches. It has a task of its own.
-    /// Its responses are bounded as well.
+    /// Returns a client of kube for watches, with a task of its own. The connection and the limits of
+    /// responses are those of [`send`](Self::send).
     pub fn client(&self) -> Client {
         Client::new(self.service.clone(), "default")
     }
