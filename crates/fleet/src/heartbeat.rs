@@ -3,12 +3,19 @@
 //! The fleet controller measures the age of a heartbeat by its own clock, so clocks need not agree.
 
 use std::{
+    future::ready,
     pin::pin,
     time::{Duration, SystemTime},
 };
 
-use futures_util::StreamExt as _;
-use image_swap_cluster::remote::{MetadataWatch, WatchedMetadata};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, Stream},
+};
+use image_swap_cluster::{
+    error::watch_code,
+    remote::{MetadataWatch, WatchedMetadata},
+};
 use image_swap_core::{
     fleet::pace::BeatPace,
     labels::SUMMARY,
@@ -67,16 +74,11 @@ pub fn follow(
     stale_after: Duration,
 ) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
     let leases: Api<PartialObjectMeta<Lease>> = Api::namespaced(client, namespace);
-    let (sender, receiver) = watch::channel(HeartbeatState::default());
-    let name = name.to_owned();
-    let task = tokio::spawn(async move {
-        let closed = sender.clone();
-        tokio::select! {
-            () = watch_lease(leases, &name, stale_after, &sender) => {}
-            () = closed.closed() => {}
-        }
-    });
-    (receiver, task)
+    let begin = move |name: &str| {
+        let only = Config::default().fields(&format!("metadata.name={name}"));
+        watcher(leases.clone(), only).default_backoff().filter_map(|event| ready(watched(event)))
+    };
+    follow_watch(begin, name, stale_after)
 }
 
 /// Follows the Lease `name` in `namespace` of the workload cluster `remote`, as [`follow`]. It needs
@@ -88,16 +90,37 @@ pub fn follow_remote(
     stale_after: Duration,
 ) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
     let client = remote.inner().clone();
-    let (sender, receiver) = watch::channel(HeartbeatState::default());
     let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    let begin = move |name: &str| {
+        let lease = MetadataWatch::new(&client, &collection, name);
+        // An asynchronous closure would hold the watch twice.
+        stream::unfold(lease, |mut lease| async move {
+            let event = lease.next().await;
+            Some((event, lease))
+        })
+    };
+    follow_watch(begin, name, stale_after)
+}
+
+/// Follows the Lease `name` by the watch that `begin` returns. Begins another watch when a heartbeat
+/// is overdue.
+fn follow_watch<W>(
+    begin: impl Fn(&str) -> W + Send + 'static,
+    name: &str,
+    stale_after: Duration,
+) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>)
+where
+    W: Stream<Item = WatchedMetadata> + Send + 'static,
+{
+    let (sender, receiver) = watch::channel(HeartbeatState::default());
     let name = name.to_owned();
     let task = tokio::spawn(async move {
         let mut receipt = HeartbeatReceipt::begin(Instant::now(), stale_after);
         loop {
-            let mut lease = MetadataWatch::new(&client, &collection, &name);
+            let mut events = pin!(begin(&name));
             loop {
                 let event = tokio::select! {
-                    event = lease.next() => event,
+                    event = events.next() => event,
                     () = sleep_until(receipt.read_at()), if receipt.is_waiting() => {
                         receipt.read_waiting(Instant::now(), &sender);
                         continue;
@@ -110,11 +133,12 @@ pub fn follow_remote(
                     () = sender.closed() => return,
                 };
                 match event {
-                    WatchedMetadata::Present(metadata) => {
-                        receipt.note(&metadata, Instant::now(), &sender);
+                    Some(WatchedMetadata::Present(lease)) => {
+                        receipt.note(&lease, Instant::now(), &sender);
                     }
-                    WatchedMetadata::Absent => answered(&sender),
-                    WatchedMetadata::Failed(code) => fail(code, &name, &sender),
+                    Some(WatchedMetadata::Absent) => answered(&sender),
+                    Some(WatchedMetadata::Failed(code)) => fail(code, &name, &sender),
+                    None => break,
                 }
             }
         }
@@ -122,42 +146,18 @@ pub fn follow_remote(
     (receiver, task)
 }
 
-/// Watches the Lease. Never returns.
-async fn watch_lease(
-    leases: Api<PartialObjectMeta<Lease>>,
-    name: &str,
-    stale_after: Duration,
-    sender: &watch::Sender<HeartbeatState>,
-) {
-    let only = Config::default().fields(&format!("metadata.name={name}"));
-    let mut receipt = HeartbeatReceipt::begin(Instant::now(), stale_after);
-    loop {
-        let mut events = pin!(watcher(leases.clone(), only.clone()).default_backoff());
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                () = sleep_until(receipt.read_at()), if receipt.is_waiting() => {
-                    receipt.read_waiting(Instant::now(), sender);
-                    continue;
-                }
-                () = sleep_until(receipt.due) => {
-                    receipt.overdue(Instant::now(), sender);
-                    // The connection may be broken without a sign of it.
-                    break;
-                }
-            };
-            match event {
-                // Sent before the first request.
-                Some(Ok(Event::Init)) => {}
-                Some(Ok(Event::Apply(lease) | Event::InitApply(lease))) => {
-                    receipt.note(&lease.metadata, Instant::now(), sender);
-                }
-                Some(Ok(Event::InitDone | Event::Delete(_))) => answered(sender),
-                Some(Err(error)) => fail(code(&error), name, sender),
-                None => break,
-            }
+/// Returns an event of kube's watcher as one of [`MetadataWatch`]; `None` without a response.
+fn watched(event: Result<Event<PartialObjectMeta<Lease>>, Error>) -> Option<WatchedMetadata> {
+    Some(match event {
+        // Sent before the first request.
+        Ok(Event::Init) => return None,
+        Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
+            WatchedMetadata::Present(Box::new(lease.metadata))
         }
-    }
+        // The end of a list follows a Lease that exists, and shows a response in any case.
+        Ok(Event::InitDone | Event::Delete(_)) => WatchedMetadata::Absent,
+        Err(error) => WatchedMetadata::Failed(watch_code(&error)),
+    })
 }
 
 /// State of received heartbeats.
@@ -248,17 +248,6 @@ fn fail(code: Option<u16>, name: &str, sender: &watch::Sender<HeartbeatState>) {
     });
 }
 
-/// Returns the HTTP status that the API server answered a watch with; `None` without an answer.
-fn code(error: &Error) -> Option<u16> {
-    match error {
-        Error::InitialListFailed(kube::Error::Api(status))
-        | Error::WatchStartFailed(kube::Error::Api(status))
-        | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,9 +326,9 @@ mod tests {
             let status = kube::core::Status::failure("secret words", "Forbidden").with_code(403);
             Error::WatchError(Box::new(status))
         };
-        fail(code(&refused()), "a", &sender);
+        fail(watch_code(&refused()), "a", &sender);
         assert_eq!(state.borrow_and_update().refused, Some(403));
-        fail(code(&refused()), "a", &sender);
+        fail(watch_code(&refused()), "a", &sender);
         assert!(!state.has_changed().unwrap());
         answered(&sender);
         let state = state.borrow();
