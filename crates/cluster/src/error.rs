@@ -16,6 +16,9 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server sends a list without an end.
+    #[error("cannot {0}: the API server does not end the list")]
+    Endless(String),
     /// No cluster is configured, or its configuration cannot be used.
     #[error("cannot connect to a cluster: {0}; name its kubeconfig with --kubeconfig FILE")]
     Config(String),

@@ -39,7 +39,7 @@ pub use kube::{Client, Config};
 pub use self::backoff::AttemptBackoff;
 pub use self::client::{client, client_in, config, config_in, connect, in_cluster};
 pub use self::controller::{Controller, Intervals, ReadinessLimits, Settings};
-pub use self::deregister::deregister;
+pub use self::deregister::{deregister, deregister_by_pages};
 pub use self::error::Error;
 pub use self::lease::{LeaderElection, Leadership, LeaseTiming};
 pub use self::metrics::ControllerMetrics;

@@ -14,14 +14,10 @@ use futures_util::{
 };
 use image_swap_cluster::{
     error::watch_code,
-    remote::{MetadataWatch, WatchedMetadata},
+    remote::{MetadataWatch, WatchedMetadata, WatchedObject},
 };
-use image_swap_core::{
-    fleet::pace::BeatPace,
-    labels::SUMMARY,
-    status::cluster_summary::{ClusterSummary, SUMMARY_BYTES},
-};
-use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use image_swap_core::{fleet::pace::BeatPace, status::cluster_summary::ClusterSummary};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
     core::PartialObjectMeta,
@@ -134,7 +130,7 @@ where
                 };
                 match event {
                     Some(WatchedMetadata::Present(lease)) => {
-                        receipt.note(&lease, Instant::now(), &sender);
+                        receipt.note(lease, Instant::now(), &sender);
                     }
                     Some(WatchedMetadata::Absent) => answered(&sender),
                     Some(WatchedMetadata::Failed(code)) => fail(code, &name, &sender),
@@ -152,7 +148,7 @@ fn watched(event: Result<Event<PartialObjectMeta<Lease>>, Error>) -> Option<Watc
         // Sent before the first request.
         Ok(Event::Init) => return None,
         Ok(Event::Apply(lease) | Event::InitApply(lease)) => {
-            WatchedMetadata::Present(Box::new(lease.metadata))
+            WatchedMetadata::Present(lease.metadata.into())
         }
         // The end of a list follows a Lease that exists, and shows a response in any case.
         Ok(Event::InitDone | Event::Delete(_)) => WatchedMetadata::Absent,
@@ -162,8 +158,8 @@ fn watched(event: Result<Event<PartialObjectMeta<Lease>>, Error>) -> Option<Watc
 
 /// State of received heartbeats.
 struct HeartbeatReceipt {
-    /// Version of the Lease that arrived last; `None` before the first.
-    version: Option<String>,
+    /// Version of the Lease that arrived last; empty before the first.
+    version: String,
     /// Time at which the next heartbeat is overdue.
     due: Instant,
     stale_after: Duration,
@@ -175,21 +171,19 @@ struct HeartbeatReceipt {
 impl HeartbeatReceipt {
     fn begin(now: Instant, stale_after: Duration) -> Self {
         let pace = BeatPace::default();
-        Self { version: None, due: now + stale_after, stale_after, begun: now, pace }
+        Self { version: String::new(), due: now + stale_after, stale_after, begun: now, pace }
     }
 
     /// Notes the state of a Lease. A repeated list returns the last heartbeat again, which counts
     /// once. A Lease without a summary is none: an enrolment created it. The summary is read, or
     /// waits.
-    fn note(&mut self, lease: &ObjectMeta, now: Instant, sender: &watch::Sender<HeartbeatState>) {
-        let text = lease.annotations.as_ref().and_then(|it| it.get(SUMMARY));
-        let is_known = self.version.is_some() && self.version == lease.resource_version;
-        let Some(text) = text.filter(|_| !is_known) else { return answered(sender) };
-        self.version.clone_from(&lease.resource_version);
+    fn note(&mut self, lease: WatchedObject, now: Instant, sender: &watch::Sender<HeartbeatState>) {
+        let WatchedObject { version, summary } = lease;
+        let is_known = !version.is_empty() && self.version == version;
+        let Some(text) = summary.filter(|_| !is_known) else { return answered(sender) };
+        self.version = version;
         self.due = now + self.stale_after;
-        // No summary that can be read is longer.
-        let text = if text.len() > SUMMARY_BYTES { "" } else { text };
-        if let Some(text) = self.pace.offer(text.to_owned(), now - self.begun) {
+        if let Some(text) = self.pace.offer(text, now - self.begun) {
             read(&text, sender);
         }
         answered(sender);
@@ -250,14 +244,13 @@ fn fail(code: Option<u16>, name: &str, sender: &watch::Sender<HeartbeatState>) {
 
 #[cfg(test)]
 mod tests {
+    use image_swap_core::labels::SUMMARY;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
 
-    fn lease(version: &str, summary: &str) -> ObjectMeta {
-        ObjectMeta {
-            resource_version: Some(version.into()),
-            annotations: Some([(SUMMARY.to_owned(), summary.to_owned())].into()),
-            ..ObjectMeta::default()
-        }
+    fn lease(version: &str, summary: &str) -> WatchedObject {
+        WatchedObject { version: version.into(), summary: Some(summary.into()) }
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,18 +258,18 @@ mod tests {
         let (sender, mut state) = watch::channel(HeartbeatState::default());
         let begun = Instant::now();
         let mut receipt = HeartbeatReceipt::begin(begun, STALE_AFTER);
-        receipt.note(&lease("1", r#"{"hash":"a"}"#), begun, &sender);
+        receipt.note(lease("1", r#"{"hash":"a"}"#), begun, &sender);
         assert!(state.has_changed().unwrap());
         assert_eq!(state.borrow_and_update().summary.as_ref().unwrap().hash, "a");
         let later = begun + Duration::from_mins(1);
-        receipt.note(&lease("1", r#"{"hash":"a"}"#), later, &sender);
+        receipt.note(lease("1", r#"{"hash":"a"}"#), later, &sender);
         assert_eq!(receipt.due, begun + STALE_AFTER);
         // The next heartbeat has the same summary, and notifies no receiver.
-        receipt.note(&lease("2", r#"{"hash":"a"}"#), later, &sender);
+        receipt.note(lease("2", r#"{"hash":"a"}"#), later, &sender);
         assert_eq!(receipt.due, later + STALE_AFTER);
         assert!(!state.has_changed().unwrap());
         // The third one follows at once, and is read a second after the second one.
-        receipt.note(&lease("3", r#"{"hash":"b"}"#), later, &sender);
+        receipt.note(lease("3", r#"{"hash":"b"}"#), later, &sender);
         assert!(!state.has_changed().unwrap() && receipt.is_waiting());
         receipt.read_waiting(receipt.read_at(), &sender);
         assert!(!receipt.is_waiting());
@@ -288,14 +281,14 @@ mod tests {
         let (sender, mut state) = watch::channel(HeartbeatState::default());
         let now = Instant::now();
         let mut receipt = HeartbeatReceipt::begin(now, STALE_AFTER);
-        receipt.note(&lease("1", r#"{"hash":"a"}"#), now, &sender);
+        receipt.note(lease("1", r#"{"hash":"a"}"#), now, &sender);
         receipt.overdue(now, &sender);
         assert!(state.borrow_and_update().is_stale);
         receipt.overdue(now, &sender);
         assert!(!state.has_changed().unwrap());
         assert_eq!(state.borrow().summary.as_ref().unwrap().hash, "a");
         let later = now + STALE_AFTER;
-        receipt.note(&lease("2", r#"{"hash":"a"}"#), later, &sender);
+        receipt.note(lease("2", r#"{"hash":"a"}"#), later, &sender);
         assert!(state.has_changed().unwrap() && !state.borrow_and_update().is_stale);
     }
 
@@ -303,8 +296,8 @@ mod tests {
     async fn lease_of_an_enrolment_is_no_heartbeat() {
         let (sender, state) = watch::channel(HeartbeatState::default());
         let mut receipt = HeartbeatReceipt::begin(Instant::now(), PULL_STALE_AFTER);
-        let empty = ObjectMeta { annotations: None, ..lease("1", "") };
-        receipt.note(&empty, Instant::now(), &sender);
+        let empty = WatchedObject { summary: None, ..lease("1", "") };
+        receipt.note(empty, Instant::now(), &sender);
         let state = state.borrow();
         assert!(state.is_watched && state.received.is_none());
     }
@@ -314,7 +307,11 @@ mod tests {
         let (sender, state) = watch::channel(HeartbeatState::default());
         let mut receipt = HeartbeatReceipt::begin(Instant::now(), STALE_AFTER);
         let long = format!(r#"{{"hash":"{}"}}"#, "a".repeat(20_000));
-        receipt.note(&lease("1", &long), Instant::now(), &sender);
+        let metadata = ObjectMeta {
+            annotations: Some([(SUMMARY.to_owned(), long)].into()),
+            ..ObjectMeta::default()
+        };
+        receipt.note(metadata.into(), Instant::now(), &sender);
         let state = state.borrow();
         assert!(state.summary.is_none() && state.received.is_some());
     }

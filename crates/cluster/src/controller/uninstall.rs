@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api,
     error::Error,
+    object_watch::PAGE,
     pull_secrets::{DesiredPullSecret, leave},
     report,
 };
@@ -42,7 +43,7 @@ impl Controller {
         memory.orders.send_replace(DesiredPullSecret::Unknown);
         let (client, release) = (self.client.clone(), self.settings.release.clone());
         tokio::spawn(async move {
-            if let Err(error) = leave(&client, &release).await {
+            if let Err(error) = leave(&client, &release, PAGE).await {
                 warn!(%error, "cannot remove pull Secrets; they stay");
             }
         });

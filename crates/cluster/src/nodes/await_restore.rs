@@ -42,6 +42,8 @@ use crate::{
 
 /// Longest time for the deletion of the custom resource with all of its objects.
 const DELETION: Duration = Duration::from_secs(20);
+/// Number of nodes that a cluster can have. Kubernetes supports 5,000.
+const NODES: usize = 100_000;
 /// Annotation of objects that Helm keeps, and its value.
 const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 
@@ -75,6 +77,8 @@ pub struct RestoreWait {
     release: Release,
     /// Namespace of the pods that wait; `None` outside of a cluster.
     pods: Option<String>,
+    /// Number of objects in a page of a list.
+    page: u32,
 }
 
 /// Facts about nodes, and the failures to read them.
@@ -87,12 +91,22 @@ struct Watched {
     is_undefined: bool,
     /// Failure to remove a taint; `None` if none is left.
     taint: Option<String>,
+    /// Number of `NodeMirror`s and of Nodes since the beginning of the last list.
+    listed: [usize; 2],
+    /// True if the API server lists more than a cluster can have.
+    is_excessive: bool,
 }
 
 impl RestoreWait {
     /// Returns the wait for the nodes of `release`. `pods` is the namespace of the pods that wait.
     pub fn new(client: &Client, release: Release, pods: Option<String>) -> Self {
-        Self { client: client.clone(), release, pods }
+        Self { client: client.clone(), release, pods, page: PAGE }
+    }
+
+    /// Returns the wait with lists of `page` objects at a time.
+    #[must_use]
+    pub fn by_pages(self, page: u32) -> Self {
+        Self { page, ..self }
     }
 
     /// Waits until every node is restored or stuck, at most for the time `deadline`. Removes the
@@ -118,10 +132,11 @@ impl RestoreWait {
 
     /// Watches until no node has to be waited for, or until `end`.
     async fn watch(&self, watched: &mut Watched, end: Instant) {
-        let nodes = rows(api::all::<Node, _>(&self.client)).map(|event| (true, event));
+        let page = self.page;
+        let nodes = rows(api::all::<Node, _>(&self.client), page).map(|event| (true, event));
         let mirrors = Api::all_with(self.client.clone(), &mirrors::resource());
-        let mut events = stream::select(nodes, rows(mirrors).map(|event| (false, event)));
-        while !watched.is_settled() {
+        let mut events = stream::select(nodes, rows(mirrors, page).map(|event| (false, event)));
+        while !watched.is_settled() && !watched.is_excessive {
             tokio::select! {
                 event = events.next() => match event {
                     Some((is_node, event)) => watched.note(is_node, event),
@@ -237,6 +252,19 @@ impl Watched {
                 return;
             }
         };
+        let listed = &mut self.listed[usize::from(is_node)];
+        match &event {
+            Event::Init => *listed = 0,
+            Event::InitApply(object) => {
+                *listed += 1;
+                self.is_excessive |= *listed > NODES || object.is_excessive();
+            }
+            Event::Apply(object) => self.is_excessive |= object.is_excessive(),
+            Event::InitDone | Event::Delete(_) => {}
+        }
+        if self.is_excessive {
+            return;
+        }
         if is_node {
             self.fleet.nodes.note(event, NodeRow::read);
         } else {
@@ -246,6 +274,9 @@ impl Watched {
 
     /// Returns the reason why the nodes are not known; `None` if they are.
     fn obstacle(&self) -> Option<String> {
+        if self.is_excessive {
+            return Some("the API server lists more nodes than a cluster can have".to_owned());
+        }
         let is_known = self.fleet.nodes.is_complete && self.fleet.mirrors.is_complete;
         let unanswered = || "the API server has not listed the nodes in time".to_owned();
         (!is_known).then(|| self.failure.clone().unwrap_or_else(unanswered))
@@ -283,6 +314,9 @@ impl Watched {
 }
 
 /// Watches objects, and lists them page by page. A watch that fails is restarted.
-fn rows(api: Api<FleetObject>) -> BoxStream<'static, Result<Event<FleetObject>, WatchError>> {
-    watcher(api, all().page_size(PAGE)).backoff(WatchBackoff::default()).boxed()
+fn rows(
+    api: Api<FleetObject>,
+    page: u32,
+) -> BoxStream<'static, Result<Event<FleetObject>, WatchError>> {
+    watcher(api, all().page_size(page)).backoff(WatchBackoff::default()).boxed()
 }

@@ -11,6 +11,11 @@ use serde_json::Value;
 
 use crate::partial_meta::{PartialMetadata, dynamic_resource};
 
+/// Longest name of an object, in bytes.
+const NAME_MAX: usize = 253;
+/// Entries of the longest list in an object.
+const LIST_MAX: usize = 1000;
+
 /// A Node, a `NodeMirror`, a Lease or a pod: the fields that are read. All others are skipped.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct FleetObject {
@@ -139,6 +144,13 @@ impl FleetStatus {
 }
 
 impl FleetObject {
+    /// Returns true if a list or a name in the object is longer than one of Kubernetes.
+    pub(super) fn is_excessive(&self) -> bool {
+        let Self { spec, status, .. } = self;
+        let lists = [spec.taints.len(), status.container_statuses.len(), status.conditions.len()];
+        self.name().len() > NAME_MAX || lists.into_iter().any(|length| length > LIST_MAX)
+    }
+
     pub(super) fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }

@@ -12,19 +12,26 @@ use super::{
     pods::secret_use,
     write::{WriteOutcome, Writer, reason},
 };
-use crate::{api, error::Error, object_watch::PAGE, partial_meta::WholeObject, release::Release};
+use crate::{api, error::Error, partial_meta::WholeObject, release::Release};
+
+/// Number of objects after which a list does not end. Kubernetes supports 150,000 pods.
+const OBJECTS: u32 = 500_000;
+/// Longest name of a pod, and longest UID, in bytes.
+const NAME_MAX: usize = 253;
 
 /// Deletes the release's pull Secrets, except those to which a living pod refers. The pods become
 /// the owners of the latter, and a later release takes them over.
 ///
-/// A namespace that refuses the request does not keep others from being cleared.
+/// A namespace that refuses the request does not keep others from being cleared. A page of a list has
+/// `page` objects.
 ///
 /// # Errors
 /// The API server does not list Secrets or pods.
-pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Error> {
+pub(crate) async fn leave(client: &Client, release: &Release, page: u32) -> Result<(), Error> {
     let mut secrets = Vec::new();
     let all = api::all::<Secret, _>(client);
-    each(&all, &format!("metadata.name={NAME}"), "pull Secrets", &mut |secret| {
+    let named = ListParams::default().limit(page).fields(&format!("metadata.name={NAME}"));
+    each(&all, named, "pull Secrets", &mut |secret| {
         if secret.label(labels::MANAGED_BY) == Some(&release.name)
             && let Some(namespace) = secret.namespace()
         {
@@ -36,8 +43,10 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
         return Ok(());
     }
     let mut users: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    each(&api::all::<Pod, _>(client), "", "pods", &mut |pod| {
+    let pods = ListParams::default().limit(page);
+    each(&api::all::<Pod, _>(client), pods, "pods", &mut |pod| {
         if let (Some((namespace, name)), Some(uid)) = (pod.name(), pod.uid())
+            && [namespace, name, uid].iter().all(|it| it.len() <= NAME_MAX)
             && secret_use(&pod, None, "").is_some_and(|used| used.living)
         {
             let user = (name.to_owned(), uid.to_owned());
@@ -63,18 +72,17 @@ pub(crate) async fn leave(client: &Client, release: &Release) -> Result<(), Erro
     Ok(())
 }
 
-/// Calls `visit` with every object that the field selector `fields` matches, a page at a time.
+/// Calls `visit` with every object that `params` select, a page at a time.
+///
+/// # Errors
+/// The API server refuses a request, or does not end the list.
 async fn each(
     objects: &Api<WholeObject>,
-    fields: &str,
+    mut params: ListParams,
     doing: &str,
     visit: &mut (dyn FnMut(WholeObject) + Send),
 ) -> Result<(), Error> {
-    let mut params = ListParams::default().limit(PAGE);
-    if !fields.is_empty() {
-        params = params.fields(fields);
-    }
-    loop {
+    for _ in 0..OBJECTS / params.limit.unwrap_or(1).max(1) {
         let page = objects.list(&params).await.map_err(Error::api(format!("list {doing}")))?;
         page.items.into_iter().for_each(&mut *visit);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -82,4 +90,5 @@ async fn each(
             None => return Ok(()),
         }
     }
+    Err(Error::Endless(format!("list {doing}")))
 }

@@ -108,6 +108,11 @@ impl RemoteClient {
         Client::new(self.service.clone(), "default")
     }
 
+    /// Returns a client of kube, as [`Self::client`], for responses of at most `max` bytes.
+    pub fn client_within(&self, max: usize) -> Client {
+        Client::new(self.service.within(max), "default")
+    }
+
     /// Returns the limits.
     pub const fn limits(&self) -> &RemoteLimits {
         &self.limits

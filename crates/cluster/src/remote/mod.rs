@@ -3,6 +3,7 @@
 //! Another cluster may be slow, broken or hostile. Every request has a deadline, every response a
 //! limit, and no error quotes a response.
 
+pub mod bounded;
 pub mod client;
 mod connection;
 pub mod error;
@@ -11,6 +12,7 @@ mod meter;
 mod service;
 pub mod token;
 pub mod watch;
+pub mod watched;
 
 pub use self::{
     client::{RefusedRequest, RemoteClient, RemoteRequest},
@@ -18,4 +20,5 @@ pub use self::{
     limits::RemoteLimits,
     token::IssuedToken,
     watch::{MetadataWatch, WatchedMetadata},
+    watched::WatchedObject,
 };

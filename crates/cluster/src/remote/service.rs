@@ -16,7 +16,6 @@ use hyper::{
 };
 use image_swap_core::fleet::drift::RefusedStatus;
 use kube::client::Body;
-use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Service};
 
@@ -30,7 +29,10 @@ pub(super) type BoundedBody = Either<Limited<TimedBody>, Full<Bytes>>;
 
 /// Sends requests to one server.
 #[derive(Clone)]
-pub(super) struct RemoteService(Arc<RemoteEndpoint>);
+pub(super) struct RemoteService {
+    endpoint: Arc<RemoteEndpoint>,
+    limits: RemoteLimits,
+}
 
 /// Server with its credential.
 struct RemoteEndpoint {
@@ -40,7 +42,6 @@ struct RemoteEndpoint {
     prefix: String,
     /// Bearer token as a header; `None` for a client certificate.
     token: Option<HeaderValue>,
-    limits: RemoteLimits,
 }
 
 impl RemoteService {
@@ -57,7 +58,14 @@ impl RemoteService {
         let none = RemoteError::BadAccess("the server has no host");
         let authority = url.authority().ok_or(none)?.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
-        Ok(Self(Arc::new(RemoteEndpoint { transport, authority, prefix, token, limits: *limits })))
+        let endpoint = Arc::new(RemoteEndpoint { transport, authority, prefix, token });
+        Ok(Self { endpoint, limits: *limits })
+    }
+
+    /// Returns the service with a limit of `response` bytes for a response.
+    pub(super) fn within(&self, response: usize) -> Self {
+        let limits = RemoteLimits { response: response.min(self.limits.response), ..self.limits };
+        Self { endpoint: Arc::clone(&self.endpoint), limits }
     }
 
     /// Sends `request` and returns the response, whose body ends with an error at its limits. An
@@ -70,11 +78,10 @@ impl RemoteService {
         &self,
         mut request: Request<Body>,
     ) -> Result<Response<BoundedBody>, BoxError> {
-        let RemoteEndpoint { transport, limits, .. } = &*self.0;
-        self.0.address(&mut request)?;
-        let response = timeout(limits.idle, transport.request(request)).await;
+        self.endpoint.address(&mut request)?;
+        let response = timeout(self.limits.idle, self.endpoint.transport.request(request)).await;
         let response = response.map_err(|_| RemoteError::TimedOut)??;
-        bounded(response, *limits).await
+        bounded(response, self.limits).await
     }
 }
 
@@ -198,14 +205,10 @@ async fn read(mut body: Incoming) -> Option<Vec<u8>> {
 /// Returns a `Status` for `code`, with the causes of `found`.
 fn own_status(code: u16, found: &[u8]) -> String {
     let found: RefusedStatus = serde_json::from_slice(found).unwrap_or_default();
-    json!({
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "message": "the API server refused the request",
-        "reason": if code == 410 { "Expired" } else { "Refused" },
-        "details": found.details,
-        "code": code,
-    })
-    .to_string()
+    // Written without a tree of values, which would need many times the bytes of the causes.
+    let details = serde_json::to_string(&found.details).unwrap_or_else(|_| "{}".to_owned());
+    let reason = if code == 410 { "Expired" } else { "Refused" };
+    format!(
+        r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"the API server refused the request","reason":"{reason}","details":{details},"code":{code}}}"#
+    )
 }

@@ -1,17 +1,16 @@
 //! The watch of one object of another cluster, with little memory while nothing changes.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use http_body_util::BodyExt as _;
 use hyper::{Method, body::Bytes};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
-use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     client::{METADATA, RemoteClient, RemoteRequest},
     error::RemoteError,
     service::BoundedBody,
+    watched::{EventKind, ListedObjects, ReceivedEvent, ReceivedObject, WatchedObject},
 };
 use crate::backoff::AttemptBackoff;
 
@@ -19,6 +18,8 @@ use crate::backoff::AttemptBackoff;
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// Seconds after which the API server ends a watch, as kube requests them.
 const LIFE: u32 = 290;
+/// Bytes of the longest event, and of the longest list.
+const EVENT_MAX: usize = 512 << 10;
 /// Pauses after failures.
 const FIRST_PAUSE: Duration = Duration::from_millis(800);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub struct MetadataWatch {
 #[derive(Debug)]
 pub enum WatchedMetadata {
     /// The object exists, with this metadata.
-    Present(Box<ObjectMeta>),
+    Present(WatchedObject),
     /// The API server responds, and the object is missing.
     Absent,
     /// The watch failed, with this HTTP status; `None` without a response.
@@ -58,39 +59,14 @@ struct OpenWatch {
     body: BoundedBody,
     /// Version of the last event.
     version: String,
-    /// Start of a line whose end has not arrived, or several lines.
+    /// Lines, and the start of one whose end has not arrived.
     text: Vec<u8>,
+    /// Bytes of the text in lines that were returned.
+    returned: usize,
     /// Bytes of the text without the end of a line.
     searched: usize,
     /// True after an event.
     has_event: bool,
-}
-
-#[derive(Deserialize)]
-struct ListedMetadata {
-    metadata: ListMeta,
-    items: Option<Vec<FoundMetadata>>,
-}
-
-#[derive(Deserialize)]
-struct FoundMetadata {
-    metadata: ObjectMeta,
-}
-
-/// Event of an API server.
-#[derive(Deserialize)]
-struct ReceivedEvent {
-    #[serde(rename = "type")]
-    kind: String,
-    object: ReceivedObject,
-}
-
-#[derive(Deserialize)]
-struct ReceivedObject {
-    #[serde(default)]
-    metadata: ObjectMeta,
-    /// Code of an error.
-    code: Option<u16>,
 }
 
 impl MetadataWatch {
@@ -149,15 +125,11 @@ impl MetadataWatch {
         let path = &self.list;
         let request =
             RemoteRequest { method: Method::GET, path, accept: METADATA_LIST, body: None };
-        let listed = self.client.send::<ListedMetadata>(request).await?;
+        let listed = self.client.send_within::<ListedObjects>(request, EVENT_MAX).await?;
         let listed = listed.map_err(|it| RemoteError::of_code(it.code))?;
-        self.state = WatchProgress::Listed(listed.metadata.resource_version.unwrap_or_default());
-        let found = listed.items.unwrap_or_default().into_iter().next();
-        Ok(Some(
-            found.map_or(WatchedMetadata::Absent, |it| {
-                WatchedMetadata::Present(Box::new(it.metadata))
-            }),
-        ))
+        self.state = WatchProgress::Listed(listed.metadata.resource_version);
+        let found = listed.items.map(|it| WatchedMetadata::Present(it.metadata));
+        Ok(Some(found.unwrap_or(WatchedMetadata::Absent)))
     }
 
     /// Begins the watch at `version`.
@@ -169,8 +141,7 @@ impl MetadataWatch {
         let request =
             RemoteRequest { method: Method::GET, path: &path, accept: METADATA, body: None };
         let body = self.client.open(request).await?;
-        let open = OpenWatch { body, version, text: Vec::new(), searched: 0, has_event: false };
-        self.state = WatchProgress::Open(open);
+        self.state = WatchProgress::Open(OpenWatch::new(body, version));
         Ok(None)
     }
 
@@ -180,12 +151,15 @@ impl MetadataWatch {
         let WatchProgress::Open(open) = &mut self.state else { return Ok(None) };
         loop {
             if let Some(line) = open.line() {
-                let event = open.read(&line)?;
+                let event = open.read(line)?;
                 if event.is_some() {
                     self.backoff.reset();
                     return Ok(event);
                 }
                 continue;
+            }
+            if open.text.len() > EVENT_MAX {
+                return Err(RemoteError::TooLarge);
             }
             let Some(frame) = open.body.frame().await else { break };
             let frame = frame.map_err(|error| RemoteError::of(&*error))?;
@@ -202,43 +176,55 @@ impl MetadataWatch {
 }
 
 impl OpenWatch {
-    /// Removes and returns the first line; `None` if its end has not arrived. Keeps no memory
-    /// between two events.
-    fn line(&mut self) -> Option<Vec<u8>> {
-        let found = self.text[self.searched..].iter().position(|byte| *byte == b'\n');
-        let Some(end) = found.map(|at| self.searched + at) else {
-            self.searched = self.text.len();
-            return None;
-        };
-        self.searched = 0;
-        let rest = self.text[end + 1..].to_vec();
-        let mut line = std::mem::replace(&mut self.text, rest);
-        line.truncate(end);
-        Some(line)
+    /// Returns the watch whose events are in `body`, from `version`.
+    const fn new(body: BoundedBody, version: String) -> Self {
+        Self { body, version, text: Vec::new(), returned: 0, searched: 0, has_event: false }
     }
 
-    /// Reads the event in `line`; returns `None` for a bookmark and an empty line.
+    /// Returns the place of the next line in the text; `None` if its end has not arrived. Then the
+    /// lines that were returned are removed, so that no memory is kept between two events.
+    fn line(&mut self) -> Option<Range<usize>> {
+        let found = self.text[self.searched..].iter().position(|byte| *byte == b'\n');
+        if let Some(end) = found.map(|at| self.searched + at) {
+            let line = self.returned..end;
+            (self.returned, self.searched) = (end + 1, end + 1);
+            return Some(line);
+        }
+        if self.returned > 0 {
+            self.text = self.text[self.returned..].to_vec();
+            self.returned = 0;
+        }
+        self.searched = self.text.len();
+        None
+    }
+
+    /// Reads the event in the line at `place`; returns `None` for a bookmark and an empty line.
     ///
     /// # Errors
     /// The event is an error, or none of an API server.
-    fn read(&mut self, line: &[u8]) -> Result<Option<WatchedMetadata>, RemoteError> {
+    fn read(&mut self, place: Range<usize>) -> Result<Option<WatchedMetadata>, RemoteError> {
+        let line = &self.text[place];
+        if line.len() > EVENT_MAX {
+            return Err(RemoteError::TooLarge);
+        }
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
         let ReceivedEvent { kind, object } =
             serde_json::from_slice(line).map_err(|_| RemoteError::BadResponse)?;
-        if kind == "ERROR" {
+        let ReceivedObject { metadata, code } = object;
+        if matches!(kind, EventKind::Error) {
             // An expired version is no failure of the API server: the object is listed again.
-            return Err(object.code.map_or(RemoteError::BadResponse, RemoteError::of_code));
+            return Err(code.map_or(RemoteError::BadResponse, RemoteError::of_code));
         }
-        if let Some(version) = &object.metadata.resource_version {
-            self.version.clone_from(version);
+        if !metadata.version.is_empty() {
+            self.version.clone_from(&metadata.version);
         }
         self.has_event = true;
-        Ok(match &*kind {
-            "BOOKMARK" => None,
-            "DELETED" => Some(WatchedMetadata::Absent),
-            _ => Some(WatchedMetadata::Present(Box::new(object.metadata))),
+        Ok(match kind {
+            EventKind::Bookmark | EventKind::Error => None,
+            EventKind::Deleted => Some(WatchedMetadata::Absent),
+            EventKind::Changed => Some(WatchedMetadata::Present(metadata)),
         })
     }
 }
@@ -246,42 +232,73 @@ impl OpenWatch {
 #[cfg(test)]
 mod tests {
     use http_body_util::{Either, Full};
+    use image_swap_core::{labels::SUMMARY, status::cluster_summary::SUMMARY_BYTES};
 
     use super::*;
 
+    /// Returns a watch that has received `text`.
     fn open(text: &[u8]) -> OpenWatch {
         let body = Either::Right(Full::new(Bytes::new()));
-        let (text, version) = (text.to_vec(), "1".to_owned());
-        OpenWatch { body, version, text, searched: 0, has_event: false }
+        OpenWatch { text: text.to_vec(), ..OpenWatch::new(body, "1".to_owned()) }
+    }
+
+    /// Reads the event in `text`.
+    fn read(text: &[u8]) -> (OpenWatch, Result<Option<WatchedMetadata>, RemoteError>) {
+        let mut open = open(&[text, b"\n"].concat());
+        let line = open.line().unwrap();
+        let event = open.read(line);
+        (open, event)
     }
 
     #[test]
     fn lines_are_read_across_frames() {
         let mut open = open(b"one\ntw");
-        assert_eq!(open.line().unwrap(), b"one");
-        assert_eq!(open.line(), None);
-        open.text.extend_from_slice(b"o\n\n");
-        assert_eq!(open.line().unwrap(), b"two");
-        assert_eq!(open.line().unwrap(), b"");
-        assert_eq!((open.line(), open.text.capacity()), (None, 0));
+        let mut line = |more: &[u8]| {
+            open.text.extend_from_slice(more);
+            let line = open.line().map(|it| open.text[it].to_vec());
+            (line.map(|it| String::from_utf8(it).unwrap()), open.text.capacity())
+        };
+        assert_eq!(line(b"").0.unwrap(), "one");
+        assert_eq!(line(b"").0, None);
+        assert_eq!(line(b"o\n\n").0.unwrap(), "two");
+        assert_eq!(line(b"").0.unwrap(), "");
+        assert_eq!(line(b""), (None, 0));
+    }
+
+    #[test]
+    fn event_beyond_its_limits_is_an_error() {
+        let event = |metadata: &str| {
+            let text = format!(r#"{{"type":"MODIFIED","object":{{"metadata":{{{metadata}}}}}}}"#);
+            read(text.as_bytes()).1
+        };
+        let version = format!(r#""resourceVersion":"{}""#, "1".repeat(65));
+        assert!(matches!(event(&version), Err(RemoteError::BadResponse)));
+        let filler = format!(r#""a":"{}""#, "x".repeat(EVENT_MAX));
+        assert!(matches!(event(&filler), Err(RemoteError::TooLarge)));
+        // A long summary is a heartbeat that cannot be read.
+        let long = "x".repeat(SUMMARY_BYTES + 1);
+        match event(&format!(r#""annotations":{{"{SUMMARY}":"{long}"}}"#)) {
+            Ok(Some(WatchedMetadata::Present(found))) => assert_eq!(found.summary.unwrap(), ""),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn bookmark_only_moves_the_version() {
-        let mut open = open(b"");
         let bookmark = br#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#;
-        assert!(open.read(bookmark).unwrap().is_none());
+        let (open, event) = read(bookmark);
+        assert!(event.unwrap().is_none());
         assert_eq!(open.version, "7");
         let deleted = br#"{"type":"DELETED","object":{"metadata":{"resourceVersion":"8"}}}"#;
-        assert!(matches!(open.read(deleted), Ok(Some(WatchedMetadata::Absent))));
+        assert!(matches!(read(deleted).1, Ok(Some(WatchedMetadata::Absent))));
     }
 
     #[test]
     fn expired_version_is_an_error() {
         let expired = br#"{"type":"ERROR","object":{"kind":"Status","metadata":{},"code":410}}"#;
-        let found = open(b"").read(expired);
+        let found = read(expired).1;
         assert!(matches!(found, Err(RemoteError::Refused(410))), "{found:?}");
-        let found = open(b"").read(b"{");
+        let found = read(b"{").1;
         assert!(matches!(found, Err(RemoteError::BadResponse)), "{found:?}");
     }
 }

@@ -6,9 +6,15 @@
 //!
 //! Source: Kubernetes, `apimachinery/pkg/util/managedfields/internal/conflict.go`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
 use crate::declaration::UnixTime;
 
@@ -18,6 +24,8 @@ const CONFLICT: &str = "FieldManagerConflict";
 pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 /// Number of fields of an object that a report names.
 const FIELDS: usize = 8;
+/// Number of causes of a refusal that are read.
+const CAUSES: usize = 1024;
 /// Longest text from a workload cluster in a report, in bytes.
 const LONGEST: usize = 200;
 /// Number of forced repairs of an object within [`WINDOW`].
@@ -56,8 +64,35 @@ pub struct RefusedStatus {
 /// Details of a refused apply.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RefusedDetails {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "causes")]
     causes: Vec<RefusedCause>,
+}
+
+/// Reads the causes of a refusal. A list of more than [`CAUSES`] is invalid: a cause that is left out
+/// might name an `Apply` manager.
+fn causes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RefusedCause>, D::Error> {
+    struct Causes;
+
+    impl<'de> Visitor<'de> for Causes {
+        type Value = Vec<RefusedCause>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of causes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut found: A) -> Result<Self::Value, A::Error> {
+            let mut causes = Vec::new();
+            while let Some(cause) = found.next_element()? {
+                if causes.len() == CAUSES {
+                    return Err(A::Error::custom("too many causes"));
+                }
+                causes.push(cause);
+            }
+            Ok(causes)
+        }
+    }
+
+    deserializer.deserialize_seq(Causes)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -224,6 +259,16 @@ mod tests {
         for message in ["", "conflict with \"x", "conflict with x using v1", "using v1"] {
             assert!(matches!(contest(&[(".a", message)]), Some(Contest::Conflict(_))), "{message}");
         }
+    }
+
+    #[test]
+    fn endless_causes_are_invalid() {
+        let status = |number: usize| {
+            let causes = vec!["{}"; number].join(",");
+            let text = format!(r#"{{"details":{{"causes":[{causes}]}}}}"#);
+            serde_json::from_str::<RefusedStatus>(&text).is_ok()
+        };
+        assert_eq!([status(CAUSES), status(CAUSES + 1)], [true, false]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl ApplyReport {
 }
 
 /// Conditions of a custom resource.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Definition {
     #[serde(default)]
     status: DefinitionStatus,
@@ -172,7 +172,7 @@ impl RemoteCluster {
             report.conflicts.push(ContestedObject { object, fields: Vec::new(), wait: None });
             return Ok(());
         }
-        if is_anchor(object) && live.as_ref().is_some_and(is_leaving) {
+        if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
             self.end_removal(objects).await?;
         }
         let marked = marked(object, live.as_ref());
@@ -233,8 +233,7 @@ impl RemoteCluster {
         let end = Instant::now() + self.limits().request;
         loop {
             let found: Option<Definition> = self.read(&definition.path(), JSON).await?;
-            let conditions = found.map(|it| it.status.conditions).unwrap_or_default();
-            if conditions.iter().any(|it| it.kind == "Established" && it.status == "True") {
+            if found.unwrap_or_default().is_established() {
                 return Ok(());
             }
             if Instant::now() >= end {
@@ -244,6 +243,13 @@ impl RemoteCluster {
             }
             sleep(LOOK).await;
         }
+    }
+}
+
+impl Definition {
+    /// Returns true if the API server serves the custom resource.
+    fn is_established(&self) -> bool {
+        self.status.conditions.iter().any(|it| it.kind == "Established" && it.status == "True")
     }
 }
 
@@ -270,8 +276,4 @@ fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
 
 fn is_anchor(object: &BundleObject) -> bool {
     object.kind == "ClusterRole" && object.name == IMAGE_SWAP
-}
-
-fn is_leaving(live: &LiveObject) -> bool {
-    live.metadata.annotations.leaving.as_deref() == Some("true")
 }

@@ -11,6 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::{RemoteError, RemoteLimits};
 
+/// Bytes of the longest response that kube parses. Its values in memory may need a hundred times the
+/// bytes of a hostile text.
+const KUBE_MAX: usize = 1 << 20;
+
 /// Workload cluster, with a connection of its own.
 #[derive(Clone)]
 pub struct RemoteCluster(RemoteClient);
@@ -24,9 +28,9 @@ impl RemoteCluster {
         RemoteClient::connect(access, limits).map(Self)
     }
 
-    /// Returns a client of kube, as [`RemoteClient::client`].
+    /// Returns a client of kube, as [`RemoteClient::client_within`].
     pub fn client(&self) -> Client {
-        self.0.client()
+        self.0.client_within(KUBE_MAX)
     }
 
     /// Returns the client, for requests that concern no object of image-swap.

@@ -15,7 +15,7 @@ const TEXT_MAX: usize = 64;
 /// Longest `GROUP/VERSION`, in bytes.
 const GROUP_MAX: usize = 320;
 /// Number of groups with versions that are kept.
-const SERVED_MAX: usize = 4096;
+const SERVED_MAX: usize = 1024;
 
 /// Facts about a workload cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,20 +1,26 @@
 //! Objects of a workload cluster, as far as they are read.
 
 use hyper::Method;
-use image_swap_cluster::api::MANAGER;
+use image_swap_cluster::{api::MANAGER, remote::bounded};
 use image_swap_core::{
     fleet::bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
     labels::IMAGE_SWAP,
     status::RESTORE,
 };
 use image_swap_text::base64;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::{Value, json};
 
 use super::{
     client::{APPLY, JSON, METADATA, RefusedRequest, RemoteCluster, RemoteRequest},
     error::RemoteError,
 };
+
+/// Longest UID, in bytes. Kubernetes has UIDs of 36 bytes.
+const UID_MAX: usize = 128;
 
 /// Field managers of image-swap.
 const OWN_MANAGERS: [&str; 2] = [FLEET_MANAGER, MANAGER];
@@ -26,41 +32,107 @@ pub(super) struct LiveObject {
     pub(super) metadata: LiveMetadata,
 }
 
-/// Metadata of an object.
+/// Metadata of an object. Lists and long texts of the API server are reduced to flags while they are
+/// read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct LiveMetadata {
+    #[serde(deserialize_with = "bounded::text::<_, UID_MAX>")]
     pub(super) uid: String,
+    #[serde(deserialize_with = "bounded::version")]
     pub(super) resource_version: String,
     /// Time of the request to delete the object; `None` unless it is being deleted.
-    pub(super) deletion_timestamp: Option<IgnoredAny>,
-    pub(super) annotations: LiveAnnotations,
-    pub(super) managed_fields: Vec<LiveManager>,
+    deletion_timestamp: Option<IgnoredAny>,
+    annotations: LiveAnnotations,
+    managed_fields: LiveManagers,
 }
 
 /// The annotations that are read.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct LiveAnnotations {
-    /// [`HELM_RELEASE`](image_swap_core::fleet::drift::HELM_RELEASE); `None` unless Helm installed the object.
+#[serde(default)]
+struct LiveAnnotations {
+    /// [`HELM_RELEASE`](image_swap_core::fleet::drift::HELM_RELEASE); `None` unless Helm installed
+    /// the object.
     #[serde(rename = "meta.helm.sh/release-name")]
-    pub(super) helm: Option<IgnoredAny>,
-    /// [`CREATED_BY`](image_swap_core::fleet::bundle::CREATED_BY); `None` unless the fleet
-    /// controller created the namespace, or the Secret with the declaration.
-    #[serde(rename = "image-swap.io/created-by")]
-    pub(super) created_by: Option<String>,
-    /// [`LEAVING`](image_swap_core::labels::LEAVING); `None` on objects other than the anchor.
-    #[serde(rename = "image-swap.io/leaving")]
-    pub(super) leaving: Option<String>,
+    helm: Option<IgnoredAny>,
+    /// True if [`CREATED_BY`](image_swap_core::fleet::bundle::CREATED_BY) is the fleet controller,
+    /// which created the namespace or the Secret with the declaration.
+    #[serde(rename = "image-swap.io/created-by", deserialize_with = "is_fleet")]
+    is_created_by_fleet: bool,
+    /// True if [`LEAVING`](image_swap_core::labels::LEAVING) is `true`: the release leaves, of which
+    /// the object is the anchor.
+    #[serde(rename = "image-swap.io/leaving", deserialize_with = "is_true")]
+    is_leaving: bool,
+}
+
+/// Reads a text, and returns true if it is the manager of the fleet controller.
+fn is_fleet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    String::deserialize(deserializer).map(|text| text == FLEET_MANAGER)
+}
+
+/// Reads a text, and returns true if it is `true`.
+fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    String::deserialize(deserializer).map(|text| text == "true")
+}
+
+/// The entries of `managedFields`, of which an API server may send any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct LiveManagers {
+    /// See [`LiveObject::is_own`].
+    is_own: bool,
+    /// See [`LiveObject::is_of_fleet`].
+    is_of_fleet: bool,
+    /// See [`LiveObject::has_other_apply`].
+    has_other_apply: bool,
 }
 
 /// Entry of `managedFields`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct LiveManager {
+struct LiveManager {
     manager: String,
     operation: String,
     /// Name of the subresource; empty for the object itself.
     subresource: String,
+}
+
+impl LiveManagers {
+    /// Includes the entry `manager`.
+    fn include(&mut self, manager: &LiveManager) {
+        let LiveManager { manager, operation, subresource } = manager;
+        let is_own = OWN_MANAGERS.contains(&manager.as_str());
+        let applies = operation == "Apply";
+        self.is_own |= is_own;
+        self.is_of_fleet |= applies && manager == FLEET_MANAGER;
+        self.has_other_apply |= applies && subresource.is_empty() && !is_own;
+    }
+}
+
+impl<'de> Deserialize<'de> for LiveManagers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = LiveManagers;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a list of managers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut entries: A,
+            ) -> Result<LiveManagers, A::Error> {
+                let mut managers = LiveManagers::default();
+                while let Some(manager) = entries.next_element()? {
+                    managers.include(&manager);
+                }
+                Ok(managers)
+            }
+        }
+
+        deserializer.deserialize_seq(Entries)
+    }
 }
 
 /// Returns an object without content.
@@ -101,32 +173,30 @@ impl LiveObject {
     }
 
     /// Returns true if the fleet controller created the object, and marked it.
-    pub(super) fn is_created_by_fleet(&self) -> bool {
-        self.metadata.annotations.created_by.as_deref() == Some(FLEET_MANAGER)
+    pub(super) const fn is_created_by_fleet(&self) -> bool {
+        self.metadata.annotations.is_created_by_fleet
+    }
+
+    /// Returns true if the object is the anchor of a release that leaves.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.metadata.annotations.is_leaving
     }
 
     /// Returns true if image-swap wrote the object: the fleet controller, or the controller of the
     /// cluster.
-    pub(super) fn is_own(&self) -> bool {
-        let managers = &self.metadata.managed_fields;
-        managers.iter().any(|it| OWN_MANAGERS.contains(&it.manager.as_str()))
+    pub(super) const fn is_own(&self) -> bool {
+        self.metadata.managed_fields.is_own
     }
 
     /// Returns true if the fleet controller wrote the object.
-    pub(super) fn is_of_fleet(&self) -> bool {
-        let is_own = |it: &LiveManager| it.operation == "Apply" && it.manager == FLEET_MANAGER;
-        self.metadata.managed_fields.iter().any(is_own)
+    pub(super) const fn is_of_fleet(&self) -> bool {
+        self.metadata.managed_fields.is_of_fleet
     }
 
     /// Returns true if another program applies fields of the object. A controller that applies its
     /// status, as Kubernetes does for policies, does not count.
-    pub(super) fn has_other_apply(&self) -> bool {
-        let is_other = |it: &LiveManager| {
-            it.operation == "Apply"
-                && it.subresource.is_empty()
-                && !OWN_MANAGERS.contains(&it.manager.as_str())
-        };
-        self.metadata.managed_fields.iter().any(is_other)
+    pub(super) const fn has_other_apply(&self) -> bool {
+        self.metadata.managed_fields.has_other_apply
     }
 }
 
@@ -181,5 +251,63 @@ impl RemoteCluster {
             Err(RefusedRequest { code: 404, .. }) => Ok(false),
             Err(RefusedRequest { code, .. }) => Err(RemoteError::of_code(code)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image_swap_core::{
+        fleet::{bundle::CREATED_BY, drift::HELM_RELEASE},
+        labels::LEAVING,
+    };
+
+    use super::*;
+
+    fn managed(entries: &Value) -> LiveManagers {
+        serde_json::from_value(entries.clone()).unwrap()
+    }
+
+    #[test]
+    fn managers_are_reduced_to_flags() {
+        let entry = |manager: &str, operation: &str, subresource: &str| {
+            json!({
+                "manager": manager, "operation": operation, "subresource": subresource,
+                "fieldsV1": { "f:data": {} },
+            })
+        };
+        let flags = |entries: Value| {
+            let LiveManagers { is_own, is_of_fleet, has_other_apply } = managed(&entries);
+            (is_own, is_of_fleet, has_other_apply)
+        };
+        assert_eq!(flags(json!([{}])), (false, false, false));
+        assert_eq!(flags(json!([entry(FLEET_MANAGER, "Apply", "")])), (true, true, false));
+        assert_eq!(flags(json!([entry(FLEET_MANAGER, "Update", "")])), (true, false, false));
+        assert_eq!(flags(json!([entry(MANAGER, "Apply", "")])), (true, false, false));
+        assert_eq!(flags(json!([entry("kubectl", "Update", "")])), (false, false, false));
+        assert_eq!(flags(json!([entry("kubelet", "Apply", "status")])), (false, false, false));
+        let both = json!([entry(FLEET_MANAGER, "Apply", ""), entry("flux", "Apply", "")]);
+        assert_eq!(flags(both), (true, true, true));
+    }
+
+    #[test]
+    fn annotations_are_reduced_to_flags() {
+        let live = |key: &str, value: &str| -> LiveObject {
+            serde_json::from_value(json!({ "metadata": { "annotations": { key: value } } }))
+                .unwrap()
+        };
+        assert!(live(HELM_RELEASE, "other").is_of_helm());
+        assert!(live(CREATED_BY, FLEET_MANAGER).is_created_by_fleet());
+        assert!(!live(CREATED_BY, "other").is_created_by_fleet());
+        assert!(live(LEAVING, "true").is_leaving() && !live(LEAVING, "false").is_leaving());
+    }
+
+    #[test]
+    fn long_identity_is_invalid() {
+        let parse = |uid: usize, version: usize| {
+            let (uid, version) = ("1".repeat(uid), "1".repeat(version));
+            let object = json!({ "metadata": { "uid": uid, "resourceVersion": version } });
+            serde_json::from_value::<LiveObject>(object).is_ok()
+        };
+        assert_eq!([parse(128, 64), parse(129, 1), parse(1, 65)], [true, false, false]);
     }
 }

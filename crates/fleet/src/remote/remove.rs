@@ -5,7 +5,7 @@
 //! cluster loses its permissions before its Secrets are deleted, and writes none again. Each step
 //! can be repeated, so a removal that was interrupted begins again.
 
-use image_swap_cluster::{Release, RestoreWait, deregister};
+use image_swap_cluster::{Release, RestoreWait, deregister_by_pages};
 use image_swap_core::{
     fleet::bundle::{AppliedObjects, BundleObject, FLEET_MANAGER},
     labels::IMAGE_SWAP,
@@ -27,6 +27,9 @@ use super::{
     removal_report::{KeptObject, Removal, RemovalReport},
 };
 
+/// Number of objects in a page of a list. A page of pods or Nodes is smaller than the longest
+/// response that kube parses.
+const PAGE: u32 = 25;
 /// Number of nodes that a report names.
 const NODES: usize = 20;
 /// Longest name of a node in a report, in bytes.
@@ -55,7 +58,7 @@ impl RemoteCluster {
             report.is_complete = true;
             return Ok(report);
         }
-        deregister(&self.client(), &release).await?;
+        deregister_by_pages(&self.client(), &release, PAGE).await?;
         self.restore_nodes(release.clone(), removal, &mut report).await?;
         if report.pending > 0 && !removal.proceed {
             return Ok(report);
@@ -63,7 +66,7 @@ impl RemoteCluster {
         self.remove_objects(objects, &release, &mut report).await?;
         // The controller may have written a pull Secret before it noticed the first deregistration.
         // Now it has no permission any more.
-        deregister(&self.client(), &release).await?;
+        deregister_by_pages(&self.client(), &release, PAGE).await?;
         for object in objects.iter().rev().filter(|it| it.kind == "Namespace") {
             self.remove_namespace(object, &mut report).await?;
         }
@@ -138,7 +141,7 @@ impl RemoteCluster {
             let written = self.apply_object(&secret, &secret.value, true).await?;
             written.map_err(|it| RemoteError::of_code(it.code))?;
         }
-        let wait = RestoreWait::new(&self.client(), release, None);
+        let wait = RestoreWait::new(&self.client(), release, None).by_pages(PAGE);
         let summary = wait.run(removal.wait).await;
         report.pending = summary.pending.len();
         let names = summary.pending.into_iter().map(|it| it.name);

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -142,6 +143,63 @@ async fn hostile_heartbeat_is_bounded() {
         assert!(state.borrow().received.is_none(), "{fault:?}");
         task.abort();
     }
+}
+
+/// Returns a value of this process's memory in bytes, by its name in the kernel.
+fn memory(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    value.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+/// Returns the bytes that this process needs at most while `work` runs.
+async fn peak(work: impl Future<Output = ()>) -> usize {
+    // Resets the peak.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = memory("VmRSS");
+    work.await;
+    memory("VmHWM") - before
+}
+
+#[tokio::test]
+async fn hostile_metadata_needs_little_memory() {
+    const MOST: usize = 48 << 20;
+
+    let server = FakeServer::start("1").await;
+    let limits = RemoteLimits { request: DEADLINE, ..RemoteLimits::default() };
+    let connect = || RemoteCluster::connect(&access(&server, ADMINISTRATOR), &limits).unwrap();
+    let path = "/apis/coordination.k8s.io";
+    for fault in [Fault::ManyEntries, Fault::LongVersion] {
+        server.misbehave(Some((path, fault.clone())));
+        let before = server.requests().len();
+        let watched = async {
+            let (state, task) =
+                follow_remote(&connect(), "image-swap", "image-swap-heartbeat", STALE_AFTER);
+            // Two lists, with a watch between them.
+            while server.requests().len() < before + 3 {
+                tokio::task::yield_now().await;
+            }
+            assert!(state.borrow().received.is_none(), "{fault:?}");
+            task.abort();
+        };
+        let needed = peak(async { timeout(DEADLINE, watched).await.unwrap() }).await;
+        assert!(needed < MOST, "{fault:?}: {needed} bytes for a heartbeat");
+    }
+    // Several clusters keep the fleet controller waiting at the same time.
+    server.misbehave(Some(("/", Fault::ManyEntries)));
+    let objects = [BundleObject::namespace("image-swap")];
+    let needed = peak(async {
+        let applied = (0..8).map(|_| async {
+            let found = connect().apply(&objects, &mut RepairLog::default(), NOW).await.unwrap();
+            assert!(found.is_complete(), "{found:?}");
+        });
+        join_all(applied).await;
+    })
+    .await;
+    assert!(needed < MOST, "{needed} bytes for objects");
+    server.misbehave(Some(("/", Fault::LongVersion)));
+    let found = connect().apply(&objects, &mut RepairLog::default(), NOW).await;
+    assert_eq!(found, Err(RemoteError::BadResponse));
 }
 
 #[tokio::test]

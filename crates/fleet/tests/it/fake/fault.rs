@@ -24,6 +24,10 @@ pub(crate) enum Fault {
     EndlessHeaders,
     /// An object of ten megabytes.
     Large,
+    /// An object and an event with hundreds of thousands of managers.
+    ManyEntries,
+    /// An object and an event with a version of half a mebibyte.
+    LongVersion,
     /// This status, with headers.
     Status(u16, String),
 }

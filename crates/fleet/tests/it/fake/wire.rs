@@ -52,7 +52,7 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
     let fault = state.store().fault.clone().filter(|(prefix, _)| path.starts_with(prefix));
     if let Some((_, fault)) = fault {
         state.store().requests.push(request);
-        return misbehave(stream, state, fault).await;
+        return misbehave(stream, state, fault, query.contains("watch=true")).await;
     }
     let answer = state.store().answer(&request, query.contains("watch=true"), &body);
     state.change();
@@ -109,7 +109,12 @@ async fn read_head(stream: &mut Stream) -> io::Result<Option<(String, Vec<u8>)>>
 }
 
 /// Answers a request by a fault. Returns true if the connection serves another request.
-async fn misbehave(stream: &mut Stream, state: &FakeState, fault: Fault) -> io::Result<bool> {
+async fn misbehave(
+    stream: &mut Stream,
+    state: &FakeState,
+    fault: Fault,
+    is_watch: bool,
+) -> io::Result<bool> {
     let whole = |code: u16, headers: &str, body: &str| {
         format!("HTTP/1.1 {code} Status\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
     };
@@ -151,6 +156,14 @@ async fn misbehave(stream: &mut Stream, state: &FakeState, fault: Fault) -> io::
             let text = whole(200, "", &object.to_string());
             flood(stream, state, &text, false).await
         }
+        Fault::ManyEntries => {
+            let parts = [r#""managedFields":["#, &"{},".repeat(4 << 10), "{}]"];
+            send_object(stream, is_watch, parts, if is_watch { 3 << 20 } else { 900 << 10 }).await
+        }
+        Fault::LongVersion => {
+            let parts = [r#""resourceVersion":""#, &"1".repeat(12 << 10), "\""];
+            send_object(stream, is_watch, parts, 480 << 10).await
+        }
         Fault::Status(code, headers) => {
             let body = json!({
                 "kind": "Status", "message": SECRET, "reason": SECRET,
@@ -160,6 +173,30 @@ async fn misbehave(stream: &mut Stream, state: &FakeState, fault: Fault) -> io::
             stream.write_all(text.as_bytes()).await.map(|()| true)
         }
     }
+}
+
+/// Sends an object whose metadata have the first and the last of `parts`, and between them `length`
+/// bytes of the second one. It is the object of an event, or an object and a list at the same time.
+async fn send_object(
+    stream: &mut Stream,
+    is_watch: bool,
+    parts: [&str; 3],
+    length: usize,
+) -> io::Result<bool> {
+    let [begin, again, end] = parts;
+    let (head, tail) = if is_watch {
+        (r#"{"type":"MODIFIED","object":{"metadata":{"#, "}}}\n")
+    } else {
+        (r#"{"items":[{"metadata":{}}],"metadata":{"#, "}}")
+    };
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+    send_chunk(stream, &format!("{head}{begin}")).await?;
+    for _ in 0..length / again.len() {
+        send_chunk(stream, again).await?;
+    }
+    send_chunk(stream, &format!("{end}{tail}")).await?;
+    stream.write_all(b"0\r\n\r\n").await?;
+    stream.flush().await.map(|()| true)
 }
 
 /// Sends `text` again and again, and counts its bytes, until the client closes the connection.
