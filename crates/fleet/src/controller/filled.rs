@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use image_swap_cluster::secret;
 use image_swap_core::fleet::{
     assignment::AssignedDeclaration,
     bundle::{AppliedObjects, Bundle, BundleError, BundleObject, BundleSlots},
     inventory::ClusterSettings,
 };
+
+use super::task::StoredDeclarationId;
 
 /// Filled bundles in use. A thousand clusters that receive the same declaration share one.
 #[derive(Default)]
@@ -21,6 +24,8 @@ pub(super) struct FilledBundles {
 pub(super) struct FilledBundle {
     bundle: Arc<Bundle>,
     pub(super) declaration: AssignedDeclaration,
+    /// Hash of the declaration, as the controllers of clusters report it.
+    hash: String,
     api_server: Option<String>,
     policy: Option<String>,
     /// Versions that conditional objects of the bundle need, and that the clusters serve.
@@ -37,6 +42,11 @@ struct BundleChanges {
 }
 
 impl FilledBundle {
+    /// Returns number and hash of the declaration.
+    pub(super) fn stored(&self) -> StoredDeclarationId<'_> {
+        StoredDeclarationId { revision: self.declaration.revision, hash: &self.hash }
+    }
+
     /// Returns true if the values are those of `bundle`, `declaration` and `settings`.
     pub(super) fn has(
         &self,
@@ -107,6 +117,7 @@ impl FilledBundles {
         let filled = Arc::new(FilledBundle {
             bundle: Arc::clone(bundle),
             declaration: declaration.clone(),
+            hash: secret::hash(&declaration.effective.without_credentials().text()),
             api_server: settings.api_server.clone(),
             policy: settings.policy.clone(),
             served,

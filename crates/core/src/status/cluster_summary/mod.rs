@@ -196,6 +196,14 @@ impl ClusterSummary {
         Some(summary)
     }
 
+    /// Returns true if the summary reports the declaration `revision` as the one in force. `hash` is
+    /// that of its text without credentials: an edit by hand keeps the number. An empty hash is
+    /// unknown.
+    pub fn reports(&self, revision: u64, hash: &str) -> bool {
+        let is_edited = !hash.is_empty() && !self.hash.is_empty() && self.hash != hash;
+        self.registry_info_revision == Some(revision) && !is_edited
+    }
+
     /// Returns the summary as JSON.
     pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -29,6 +29,8 @@ pub struct ClusterFacts {
     /// Number of the declaration that was last stored in the cluster with the whole bundle; `None`
     /// before the first.
     pub stored: Option<u64>,
+    /// Hash of the text of [`Self::stored`] without credentials; empty if it is not known.
+    pub stored_hash: String,
     /// Fields and objects of other writers, which stay as they are.
     pub conflicts: Vec<String>,
     /// Fields and objects that another writer changes again and again.

@@ -141,8 +141,9 @@ impl ClusterFacts {
             let words: Vec<&str> = summary.problems.iter().map(|it| it.message()).collect();
             return not(reason::PROBLEMS, words.join("; "));
         }
-        if let Some(stored) = self.stored.filter(|it| summary.registry_info_revision != Some(*it)) {
+        if let Some(stored) = self.stored.filter(|it| !summary.reports(*it, &self.stored_hash)) {
             let found = match summary.registry_info_revision {
+                Some(number) if number == stored => "an edited declaration".to_owned(),
                 Some(number) => format!("declaration {number}"),
                 None => "another declaration".to_owned(),
             };

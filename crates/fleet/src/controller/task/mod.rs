@@ -2,6 +2,7 @@
 
 mod connection;
 mod session;
+mod signs;
 mod state;
 
 use std::{collections::BTreeSet, future::pending, sync::Arc};
@@ -20,7 +21,8 @@ use image_swap_core::{
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use self::{connection::ClusterSession, state::TaskState};
+pub(super) use self::signs::StoredDeclarationId;
+use self::{connection::ClusterSession, signs::HeartbeatSigns, state::TaskState};
 use super::{
     facts::{EndedAttempt, REPEAT, begun},
     filled::FilledBundle,
@@ -45,6 +47,8 @@ impl ClusterTask {
             resumed: 0,
             repairs: RepairLog::default(),
             due: None,
+            signs: HeartbeatSigns::new(),
+            is_forbidden: false,
             sent: None,
         };
         loop {
@@ -66,7 +70,7 @@ impl ClusterTask {
                 // A new order is more urgent than the report about the last one.
                 _ = newer.changed() => {}
             }
-            let due = state.due;
+            let due = state.next();
             let next = async {
                 match due {
                     Some(due) => sleep_until(due).await,
@@ -88,12 +92,11 @@ impl ClusterTask {
                     backoff.reset();
                     state.due = None;
                 }
-                () = next => {
-                    // A full comparison.
-                    state.due = None;
-                    state.applied = None;
+                () = next => state.begin_due(),
+                () = beaten => {
+                    state.take_heartbeat();
+                    state.begin_due();
                 }
-                () = beaten => state.compare_if_needed(),
             }
         }
     }
@@ -260,6 +263,7 @@ impl ClusterTask {
         state.take_report(&report);
         if report.is_complete() {
             state.facts.stored = Some(declaration.revision);
+            filled.stored().hash.clone_into(&mut state.facts.stored_hash);
             state.applied = Some(filled);
         }
         Ok(())
@@ -332,6 +336,7 @@ impl ClusterTask {
             return;
         };
         let reason = error.to_string();
+        state.is_forbidden |= error == RemoteError::Refused(403);
         match error {
             RemoteError::Refused(_) if !error.is_temporary() => {
                 state.is_temporary = false;

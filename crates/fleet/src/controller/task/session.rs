@@ -64,6 +64,9 @@ impl ClusterTask {
     /// Connects by the token of the fleet controller, or by `access` if there is none or the cluster
     /// refuses it. Returns the identity of the cluster with the connection.
     ///
+    /// A token with which a request was forbidden has lost its permissions, and `access` is tried
+    /// first. It creates them again, with another token.
+    ///
     /// # Errors
     /// The cluster does not answer, or refuses both credentials. The token is kept then.
     async fn contact(
@@ -71,18 +74,37 @@ impl ClusterTask {
         access: &RemoteAccess,
         state: &mut TaskState,
     ) -> Result<(RemoteCluster, String), RemoteError> {
-        let limits = &self.settings.timing.limits;
-        if let Some(token) = state.token.as_ref().filter(|it| it.is_of(access)) {
-            let remote = RemoteCluster::connect(&token.access(access), limits)?;
-            match remote.identity().await {
-                Ok(uid) => return Ok((remote, uid)),
+        let is_forbidden = std::mem::take(&mut state.is_forbidden);
+        let own = state.token.as_ref().filter(|it| it.is_of(access)).map(|it| it.access(access));
+        if let Some(own) = own.as_ref().filter(|_| !is_forbidden) {
+            match self.identify(own).await {
                 Err(error) if error.refuses_credential() => {}
-                Err(error) => return Err(error),
+                identified => return identified,
             }
         }
-        let remote = RemoteCluster::connect(access, limits)?;
+        match (self.identify(access).await, own) {
+            // The token may be the only credential left.
+            (Err(error), Some(own)) if is_forbidden && error.refuses_credential() => {
+                self.identify(&own).await
+            }
+            (identified, _) => {
+                let identified = identified?;
+                state.token = None;
+                Ok(identified)
+            }
+        }
+    }
+
+    /// Connects by `access`. Returns the identity of the cluster with the connection.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses the credential.
+    async fn identify(
+        &self,
+        access: &RemoteAccess,
+    ) -> Result<(RemoteCluster, String), RemoteError> {
+        let remote = RemoteCluster::connect(access, &self.settings.timing.limits)?;
         let uid = remote.identity().await?;
-        state.token = None;
         Ok((remote, uid))
     }
 

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
     declaration::UnixTime,
-    fleet::{bundle::BundlePhase, drift::RepairLog},
+    fleet::{bundle::BundlePhase, drift::RepairLog, pace::ComparePace},
     status::workload_cluster::{ApplyOutcome, ClusterFacts},
 };
 use tokio::time::Instant;
 
-use super::connection::ClusterSession;
+use super::{connection::ClusterSession, signs::HeartbeatSigns};
 use crate::{
     controller::{
         facts::heartbeat_facts,
@@ -41,6 +41,11 @@ pub(super) struct TaskState {
     pub(super) repairs: RepairLog,
     /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
     pub(super) due: Option<Instant>,
+    /// Signs of heartbeats that something changed the cluster.
+    pub(super) signs: HeartbeatSigns,
+    /// True if the API server refused a request with the status 403, so that the credential of the
+    /// inventory is tried before the token.
+    pub(super) is_forbidden: bool,
     /// Report that was sent last.
     pub(super) sent: Option<ClusterReport>,
 }
@@ -51,29 +56,45 @@ impl TaskState {
         self.session.as_ref().is_some_and(|it| order.identity.as_ref() == Some(&it.uid))
     }
 
-    /// Takes the last heartbeat.
+    /// Takes the last heartbeat. Plans a full comparison if it shows that something changed the
+    /// cluster.
     pub(super) fn take_heartbeat(&mut self) {
         let Some(session) = &mut self.session else { return };
         let heartbeat = session.heartbeat.borrow_and_update().clone();
+        let became_stale = heartbeat.is_stale && !self.facts.heartbeat.is_stale;
+        self.signs.is_lost |= became_stale;
+        self.signs.refused = heartbeat.refused.filter(|code| matches!(code, 401 | 403));
         self.facts.heartbeat = heartbeat_facts(heartbeat);
+        let applied = self.applied.as_ref();
+        self.signs.take(applied.map(|it| it.stored()), self.facts.heartbeat.summary.as_ref());
     }
 
-    /// Plans a full comparison if the heartbeat shows that something changed the cluster: it is
-    /// stale, or reports another declaration than the applied one.
-    pub(super) fn compare_if_needed(&mut self) {
-        let was_stale = self.facts.heartbeat.is_stale;
-        self.take_heartbeat();
-        let became_stale = self.facts.heartbeat.is_stale && !was_stale;
-        let reported =
-            self.facts.heartbeat.summary.as_ref().and_then(|it| it.registry_info_revision);
-        let applied = self.applied.as_ref().map(|it| it.declaration.revision);
-        let differs = reported.is_some() && applied.is_some() && reported != applied;
-        if became_stale || differs {
+    /// Returns the time of the next comparison or attempt; `None` if only an order or a heartbeat
+    /// starts one.
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.due, self.signs.due()].into_iter().flatten().min()
+    }
+
+    /// Begins what is due: a full comparison, on another connection if the API server refuses the
+    /// present one.
+    pub(super) fn begin_due(&mut self) {
+        let now = Instant::now();
+        if self.signs.due().is_some_and(|it| it <= now) {
+            if let Some(code) = self.signs.refused {
+                self.session = None;
+                self.is_forbidden |= code == 403;
+            }
+            self.signs.begin(now);
+            self.applied = None;
+        }
+        if self.due.is_some_and(|it| it <= now) {
+            self.due = None;
             self.applied = None;
         }
     }
 
     pub(super) fn take_report(&mut self, report: &ApplyReport) {
+        self.signs.settle();
         let names = |all: &[ContestedObject]| all.iter().map(contested).collect();
         self.facts.conflicts = names(&report.conflicts);
         self.facts.drift = names(&report.limited);
