@@ -35,7 +35,7 @@ impl WaveSettings {
 pub enum ClusterProgress {
     /// No attempt on the cluster has ended since the start of the fleet controller.
     Unknown,
-    /// No answer of its API server, or no recent heartbeat.
+    /// No answer of its API server, or no recent heartbeat of a cluster that pulls.
     Unreachable,
     /// Not in force.
     Pending,

@@ -259,7 +259,12 @@ impl ClusterTask {
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
-            state.facts.stored = Some(declaration.revision);
+            let before = state.facts.stored.replace(declaration.revision);
+            if before != Some(declaration.revision)
+                && let Some(session) = &mut state.session
+            {
+                session.expect_heartbeat(&self.settings.workload, self.settings.timing.stale);
+            }
             state.applied = Some(filled);
         }
         Ok(())
