@@ -1,9 +1,9 @@
 //! Waves: the order in which workload clusters receive a declaration.
 //!
 //! Canary clusters receive it first, then at most a number of clusters at a time. The next wave
-//! begins when every reachable cluster of the last one has verified it. A failed cluster stops
-//! the rollout until an administrator acts. An unreachable cluster never blocks a wave; it joins
-//! one after its return.
+//! begins when every reachable cluster of the last one has verified it. A failed cluster of that
+//! wave stops the rollout until an administrator acts. An unreachable cluster never blocks a wave;
+//! it joins one after its return.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,7 +77,8 @@ pub struct WaveState {
     pub is_open: bool,
     /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
     pub admitted: BTreeSet<String>,
-    /// Members of the last wave, as `NAMESPACE/NAME`.
+    /// Members of the last wave, as `NAMESPACE/NAME`; empty if the rollout has ended. A failure of
+    /// another cluster stops nothing.
     pub wave: BTreeSet<String>,
     /// Failed cluster that stopped the rollout; `None` while it continues.
     pub failed: Option<FailedWave>,
@@ -186,6 +187,7 @@ pub fn decide(
         size => candidates.into_iter().map(|(name, _)| name).take(size).collect(),
     };
     if next.is_empty() {
+        state.wave.clear();
         return WaveDecision { state, summary: String::new() };
     }
     if order == WaveOrder::Pause {
@@ -198,9 +200,9 @@ pub fn decide(
     WaveDecision { state, summary }
 }
 
-/// Returns the failure of the first admitted cluster that has one.
+/// Returns the failure of the first member of the last wave that has one.
 fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Option<FailedWave> {
-    state.admitted.iter().find_map(|name| match &clusters.get(name)?.progress {
+    state.wave.iter().find_map(|name| match &clusters.get(name)?.progress {
         ClusterProgress::Failed(reason) => {
             Some(FailedWave { cluster: name.clone(), reason: reason.clone() })
         }

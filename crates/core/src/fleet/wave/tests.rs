@@ -93,6 +93,26 @@ fn failed_cluster_stops_rollout_until_resumed() {
 }
 
 #[test]
+fn failure_outside_the_open_wave_stops_nothing() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let conflict = || Failed("conflict".into());
+    let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+    let second = next(&first.state, &[("a", true, Verified), ("b", false, Pending)]);
+    assert_eq!(admitted(&second), ["a", "b"]);
+    // The wave of b is open.
+    let third = next(&second.state, &[("a", true, conflict()), ("b", false, Pending)]);
+    assert_eq!(third.summary, "waits for fleet/b");
+    let ended = next(&third.state, &[("a", true, conflict()), ("b", false, Verified)]);
+    assert_eq!((&*ended.summary, ended.state.wave.len()), ("", 0));
+    // Weeks later another writer holds a field, and a new cluster arrives.
+    let late = [("a", true, Verified), ("b", false, conflict()), ("c", false, Pending)];
+    let joined = next(&ended.state, &late);
+    assert_eq!((admitted(&joined), &joined.state.failed), (vec!["a", "b", "c"], &None));
+    let late = [("a", true, Verified), ("b", false, conflict()), ("c", false, conflict())];
+    assert_eq!(next(&joined.state, &late).summary, "stopped: fleet/c: conflict");
+}
+
+#[test]
 fn without_waves_all_clusters_are_admitted() {
     let all = clusters(&[("a", false, ClusterProgress::Pending)]);
     let off = WaveSettings::default();
