@@ -100,7 +100,14 @@ pub(super) fn begun(facts: ClusterFacts, order: &ClusterOrder) -> ClusterFacts {
         wanted: wanted(order),
         ..facts
     };
-    let Assignment::Wait(reason) = &order.assignment else { return facts };
+    let reason = match &order.assignment {
+        Assignment::Wait(reason) => reason,
+        Assignment::Keep(_, rollout) => {
+            facts.wave = Some(rollout.clone());
+            return facts;
+        }
+        Assignment::Identify | Assignment::Apply(_) | Assignment::Remove => return facts,
+    };
     match reason {
         WaitReason::Access(reason) => facts.access = AccessState::Waiting(reason.clone()),
         WaitReason::Refused(reason) => facts.access = AccessState::Refused(reason.clone()),
@@ -251,6 +258,24 @@ mod tests {
         assert_eq!(progress(&facts, &order(), false), (Some(2), ClusterProgress::Unreachable));
         facts.heartbeat = HeartbeatFacts::default();
         assert_eq!(progress(&facts, &order(), false), (Some(2), ClusterProgress::Unreachable));
+    }
+
+    #[test]
+    fn former_declaration_is_no_progress() {
+        let former = AssignedDeclaration { revision: 1, effective: Arc::new(Effective::none()) };
+        let assignment = Assignment::Keep(former, "waits for a".into());
+        let kept = ClusterOrder { assignment, ..order() };
+        let facts = begun(ClusterFacts::default(), &kept);
+        assert_eq!(facts.wave.as_deref(), Some("waits for a"));
+        assert_eq!(facts.wanted, WantedDeclaration::Revision(2));
+        // A conflict in a cluster that waits stops no rollout.
+        let facts = ClusterFacts {
+            contact: ClusterContact::Reached,
+            stored: Some(1),
+            conflicts: vec!["a field".into()],
+            ..facts
+        };
+        assert_eq!(progress(&facts, &kept, false), (Some(2), ClusterProgress::Pending));
     }
 
     #[test]

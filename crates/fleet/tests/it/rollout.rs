@@ -25,7 +25,7 @@ const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-f
 const NAMES: [&str; 3] = ["canary", "x", "y"];
 
 /// Interval of the heartbeats of a [`BeatingServer`].
-const BEAT: Duration = Duration::from_millis(500);
+const BEAT: Duration = Duration::from_millis(250);
 
 /// Stand-in that sends heartbeats.
 struct BeatingServer {
@@ -71,6 +71,12 @@ impl Drop for BeatingServer {
 fn waves(settings: &mut FleetSettings) {
     settings.canary = Some("name=canary".parse().unwrap());
     settings.wave_size = 1;
+}
+
+/// Sets waves, and a short time after which heartbeats are stale.
+fn quick_waves(settings: &mut FleetSettings) {
+    waves(settings);
+    settings.timing.stale = BEAT * 20;
 }
 
 /// Returns the summary of a cluster whose only node has verified the declaration `revision`.
@@ -204,21 +210,16 @@ async fn canary_without_heartbeats_stops_the_rollout() {
     let mut fleet = Fleet::prepare(0);
     let canary = BeatingServer::start(&fleet, "canary").await;
     let x = BeatingServer::start(&fleet, "x").await;
-    fleet
-        .lead(|settings| {
-            waves(settings);
-            settings.timing.stale = BEAT * 8;
-        })
-        .await;
+    fleet.lead(quick_waves).await;
     // The API server of the canary answers, and its controller never starts.
     fleet.wait_fake("canary", &canary.server, 1, "one");
     wait_silent(&fleet);
     assert_eq!(revision(&x.server), Value::Null);
     canary.run(1);
     fleet.wait("canary", "healthy", |status| condition(status, "Healthy")["status"] == "True");
+    x.run(1);
     order(&fleet, "image-swap.io/fleet=resume");
     fleet.wait_fake("x", &x.server, 1, "one");
-    x.run(1);
     fleet.wait("x", "healthy", |status| condition(status, "Healthy")["status"] == "True");
 
     // The next declaration stops the controller of the canary.
@@ -227,4 +228,16 @@ async fn canary_without_heartbeats_stops_the_rollout() {
     fleet.wait_fake("canary", &canary.server, 2, "two");
     wait_silent(&fleet);
     assert_eq!(revision(&x.server), "1");
+
+    // The other cluster keeps its declaration meanwhile, under another fleet controller as well.
+    for _ in [1, 2] {
+        x.server.remove(REGISTRY_INFO);
+        wait_until("the declaration to be repaired", || {
+            let found = revision(&x.server);
+            if found == "1" { Ok(()) } else { Err(found.to_string()) }
+        });
+        fleet.lead(quick_waves).await;
+    }
+    let status = fleet.wait_applied("x", "WaitingForWave");
+    assert_eq!((&status["wantedRevision"], &status["appliedRevision"]), (&json!(2), &json!(1)));
 }

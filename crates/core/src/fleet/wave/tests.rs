@@ -123,6 +123,37 @@ fn without_waves_all_clusters_are_admitted() {
 }
 
 #[test]
+fn waiting_cluster_keeps_its_last_declaration() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let decide_on = |wanted, state: &WaveState, a, b| {
+        let all = clusters(&[("a", true, a), ("b", false, b)]);
+        decide(WAVES, WaveOrder::Continue, wanted, state, &all).state
+    };
+    let former = |state: &WaveState| [state.former(&key("a")), state.former(&key("b"))];
+    let first = decide_on(6, &WaveState::default(), Verified, Verified);
+    assert_eq!(former(&first), [None, None]);
+    let second = decide_on(7, &first, Pending, Pending);
+    assert_eq!(former(&second), [None, Some(6)], "a is admitted");
+    let stopped = decide_on(7, &second, Failed("no pull".into()), Pending);
+    // The declaration 7 never reached b.
+    let third = decide_on(8, &stopped, Pending, Pending);
+    assert_eq!(former(&third), [None, Some(6)]);
+    let stopped = decide_on(8, &third, Failed("no pull".into()), Pending);
+    assert_eq!(former(&stopped.clone().resumed()), [Some(8), Some(6)]);
+    // A cluster that does not count for a while, such as a paused one.
+    let one = clusters(&[("b", false, Pending)]);
+    let paused = decide(WAVES, WaveOrder::Pause, 8, &third, &one).state;
+    assert_eq!(former(&paused), [Some(8), Some(6)]);
+    let last = decide_on(8, &third, Verified, Pending);
+    assert_eq!(former(&last), [None, None]);
+    // Another release begins with lower numbers.
+    assert_eq!(former(&decide_on(1, &third, Pending, Pending)), [None, None]);
+    // Without waves every cluster is admitted.
+    let open = decide(WaveSettings::default(), WaveOrder::Continue, 8, &third, &one).state;
+    assert_eq!(former(&decide_on(9, &open, Pending, Pending)), [None, Some(8)]);
+}
+
+#[test]
 fn next_declaration_begins_again() {
     use ClusterProgress::Pending;
     let stopped = WaveState {
@@ -145,10 +176,11 @@ fn state_keeps_names_of_its_fields() {
         revision: 3,
         is_open: true,
         admitted: ["a/b".to_owned()].into(),
+        former: [("a/c".to_owned(), 2)].into(),
         wave: ["a/b".to_owned()].into(),
         failed: Some(FailedWave { cluster: "a/b".into(), reason: "c".into() }),
     };
-    let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
+    let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"former":{"a/c":2},"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
     assert_eq!(serde_json::to_string(&state).unwrap(), text);
     assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
 }
@@ -185,6 +217,7 @@ proptest! {
             let before = state.admitted.clone();
             let decision = decide(settings, WaveOrder::Continue, 1, &state, clusters);
             state = decision.state;
+            prop_assert!(!state.former.keys().any(|it| state.admitted.contains(it)));
             let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
                 it.progress != ClusterProgress::Verified
                     && state.admits(key)

@@ -128,7 +128,7 @@ impl ClusterTask {
                 Ok(())
             }
             Assignment::Identify => self.connect(order, state).await,
-            Assignment::Apply(declaration) => {
+            Assignment::Apply(declaration) | Assignment::Keep(declaration, _) => {
                 state.is_removed = false;
                 self.connect(order, state).await?;
                 // Another cluster answers: the fleet controller decides again.
@@ -321,7 +321,7 @@ impl ClusterTask {
                 state.facts.contact = ClusterContact::Reached;
             }
             let is_failed = matches!(state.facts.outcome, ApplyOutcome::Failed(_));
-            let is_waiting = !matches!(order.assignment, Assignment::Apply(_) | Assignment::Remove);
+            let is_waiting = matches!(order.assignment, Assignment::Wait(_) | Assignment::Identify);
             if is_waiting || !is_failed {
                 backoff.reset();
             }
