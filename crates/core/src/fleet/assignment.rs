@@ -18,8 +18,20 @@ pub enum Assignment {
     Identify,
     /// Bring this declaration into force.
     Apply(AssignedDeclaration),
+    /// Keep this former declaration in force until a wave begins: progress of the rollout.
+    Keep(AssignedDeclaration, String),
     /// Remove image-swap from the cluster.
     Remove,
+}
+
+impl Assignment {
+    /// Returns the declaration that is applied; `None` without one.
+    pub const fn declaration(&self) -> Option<&AssignedDeclaration> {
+        match self {
+            Self::Apply(declaration) | Self::Keep(declaration, _) => Some(declaration),
+            Self::Wait(_) | Self::Identify | Self::Remove => None,
+        }
+    }
 }
 
 /// Declaration for a workload cluster.
@@ -50,7 +62,7 @@ pub enum WaitReason {
     Orphaned,
     /// Number of a declaration that is not kept.
     UnknownRevision(u64),
-    /// Later wave: progress of the rollout.
+    /// Later wave, before any declaration: progress of the rollout.
     Wave(String),
 }
 
@@ -105,9 +117,11 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
     if entry.settings.is_removed {
         return Assignment::Remove;
     }
-    let apply = |revision, effective: &Arc<Effective>| {
-        Assignment::Apply(AssignedDeclaration { revision, effective: Arc::clone(effective) })
+    let declaration = |revision, effective: &Arc<Effective>| AssignedDeclaration {
+        revision,
+        effective: Arc::clone(effective),
     };
+    let apply = |revision, effective| Assignment::Apply(declaration(revision, effective));
     if let Some(revision) = entry.settings.pinned_revision {
         let pinned = history.get(revision);
         return pinned.map_or(Assignment::Wait(WaitReason::UnknownRevision(revision)), |it| {
@@ -122,7 +136,16 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         None => Assignment::Wait(WaitReason::NoDeclaration),
         Some(_) if !input.is_declared => Assignment::Wait(WaitReason::Orphaned),
         Some((revision, effective)) if input.waves.admits(key) => apply(revision, effective),
-        Some(_) => Assignment::Wait(WaitReason::Wave(input.rollout.to_owned())),
+        Some(_) => {
+            let rollout = input.rollout.to_owned();
+            let former = input.waves.former(key).and_then(|it| Some((it, history.get(it)?)));
+            match former {
+                Some((revision, effective)) => {
+                    Assignment::Keep(declaration(revision, effective), rollout)
+                }
+                None => Assignment::Wait(WaitReason::Wave(rollout)),
+            }
+        }
     }
 }
 
@@ -211,6 +234,20 @@ mod tests {
         };
         assert_eq!(pin(1), apply(1, "one"));
         assert_eq!(pin(9), Assignment::Wait(WaitReason::UnknownRevision(9)));
+    }
+
+    #[test]
+    fn waiting_cluster_keeps_its_last_declaration() {
+        let former = |number| {
+            assigned(|_, waves| {
+                waves.former.insert("fleet/a".into(), number);
+            })
+        };
+        let declaration =
+            AssignedDeclaration { revision: 1, effective: Arc::new(effective("one")) };
+        assert_eq!(former(1), Assignment::Keep(declaration, "waits for fleet/b".into()));
+        // A declaration that is no longer kept.
+        assert_eq!(former(9), Assignment::Wait(WaitReason::Wave("waits for fleet/b".into())));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub(super) const REPEAT: Duration = Duration::from_secs(5);
 const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
                           itself brings its declaration into force; remove the entry";
 
+/// Reason for which a cluster without heartbeats stops a rollout.
+const SILENT: &str = "no heartbeat arrives in time: the controller of the cluster does not run, or \
+                      cannot write its Lease";
+
 /// Result of an attempt, apart from its facts.
 #[derive(Default)]
 pub(super) struct EndedAttempt {
@@ -96,7 +100,14 @@ pub(super) fn begun(facts: ClusterFacts, order: &ClusterOrder) -> ClusterFacts {
         wanted: wanted(order),
         ..facts
     };
-    let Assignment::Wait(reason) = &order.assignment else { return facts };
+    let reason = match &order.assignment {
+        Assignment::Wait(reason) => reason,
+        Assignment::Keep(_, rollout) => {
+            facts.wave = Some(rollout.clone());
+            return facts;
+        }
+        Assignment::Identify | Assignment::Apply(_) | Assignment::Remove => return facts,
+    };
     match reason {
         WaitReason::Access(reason) => facts.access = AccessState::Waiting(reason.clone()),
         WaitReason::Refused(reason) => facts.access = AccessState::Refused(reason.clone()),
@@ -160,11 +171,12 @@ fn progress_with(facts: &ClusterFacts, revision: u64, is_temporary: bool) -> Clu
     if facts.stored != Some(revision) {
         return ClusterProgress::Pending;
     }
-    let summary = facts.heartbeat.summary.as_ref();
-    let summary = summary.filter(|it| it.registry_info_revision == Some(revision));
+    // The API server answers: a controller that cannot start must not pass for an outage.
     if facts.heartbeat.is_stale {
-        return ClusterProgress::Unreachable;
+        return ClusterProgress::Failed(SILENT.to_owned());
     }
+    let summary = facts.heartbeat.summary.as_ref();
+    let summary = summary.filter(|it| it.reports(revision, &facts.stored_hash));
     let Some(summary) = summary else { return ClusterProgress::Pending };
     let stops = |it: &&SummaryProblem| {
         matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
@@ -246,6 +258,48 @@ mod tests {
         assert_eq!(progress(&facts, &order(), false), (Some(2), ClusterProgress::Unreachable));
         facts.heartbeat = HeartbeatFacts::default();
         assert_eq!(progress(&facts, &order(), false), (Some(2), ClusterProgress::Unreachable));
+    }
+
+    #[test]
+    fn former_declaration_is_no_progress() {
+        let former = AssignedDeclaration { revision: 1, effective: Arc::new(Effective::none()) };
+        let assignment = Assignment::Keep(former, "waits for a".into());
+        let kept = ClusterOrder { assignment, ..order() };
+        let facts = begun(ClusterFacts::default(), &kept);
+        assert_eq!(facts.wave.as_deref(), Some("waits for a"));
+        assert_eq!(facts.wanted, WantedDeclaration::Revision(2));
+        // A conflict in a cluster that waits stops no rollout.
+        let facts = ClusterFacts {
+            contact: ClusterContact::Reached,
+            stored: Some(1),
+            conflicts: vec!["a field".into()],
+            ..facts
+        };
+        assert_eq!(progress(&facts, &kept, false), (Some(2), ClusterProgress::Pending));
+    }
+
+    #[test]
+    fn silent_controller_fails_its_cluster() {
+        let contact = ClusterContact::Reached;
+        let mut facts = ClusterFacts { contact, stored: Some(2), ..begun_facts() };
+        let failed = ClusterProgress::Failed(SILENT.into());
+        let of = |facts: &ClusterFacts| progress(facts, &order(), false);
+        assert_eq!(of(&facts), (Some(2), ClusterProgress::Pending));
+        facts.heartbeat.is_stale = true;
+        assert_eq!(of(&facts), (Some(2), failed.clone()));
+        // An earlier heartbeat with the declaration proves nothing about the present.
+        facts.heartbeat.summary =
+            Some(ClusterSummary { registry_info_revision: Some(2), ..ClusterSummary::default() });
+        facts.heartbeat.received = Some("2026-11-29T10:00:00Z".into());
+        assert_eq!(of(&facts), (Some(2), failed));
+        facts.heartbeat.is_stale = false;
+        assert_eq!(of(&facts), (Some(2), ClusterProgress::Verified));
+        // Without the declaration, and without an answer.
+        facts.heartbeat.is_stale = true;
+        let before = ClusterFacts { stored: Some(1), ..facts.clone() };
+        assert_eq!(of(&before), (Some(2), ClusterProgress::Pending));
+        facts.contact = ClusterContact::Unreachable("timed out".into());
+        assert_eq!(of(&facts), (Some(2), ClusterProgress::Unreachable));
     }
 
     fn begun_facts() -> ClusterFacts {

@@ -276,7 +276,7 @@ impl Fleet {
             self.resumed += 1;
             self.waves = std::mem::take(&mut self.waves).resumed();
         }
-        self.roll_out(declaration, (&inventory.clusters, &standings));
+        self.roll_out(declaration, (&inventory, &standings));
         self.stored.store_waves(&self.waves).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;

@@ -103,18 +103,15 @@ impl ClusterTask {
         state: &mut PullState,
         backoff: &mut AttemptBackoff,
     ) {
-        let declaration = match (&order.assignment, names) {
-            (Assignment::Apply(declaration), Some(_)) => declaration,
-            (Assignment::Remove, _) => {
-                state.facts.outcome = ApplyOutcome::Failed(
-                    "the fleet controller cannot remove image-swap from a cluster that pulls; \
-                     remove it there, then run image-swap fleet revoke"
-                        .to_owned(),
-                );
-                return;
-            }
-            (_, _) => return,
-        };
+        if order.assignment == Assignment::Remove {
+            state.facts.outcome = ApplyOutcome::Failed(
+                "the fleet controller cannot remove image-swap from a cluster that pulls; remove \
+                 it there, then run image-swap fleet revoke"
+                    .to_owned(),
+            );
+            return;
+        }
+        let Some(declaration) = order.assignment.declaration() else { return };
         let Some(names) = names.filter(|_| state.written.as_ref() != Some(declaration)) else {
             return;
         };

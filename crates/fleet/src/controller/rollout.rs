@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image_swap_core::fleet::{
-    inventory::{ClusterKey, Inventory, standing::Standing},
+    inventory::{ClusterKey, standing::Standing},
     wave::{self, ClusterProgress, WaveCluster, WaveSettings},
 };
 use tracing::info;
@@ -12,14 +12,14 @@ use super::{
     Fleet,
     hub::{HubDeclaration, HubView},
 };
-use crate::metrics::FleetReport;
+use crate::{metrics::FleetReport, sources::ListedInventory};
 
 impl Fleet {
     /// Decides on the waves of the newest declaration.
     pub(super) fn roll_out(
         &mut self,
         declaration: &HubDeclaration,
-        (inventory, standings): (&Inventory, &BTreeMap<ClusterKey, Standing>),
+        (inventory, standings): (&ListedInventory, &BTreeMap<ClusterKey, Standing>),
     ) {
         let HubDeclaration::Present(wanted, _) = declaration else { return };
         let settings = WaveSettings {
@@ -27,7 +27,7 @@ impl Fleet {
             size: self.settings.wave_size,
         };
         let mut clusters = BTreeMap::new();
-        for (key, entry) in inventory {
+        for (key, entry) in &inventory.clusters {
             let is_counted = entry.access.is_usable()
                 && !entry.settings.is_paused
                 && !entry.settings.is_removed
@@ -61,6 +61,26 @@ impl Fleet {
         }
         self.waves = decision.state;
         self.rollout = decision.summary;
+        if !settings.is_off() {
+            self.follow_inventory(inventory);
+        }
+    }
+
+    /// Updates the declarations of clusters that take no part in the rollout. A cluster that was
+    /// pinned keeps its number until its wave begins.
+    fn follow_inventory(&mut self, inventory: &ListedInventory) {
+        let objects = inventory.objects();
+        let is_kept = |name: &str| objects.contains(name) || !inventory.is_listed(name);
+        self.waves.former.retain(|name, _| is_kept(name));
+        for (key, entry) in &inventory.clusters {
+            if entry.settings.is_removed {
+                self.waves.former.remove(&key.to_string());
+            } else if let Some(pinned) = entry.settings.pinned_revision
+                && self.history.get(pinned).is_some()
+            {
+                self.waves.former.insert(key.to_string(), pinned);
+            }
+        }
     }
 
     /// Returns the report for metrics.

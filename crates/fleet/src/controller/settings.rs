@@ -6,7 +6,10 @@ use image_swap_cluster::{AttemptBackoff, Release};
 use image_swap_core::{fleet::inventory::selector::LabelSelector, mirror::Fallback};
 
 use crate::{
-    heartbeat::PULL_STALE_AFTER, names::FleetNames, remote::RemoteLimits, sources::SourceSettings,
+    heartbeat::{PULL_STALE_AFTER, STALE_AFTER},
+    names::FleetNames,
+    remote::RemoteLimits,
+    sources::SourceSettings,
 };
 
 /// Settings of the fleet controller.
@@ -44,6 +47,8 @@ pub struct FleetTiming {
     pub first_pause: Duration,
     /// Longest pause after a failed attempt.
     pub longest_pause: Duration,
+    /// Time without a heartbeat after which that of a cluster is stale.
+    pub stale: Duration,
     /// Time without a heartbeat after which that of a cluster that pulls is stale.
     pub pull_stale: Duration,
     /// Limits of requests to a workload cluster.
@@ -58,6 +63,7 @@ impl Default for FleetTiming {
             restore: Duration::from_mins(2),
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_mins(5),
+            stale: STALE_AFTER,
             pull_stale: PULL_STALE_AFTER,
             limits: RemoteLimits::default(),
         }

@@ -1,7 +1,19 @@
 //! Waves with canaries, and orders of an administrator.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
 use image_swap_fleet::FleetSettings;
 use serde_json::{Value, json};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer, Fault},
@@ -12,9 +24,59 @@ const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-f
 /// Names of the clusters, the canary first.
 const NAMES: [&str; 3] = ["canary", "x", "y"];
 
+/// Interval of the heartbeats of a [`BeatingServer`].
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Stand-in that sends heartbeats.
+struct BeatingServer {
+    server: Arc<FakeServer>,
+    /// Number of the declaration in force; 0 for a cluster without heartbeats.
+    revision: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl BeatingServer {
+    /// Starts a stand-in without heartbeats, and enters it into the inventory.
+    async fn start(fleet: &Fleet, name: &str) -> Self {
+        let server = Arc::new(FakeServer::start(name).await);
+        fleet.enter(name, &server.kubeconfig(ADMINISTRATOR));
+        let revision = Arc::new(AtomicU64::new(0));
+        let (beating, beats) = (Arc::clone(&server), Arc::clone(&revision));
+        let task = tokio::spawn(async move {
+            let mut ticks = interval(BEAT);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                match beats.load(SeqCst) {
+                    0 => {}
+                    revision => beating.beat(&verified(revision)),
+                }
+            }
+        });
+        Self { server, revision, task }
+    }
+
+    /// Sends heartbeats with the declaration `revision` in force; none for 0.
+    fn run(&self, revision: u64) {
+        self.revision.store(revision, SeqCst);
+    }
+}
+
+impl Drop for BeatingServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 fn waves(settings: &mut FleetSettings) {
     settings.canary = Some("name=canary".parse().unwrap());
     settings.wave_size = 1;
+}
+
+/// Sets waves, and a short time after which heartbeats are stale.
+fn quick_waves(settings: &mut FleetSettings) {
+    waves(settings);
+    settings.timing.stale = BEAT * 20;
 }
 
 /// Returns the summary of a cluster whose only node has verified the declaration `revision`.
@@ -125,4 +187,57 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
     // The cluster that was away returns, and joins a wave.
     silent.misbehave(None);
     fleet.wait_fake("silent", &silent, 3, "three");
+}
+
+/// Waits until `x` waits for a wave, since the controller of the canary does not run.
+fn wait_silent(fleet: &Fleet) {
+    fleet.wait("x", "stopped", |status| {
+        let applied = condition(status, "Applied");
+        let message = applied["message"].to_string();
+        applied["reason"] == "WaitingForWave"
+            && ["stopped", "canary", "heartbeat"].iter().all(|it| message.contains(it))
+    });
+    let status = fleet.wait("canary", "silent", |status| {
+        condition(status, "Healthy")["reason"] == "HeartbeatStale"
+    });
+    assert_eq!(condition(&status, "Reachable")["status"], "True", "{status}");
+    assert!(status["lastError"].to_string().contains("heartbeat"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn canary_without_heartbeats_stops_the_rollout() {
+    let mut fleet = Fleet::prepare(0);
+    let canary = BeatingServer::start(&fleet, "canary").await;
+    let x = BeatingServer::start(&fleet, "x").await;
+    fleet.lead(quick_waves).await;
+    // The API server of the canary answers, and its controller never starts.
+    fleet.wait_fake("canary", &canary.server, 1, "one");
+    wait_silent(&fleet);
+    assert_eq!(revision(&x.server), Value::Null);
+    canary.run(1);
+    fleet.wait("canary", "healthy", |status| condition(status, "Healthy")["status"] == "True");
+    x.run(1);
+    order(&fleet, "image-swap.io/fleet=resume");
+    fleet.wait_fake("x", &x.server, 1, "one");
+    fleet.wait("x", "healthy", |status| condition(status, "Healthy")["status"] == "True");
+
+    // The next declaration stops the controller of the canary.
+    canary.run(0);
+    fleet.declare(2, "two");
+    fleet.wait_fake("canary", &canary.server, 2, "two");
+    wait_silent(&fleet);
+    assert_eq!(revision(&x.server), "1");
+
+    // The other cluster keeps its declaration meanwhile, under another fleet controller as well.
+    for _ in [1, 2] {
+        x.server.remove(REGISTRY_INFO);
+        wait_until("the declaration to be repaired", || {
+            let found = revision(&x.server);
+            if found == "1" { Ok(()) } else { Err(found.to_string()) }
+        });
+        fleet.lead(quick_waves).await;
+    }
+    let status = fleet.wait_applied("x", "WaitingForWave");
+    assert_eq!((&status["wantedRevision"], &status["appliedRevision"]), (&json!(2), &json!(1)));
 }

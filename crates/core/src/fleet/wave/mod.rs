@@ -1,9 +1,9 @@
 //! Waves: the order in which workload clusters receive a declaration.
 //!
 //! Canary clusters receive it first, then at most a number of clusters at a time. The next wave
-//! begins when every reachable cluster of the last one has verified it. A failed cluster stops
-//! the rollout until an administrator acts. An unreachable cluster never blocks a wave; it joins
-//! one after its return.
+//! begins when every reachable cluster of the last one has verified it. A failed cluster of that
+//! wave stops the rollout until an administrator acts. An unreachable cluster never blocks a wave;
+//! it joins one after its return.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl WaveSettings {
 pub enum ClusterProgress {
     /// No attempt on the cluster has ended since the start of the fleet controller.
     Unknown,
-    /// No answer of its API server, or no recent heartbeat.
+    /// No answer of its API server, or no recent heartbeat of a cluster that pulls.
     Unreachable,
     /// Not in force.
     Pending,
@@ -77,7 +77,12 @@ pub struct WaveState {
     pub is_open: bool,
     /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
     pub admitted: BTreeSet<String>,
-    /// Members of the last wave, as `NAMESPACE/NAME`.
+    /// Numbers of declarations that other clusters were last admitted to, by `NAMESPACE/NAME`. A
+    /// cluster keeps that declaration until its wave begins.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub former: BTreeMap<String, u64>,
+    /// Members of the last wave, as `NAMESPACE/NAME`; empty if the rollout has ended. A failure of
+    /// another cluster stops nothing.
     pub wave: BTreeSet<String>,
     /// Failed cluster that stopped the rollout; `None` while it continues.
     pub failed: Option<FailedWave>,
@@ -99,14 +104,53 @@ impl WaveState {
         self.is_open || self.admitted.contains(&key.to_string())
     }
 
+    /// Returns the number of the declaration that `key` keeps until its wave begins; `None` if it
+    /// was never admitted.
+    pub fn former(&self, key: &ClusterKey) -> Option<u64> {
+        self.former.get(&key.to_string()).copied()
+    }
+
     /// Returns the state after an administrator resumed the rollout: members of the last wave
     /// join a wave again.
     #[must_use]
     pub fn resumed(mut self) -> Self {
         self.failed = None;
-        let wave = std::mem::take(&mut self.wave);
-        self.admitted.retain(|it| !wave.contains(it));
+        for name in std::mem::take(&mut self.wave) {
+            if self.admitted.remove(&name) {
+                self.former.insert(name, self.revision);
+            }
+        }
         self
+    }
+
+    /// Returns the state with which the next decision on the declaration `wanted` begins.
+    fn begin(&self, wanted: u64, clusters: &BTreeMap<String, &WaveCluster>) -> Self {
+        let is_same = self.revision == wanted;
+        let is_present = |name: &String| clusters.contains_key(name);
+        let mut former = self.former.clone();
+        // The numbers of another release have another meaning.
+        if wanted < self.revision {
+            former.clear();
+        } else if self.is_open {
+            former.extend(clusters.keys().map(|name| (name.clone(), self.revision)));
+        } else {
+            let lost = self.admitted.iter().filter(|name| !is_same || !is_present(name));
+            former.extend(lost.map(|name| (name.clone(), self.revision)));
+        }
+        let of = |set: &BTreeSet<String>| set.iter().filter(|it| is_present(it)).cloned().collect();
+        if is_same {
+            let (admitted, wave) = (of(&self.admitted), of(&self.wave));
+            let failed = self.failed.clone();
+            Self { revision: wanted, is_open: false, admitted, former, wave, failed }
+        } else {
+            Self { revision: wanted, former, ..Self::default() }
+        }
+    }
+
+    /// Admits the cluster `name`.
+    fn admit(&mut self, name: &str) {
+        self.former.remove(name);
+        self.admitted.insert(name.to_owned());
     }
 }
 
@@ -131,19 +175,13 @@ pub fn decide(
         let state = WaveState { revision: wanted, is_open: true, ..WaveState::default() };
         return WaveDecision { state, summary: String::new() };
     }
-    let mut state = if stored.revision == wanted {
-        WaveState { is_open: false, ..stored.clone() }
-    } else {
-        WaveState { revision: wanted, ..WaveState::default() }
-    };
     let named: BTreeMap<String, &WaveCluster> =
         clusters.iter().map(|(key, cluster)| (key.to_string(), cluster)).collect();
-    for set in [&mut state.admitted, &mut state.wave] {
-        set.retain(|it| named.contains_key(it));
-    }
+    let mut state = stored.begin(wanted, &named);
     // A cluster with the declaration needs no admission.
-    let verified = named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified);
-    state.admitted.extend(verified.map(|(name, _)| name.clone()));
+    for (name, _) in named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified) {
+        state.admit(name);
+    }
     if state.failed.is_none() {
         state.failed = failure(&state, &named);
     }
@@ -186,6 +224,7 @@ pub fn decide(
         size => candidates.into_iter().map(|(name, _)| name).take(size).collect(),
     };
     if next.is_empty() {
+        state.wave.clear();
         return WaveDecision { state, summary: String::new() };
     }
     if order == WaveOrder::Pause {
@@ -194,13 +233,15 @@ pub fn decide(
     }
     let summary = format!("waits for {}", list(&next));
     state.wave = next.iter().map(|it| (*it).clone()).collect();
-    state.admitted.extend(state.wave.iter().cloned());
+    for name in next {
+        state.admit(name);
+    }
     WaveDecision { state, summary }
 }
 
-/// Returns the failure of the first admitted cluster that has one.
+/// Returns the failure of the first member of the last wave that has one.
 fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Option<FailedWave> {
-    state.admitted.iter().find_map(|name| match &clusters.get(name)?.progress {
+    state.wave.iter().find_map(|name| match &clusters.get(name)?.progress {
         ClusterProgress::Failed(reason) => {
             Some(FailedWave { cluster: name.clone(), reason: reason.clone() })
         }

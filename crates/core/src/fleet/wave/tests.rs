@@ -93,6 +93,26 @@ fn failed_cluster_stops_rollout_until_resumed() {
 }
 
 #[test]
+fn failure_outside_the_open_wave_stops_nothing() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let conflict = || Failed("conflict".into());
+    let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+    let second = next(&first.state, &[("a", true, Verified), ("b", false, Pending)]);
+    assert_eq!(admitted(&second), ["a", "b"]);
+    // The wave of b is open.
+    let third = next(&second.state, &[("a", true, conflict()), ("b", false, Pending)]);
+    assert_eq!(third.summary, "waits for fleet/b");
+    let ended = next(&third.state, &[("a", true, conflict()), ("b", false, Verified)]);
+    assert_eq!((&*ended.summary, ended.state.wave.len()), ("", 0));
+    // Weeks later another writer holds a field, and a new cluster arrives.
+    let late = [("a", true, Verified), ("b", false, conflict()), ("c", false, Pending)];
+    let joined = next(&ended.state, &late);
+    assert_eq!((admitted(&joined), &joined.state.failed), (vec!["a", "b", "c"], &None));
+    let late = [("a", true, Verified), ("b", false, conflict()), ("c", false, conflict())];
+    assert_eq!(next(&joined.state, &late).summary, "stopped: fleet/c: conflict");
+}
+
+#[test]
 fn without_waves_all_clusters_are_admitted() {
     let all = clusters(&[("a", false, ClusterProgress::Pending)]);
     let off = WaveSettings::default();
@@ -100,6 +120,37 @@ fn without_waves_all_clusters_are_admitted() {
     assert!(open.admits(&key("a")) && open.admits(&key("later")));
     let on = decide(WAVES, WaveOrder::Pause, 7, &open, &all).state;
     assert!(!on.admits(&key("a")));
+}
+
+#[test]
+fn waiting_cluster_keeps_its_last_declaration() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let decide_on = |wanted, state: &WaveState, a, b| {
+        let all = clusters(&[("a", true, a), ("b", false, b)]);
+        decide(WAVES, WaveOrder::Continue, wanted, state, &all).state
+    };
+    let former = |state: &WaveState| [state.former(&key("a")), state.former(&key("b"))];
+    let first = decide_on(6, &WaveState::default(), Verified, Verified);
+    assert_eq!(former(&first), [None, None]);
+    let second = decide_on(7, &first, Pending, Pending);
+    assert_eq!(former(&second), [None, Some(6)], "a is admitted");
+    let stopped = decide_on(7, &second, Failed("no pull".into()), Pending);
+    // The declaration 7 never reached b.
+    let third = decide_on(8, &stopped, Pending, Pending);
+    assert_eq!(former(&third), [None, Some(6)]);
+    let stopped = decide_on(8, &third, Failed("no pull".into()), Pending);
+    assert_eq!(former(&stopped.clone().resumed()), [Some(8), Some(6)]);
+    // A cluster that does not count for a while, such as a paused one.
+    let one = clusters(&[("b", false, Pending)]);
+    let paused = decide(WAVES, WaveOrder::Pause, 8, &third, &one).state;
+    assert_eq!(former(&paused), [Some(8), Some(6)]);
+    let last = decide_on(8, &third, Verified, Pending);
+    assert_eq!(former(&last), [None, None]);
+    // Another release begins with lower numbers.
+    assert_eq!(former(&decide_on(1, &third, Pending, Pending)), [None, None]);
+    // Without waves every cluster is admitted.
+    let open = decide(WaveSettings::default(), WaveOrder::Continue, 8, &third, &one).state;
+    assert_eq!(former(&decide_on(9, &open, Pending, Pending)), [None, Some(8)]);
 }
 
 #[test]
@@ -125,10 +176,11 @@ fn state_keeps_names_of_its_fields() {
         revision: 3,
         is_open: true,
         admitted: ["a/b".to_owned()].into(),
+        former: [("a/c".to_owned(), 2)].into(),
         wave: ["a/b".to_owned()].into(),
         failed: Some(FailedWave { cluster: "a/b".into(), reason: "c".into() }),
     };
-    let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
+    let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"former":{"a/c":2},"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
     assert_eq!(serde_json::to_string(&state).unwrap(), text);
     assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
 }
@@ -165,6 +217,7 @@ proptest! {
             let before = state.admitted.clone();
             let decision = decide(settings, WaveOrder::Continue, 1, &state, clusters);
             state = decision.state;
+            prop_assert!(!state.former.keys().any(|it| state.admitted.contains(it)));
             let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
                 it.progress != ClusterProgress::Verified
                     && state.admits(key)

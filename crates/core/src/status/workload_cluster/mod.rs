@@ -108,6 +108,12 @@ impl WorkloadClusterStatus {
     /// condition [`APPLIED`].
     pub fn state(&self) -> &str {
         match (self.condition(APPLIED), self.condition(HEALTHY)) {
+            (Some(applied), Some(healthy))
+                if applied.reason == reason::APPLYING
+                    && healthy.reason == reason::HEARTBEAT_STALE =>
+            {
+                state::UNHEALTHY
+            }
             (Some(applied), _) if applied.status != TRUE => &applied.reason,
             (Some(_), Some(healthy)) if healthy.status == TRUE => state::IN_FORCE,
             (Some(_), Some(healthy))
@@ -199,7 +205,7 @@ pub mod reason {
     pub const UPDATING: &str = "Updating";
     /// Healthy: no heartbeat has arrived yet.
     pub const NO_HEARTBEAT: &str = "NoHeartbeat";
-    /// Healthy: heartbeats arrive no longer.
+    /// Healthy: heartbeats arrive no longer, or the first one is overdue.
     pub const HEARTBEAT_STALE: &str = "HeartbeatStale";
     /// Healthy: the heartbeat has no summary that this version can read.
     pub const SUMMARY_INVALID: &str = "SummaryInvalid";

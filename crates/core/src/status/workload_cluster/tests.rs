@@ -149,6 +149,36 @@ fn cluster_that_pulls_is_known_by_its_heartbeats() {
     assert_eq!((status.state(), status.applied_revision), (reason::APPLYING, None));
 }
 
+/// Returns the facts of a cluster that never sent a heartbeat.
+fn overdue() -> HeartbeatFacts {
+    HeartbeatFacts { is_stale: true, ..HeartbeatFacts::default() }
+}
+
+#[test]
+fn overdue_first_heartbeat_is_an_error() {
+    let pulls = ClusterFacts {
+        contact: ClusterContact::Pulls,
+        stored: None,
+        heartbeat: overdue(),
+        ..in_force()
+    };
+    let status = status_of(&pulls, None, NOW);
+    assert_eq!(status.state(), state::UNHEALTHY, "the manifest was never applied");
+    assert!(status.last_error.as_ref().unwrap().contains("manifest"), "{status:?}");
+    // Nothing runs in a cluster that waits for its first declaration, or is a duplicate.
+    let reached = ClusterFacts { contact: ClusterContact::Reached, ..pulls };
+    let waiting = ClusterFacts { wave: Some("waits for a".into()), ..reached.clone() };
+    let duplicate =
+        ClusterFacts { stored: Some(3), duplicate_of: Some("x/y".into()), ..reached.clone() };
+    for facts in [reached, waiting] {
+        let status = status_of(&facts, None, NOW);
+        assert_eq!(status.condition(HEALTHY).unwrap().reason, reason::NO_HEARTBEAT);
+        assert_eq!(status.last_error, None);
+    }
+    let status = status_of(&duplicate, None, NOW);
+    assert_eq!(status.condition(HEALTHY).unwrap().reason, reason::NO_HEARTBEAT);
+}
+
 type Change = fn(&mut ClusterFacts);
 
 #[test]
@@ -211,8 +241,9 @@ fn stored_declaration_waits_for_no_wave() {
 
 #[test]
 fn health_follows_the_heartbeat() {
-    let rows: [(Change, &str, &str); 6] = [
+    let rows: [(Change, &str, &str); 7] = [
         (|it| it.heartbeat = HeartbeatFacts::default(), reason::NO_HEARTBEAT, state::UPDATING),
+        (|it| it.heartbeat = overdue(), reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.is_stale = true, reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.summary = None, reason::SUMMARY_INVALID, state::UNHEALTHY),
         (|it| it.drift.push("a".into()), reason::DRIFT, state::UNHEALTHY),

@@ -123,6 +123,9 @@ impl ClusterFacts {
         let not = |reason, message: String| (FALSE, reason, message);
         let HeartbeatFacts { summary, received, is_stale } = &self.heartbeat;
         let Some(received) = received.as_ref().filter(|_| !self.is_duplicate_or_removed()) else {
+            if *is_stale && let Some(message) = self.without_first_heartbeat() {
+                return not(reason::HEARTBEAT_STALE, message.to_owned());
+            }
             let message = "waits for the first heartbeat".to_owned();
             return (UNKNOWN, reason::NO_HEARTBEAT, message);
         };
@@ -158,6 +161,25 @@ impl ClusterFacts {
             return not(reason::UPDATING, message);
         }
         (TRUE, reason::HEALTHY, String::new())
+    }
+
+    /// Returns the message about a cluster whose first heartbeat is overdue; `None` if none is
+    /// expected.
+    fn without_first_heartbeat(&self) -> Option<&'static str> {
+        if self.is_duplicate_or_removed() {
+            return None;
+        }
+        if self.contact == ClusterContact::Pulls {
+            return Some(
+                "the first heartbeat is overdue: apply the manifest of the enrolment in the \
+                 cluster, or look there why the controller does not run",
+            );
+        }
+        // Nothing runs in a cluster that waits for its first declaration.
+        self.stored.is_some().then_some(
+            "the first heartbeat is overdue: the controller of the cluster does not run, or \
+             cannot write its Lease",
+        )
     }
 
     /// Returns the message about fields that another writer changes again and again.

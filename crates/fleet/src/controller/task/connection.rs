@@ -1,8 +1,14 @@
 //! The connection to a workload cluster.
 
-use tokio::{sync::watch, task::JoinHandle};
+use std::time::Duration;
 
-use crate::{heartbeat::HeartbeatState, remote::RemoteCluster};
+use image_swap_cluster::Release;
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::{
+    heartbeat::{self, HeartbeatState},
+    remote::RemoteCluster,
+};
 
 /// Connection to a workload cluster.
 pub(super) struct ClusterSession {
@@ -11,7 +17,48 @@ pub(super) struct ClusterSession {
     pub(super) version: String,
     pub(super) uid: String,
     pub(super) heartbeat: watch::Receiver<HeartbeatState>,
-    pub(super) watching: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    /// Begin of the time in which a heartbeat is to arrive.
+    begun: Instant,
+}
+
+impl ClusterSession {
+    /// Follows the heartbeat of the release `workload` in the cluster `uid`. `version` is that of
+    /// the access.
+    pub(super) fn begin(
+        remote: RemoteCluster,
+        (version, uid): (&str, String),
+        workload: &Release,
+        stale: Duration,
+    ) -> Self {
+        let (heartbeat, watching) = follow(&remote, workload, stale);
+        let version = version.to_owned();
+        Self { remote, version, uid, heartbeat, watching, begun: Instant::now() }
+    }
+
+    /// Follows the heartbeat from the beginning if it is stale, or if a part of the time for the
+    /// first one is over. A cluster that has just received image-swap, or another declaration, has
+    /// the whole time.
+    pub(super) fn expect_heartbeat(&mut self, workload: &Release, stale: Duration) {
+        let is_waiting = {
+            let state = self.heartbeat.borrow();
+            state.is_stale || (state.received.is_none() && self.begun.elapsed() > stale / 4)
+        };
+        if is_waiting {
+            self.watching.abort();
+            (self.heartbeat, self.watching) = follow(&self.remote, workload, stale);
+            self.begun = Instant::now();
+        }
+    }
+}
+
+/// Follows the heartbeat of the release `workload`.
+fn follow(
+    remote: &RemoteCluster,
+    workload: &Release,
+    stale: Duration,
+) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
+    heartbeat::follow_remote(remote, &workload.namespace, &workload.heartbeat(), stale)
 }
 
 impl Drop for ClusterSession {

@@ -131,7 +131,7 @@ impl ClusterTask {
                 Ok(())
             }
             Assignment::Identify => self.connect(order, state).await,
-            Assignment::Apply(declaration) => {
+            Assignment::Apply(declaration) | Assignment::Keep(declaration, _) => {
                 state.is_removed = false;
                 self.connect(order, state).await?;
                 // Another cluster answers: the fleet controller decides again.
@@ -262,7 +262,12 @@ impl ClusterTask {
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
-            state.facts.stored = Some(declaration.revision);
+            let before = state.facts.stored.replace(declaration.revision);
+            if before != Some(declaration.revision)
+                && let Some(session) = &mut state.session
+            {
+                session.expect_heartbeat(&self.settings.workload, self.settings.timing.stale);
+            }
             filled.stored().hash.clone_into(&mut state.facts.stored_hash);
             state.applied = Some(filled);
         }
@@ -320,7 +325,7 @@ impl ClusterTask {
                 state.facts.contact = ClusterContact::Reached;
             }
             let is_failed = matches!(state.facts.outcome, ApplyOutcome::Failed(_));
-            let is_waiting = !matches!(order.assignment, Assignment::Apply(_) | Assignment::Remove);
+            let is_waiting = matches!(order.assignment, Assignment::Wait(_) | Assignment::Identify);
             if is_waiting || !is_failed {
                 backoff.reset();
             }

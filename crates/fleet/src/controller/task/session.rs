@@ -13,7 +13,6 @@ use tracing::warn;
 use super::{connection::ClusterSession, state::TaskState};
 use crate::{
     controller::order::{ClusterOrder, ClusterTask},
-    heartbeat::{self, STALE_AFTER},
     remote::{FleetToken, RemoteCluster, RemoteError},
 };
 
@@ -49,15 +48,8 @@ impl ClusterTask {
         state.facts.uid.clone_from(&uid);
         state.version.clone_from(version);
         state.facts.contact = ClusterContact::Reached;
-        let release = &self.settings.workload;
-        let (heartbeat, watching) = heartbeat::follow_remote(
-            &remote,
-            &release.namespace,
-            &release.heartbeat(),
-            STALE_AFTER,
-        );
-        let version = version.clone();
-        state.session = Some(ClusterSession { remote, version, uid, heartbeat, watching });
+        let (workload, stale) = (&self.settings.workload, self.settings.timing.stale);
+        state.session = Some(ClusterSession::begin(remote, (version, uid), workload, stale));
         Ok(())
     }
 

@@ -162,6 +162,11 @@ impl FakeServer {
         self.shared.store().plain()
     }
 
+    /// Deletes the object at `path`.
+    pub(crate) fn remove(&self, path: &str) {
+        self.shared.store().objects.remove(path);
+    }
+
     /// Stores the heartbeat of the cluster with `summary`.
     pub(crate) fn beat(&self, summary: &Value) {
         self.shared.store().beat(summary);
