@@ -11,20 +11,21 @@ use serde_json::Value;
 
 use crate::partial_meta::{PartialMetadata, dynamic_resource};
 
-/// A Node, a `NodeMirror`, a Lease or a pod: the fields that are read. All others are skipped.
+/// An object about a node: a Node, a `NodeMirror`, a Lease or a pod. It has the fields that are read.
+/// All others are skipped.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct FleetObject {
+pub(super) struct NodeObject {
     pub(super) metadata: PartialMetadata,
     #[serde(default)]
-    pub(super) spec: FleetSpec,
+    pub(super) spec: NodeObjectSpec,
     #[serde(default)]
-    pub(super) status: FleetStatus,
+    pub(super) status: NodeObjectStatus,
 }
 
 /// The spec of a Node, of a pod, of a `NodeMirror` or of a Lease.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetSpec {
+pub(super) struct NodeObjectSpec {
     /// True if the scheduler may not use a Node.
     pub(super) unschedulable: bool,
     /// Taints of a Node.
@@ -46,7 +47,7 @@ pub(super) struct FleetSpec {
 /// The status of a Node, a pod or a `NodeMirror`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetStatus {
+pub(super) struct NodeObjectStatus {
     /// Facts of a Node.
     pub(super) node_info: NodeInfo,
     /// Phase of a pod.
@@ -57,7 +58,7 @@ pub(super) struct FleetStatus {
     pub(super) message: String,
     /// Containers of a pod.
     pub(super) container_statuses: Vec<PulledContainer>,
-    pub(super) conditions: Vec<FleetCondition>,
+    pub(super) conditions: Vec<ObjectCondition>,
     node_uid: String,
     #[serde(rename = "bootID")]
     boot_id: String,
@@ -81,7 +82,7 @@ pub(super) struct NodeInfo {
 /// A condition of any kind of object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetCondition {
+pub(super) struct ObjectCondition {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) status: String,
@@ -96,30 +97,30 @@ pub(super) struct FleetCondition {
 pub(super) struct PulledContainer {
     #[serde(rename = "imageID")]
     pub(super) image_id: String,
-    pub(super) state: FleetContainerState,
+    pub(super) state: PulledContainerState,
 }
 
 /// The state of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FleetContainerState {
-    pub(super) waiting: Option<FleetContainerReason>,
-    pub(super) running: Option<FleetContainerReason>,
-    pub(super) terminated: Option<FleetContainerReason>,
+pub(super) struct PulledContainerState {
+    pub(super) waiting: Option<PulledContainerReason>,
+    pub(super) running: Option<PulledContainerReason>,
+    pub(super) terminated: Option<PulledContainerReason>,
 }
 
 /// The reason of a container's state.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FleetContainerReason {
+pub(super) struct PulledContainerReason {
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
 }
 
-impl FleetStatus {
+impl NodeObjectStatus {
     /// Returns the status of a `NodeMirror`, apart from the rules that are only for people.
     pub(super) fn mirror(&self) -> NodeMirrorStatus {
-        let condition = |it: &FleetCondition| NodeCondition {
+        let condition = |it: &ObjectCondition| NodeCondition {
             kind: it.kind.clone(),
             status: it.status.clone(),
             reason: it.reason.clone().unwrap_or_default(),
@@ -138,7 +139,7 @@ impl FleetStatus {
     }
 }
 
-impl FleetObject {
+impl NodeObject {
     pub(super) fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
@@ -161,6 +162,6 @@ impl FleetObject {
     }
 }
 
-impl Resource for FleetObject {
+impl Resource for NodeObject {
     dynamic_resource!();
 }
