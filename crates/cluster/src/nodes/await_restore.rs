@@ -28,9 +28,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::{
-    mirrors::{self, FleetWriter, FleetWritten},
-    objects::FleetObject,
-    observed::{Fleet, MirrorRow, NodeRow},
+    mirrors::{self, NodeWriter, NodeWritten},
+    objects::NodeObject,
+    observed::{MirrorRow, NodeRow, NodeTables},
     taints,
 };
 use crate::{
@@ -84,7 +84,7 @@ pub struct RestoreWait {
 /// Facts about nodes, and the failures to read them.
 #[derive(Default)]
 struct Watched {
-    fleet: Fleet,
+    tables: NodeTables,
     /// Last failure of a watch; `None` if both work.
     failure: Option<String>,
     /// True if there is no custom resource `NodeMirror`.
@@ -116,7 +116,7 @@ impl RestoreWait {
         let mut watched = Watched::default();
         self.watch(&mut watched, end).await;
         let pending = watched.pending();
-        let nodes = watched.fleet.mirrors.iter().count();
+        let nodes = watched.tables.mirrors.iter().count();
         let kept = match watched.obstacle() {
             _ if watched.is_undefined => None,
             Some(obstacle) => Some(obstacle),
@@ -150,23 +150,23 @@ impl RestoreWait {
 
     /// Removes the startup taint of every node that has it.
     async fn remove_taints(&self, watched: &mut Watched) {
-        let fleet = &mut watched.fleet;
-        if !fleet.nodes.is_complete {
+        let tables = &mut watched.tables;
+        if !tables.nodes.is_complete {
             return;
         }
-        let writes = taints::removals(fleet);
+        let writes = taints::removals(tables);
         if writes.is_empty() {
             watched.taint = None;
             return;
         }
-        for (name, outcome) in FleetWriter::new(&self.client).execute(writes).await {
+        for (name, outcome) in NodeWriter::new(&self.client).execute(writes).await {
             match outcome {
-                Ok(FleetWritten::Node(node)) => {
-                    fleet.nodes.note(Event::Apply(node), NodeRow::read);
+                Ok(NodeWritten::Node(node)) => {
+                    tables.nodes.note(Event::Apply(node), NodeRow::read);
                     watched.taint = None;
                 }
-                Ok(FleetWritten::Mirror(_) | FleetWritten::Gone) => {
-                    fleet.nodes.remove(&name);
+                Ok(NodeWritten::Mirror(_) | NodeWritten::Gone) => {
+                    tables.nodes.remove(&name);
                 }
                 // A conflict is followed by an event of the watch.
                 Err(error) => watched.taint = Some(error.to_string()),
@@ -240,7 +240,7 @@ impl RestoreWait {
 
 impl Watched {
     /// Takes an event of the watch of Nodes, or of the one of `NodeMirror`s.
-    fn note(&mut self, is_node: bool, event: Result<Event<FleetObject>, WatchError>) {
+    fn note(&mut self, is_node: bool, event: Result<Event<NodeObject>, WatchError>) {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -266,9 +266,9 @@ impl Watched {
             return;
         }
         if is_node {
-            self.fleet.nodes.note(event, NodeRow::read);
+            self.tables.nodes.note(event, NodeRow::read);
         } else {
-            self.fleet.mirrors.note(event, MirrorRow::read);
+            self.tables.mirrors.note(event, MirrorRow::read);
         }
     }
 
@@ -277,23 +277,23 @@ impl Watched {
         if self.is_excessive {
             return Some("the API server lists more nodes than a cluster can have".to_owned());
         }
-        let is_known = self.fleet.nodes.is_complete && self.fleet.mirrors.is_complete;
+        let is_known = self.tables.nodes.is_complete && self.tables.mirrors.is_complete;
         let unanswered = || "the API server has not listed the nodes in time".to_owned();
         (!is_known).then(|| self.failure.clone().unwrap_or_else(unanswered))
     }
 
     /// Returns true if no event can improve the result.
     fn is_settled(&self) -> bool {
-        let has_taint = || !taints::removals(&self.fleet).is_empty();
+        let has_taint = || !taints::removals(&self.tables).is_empty();
         let is_waiting = || self.progress().any(|(_, it)| matches!(it, Restoration::Waiting(_)));
         let is_known = self.is_undefined || self.obstacle().is_none();
-        is_known && self.fleet.nodes.is_complete && !has_taint() && !is_waiting()
+        is_known && self.tables.nodes.is_complete && !has_taint() && !is_waiting()
     }
 
     /// Returns the progress of each node.
     fn progress(&self) -> impl Iterator<Item = (&str, Restoration)> {
-        self.fleet.mirrors.iter().map(|(name, mirror)| {
-            let node = self.fleet.nodes.get(name);
+        self.tables.mirrors.iter().map(|(name, mirror)| {
+            let node = self.tables.nodes.get(name);
             let node = node.map(|row| PresentNode { uid: &row.uid, boot_id: &row.boot_id });
             (name, restoration(&mirror.owner, &mirror.status, node))
         })
@@ -315,8 +315,8 @@ impl Watched {
 
 /// Watches objects, and lists them page by page. A watch that fails is restarted.
 fn rows(
-    api: Api<FleetObject>,
+    api: Api<NodeObject>,
     page: u32,
-) -> BoxStream<'static, Result<Event<FleetObject>, WatchError>> {
+) -> BoxStream<'static, Result<Event<NodeObject>, WatchError>> {
     watcher(api, all().page_size(page)).backoff(WatchBackoff::default()).boxed()
 }

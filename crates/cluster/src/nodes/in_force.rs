@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::nodes::{
         fixture::{facts, mirror},
-        observed::{AgentRow, Fleet, NodeRow, RestartTables},
+        observed::{AgentRow, NodeRow, NodeTables, RestartTables},
         view::views,
     };
 
@@ -125,20 +125,20 @@ mod tests {
         NodeRevision { number, effective: effective(origin), fallback: Fallback::Upstream }
     }
 
-    fn add(fleet: &mut Fleet, name: &str, runtime: &str, is_cordoned: bool) {
+    fn add(tables: &mut NodeTables, name: &str, runtime: &str, is_cordoned: bool) {
         let facts = facts(runtime);
         let (uid, boot_id) = (name.into(), "b".into());
-        fleet.nodes.set(name, NodeRow { uid, is_cordoned, boot_id, facts, ..NodeRow::default() });
-        fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
+        tables.nodes.set(name, NodeRow { uid, is_cordoned, boot_id, facts, ..NodeRow::default() });
+        tables.agents.set(name, AgentRow { node: name.into(), is_ready: true });
     }
 
-    fn report(fleet: &mut Fleet, name: &str, (status, reason): (&str, &str), applied: u64) {
-        fleet.mirrors.set(name, mirror(name, (status, reason), applied));
+    fn report(tables: &mut NodeTables, name: &str, (status, reason): (&str, &str), applied: u64) {
+        tables.mirrors.set(name, mirror(name, (status, reason), applied));
     }
 
-    fn found(fleet: &Fleet, declaration: &NodeDeclaration, trial: &str) -> NodesInForce {
-        let has_nodes = fleet.nodes.iter().next().is_some();
-        NodesInForce::of(views(fleet), has_nodes, declaration, (trial, false), |_| false)
+    fn found(tables: &NodeTables, declaration: &NodeDeclaration, trial: &str) -> NodesInForce {
+        let has_nodes = tables.nodes.iter().next().is_some();
+        NodesInForce::of(views(tables), has_nodes, declaration, (trial, false), |_| false)
     }
 
     #[test]
@@ -147,32 +147,32 @@ mod tests {
         let verified = Some(revision(3, Origin::RegistryInfo));
         let declaration = NodeDeclaration { verified, ..NodeDeclaration::default() };
         let applied = (TRUE, reason::IN_PLACE);
-        let mut fleet = Fleet::default();
-        let none = found(&fleet, &declaration, "");
+        let mut tables = NodeTables::default();
+        let none = found(&tables, &declaration, "");
         assert!(!none.covers(&wanted) && none.reason == "the cluster has no node");
         // No agent can configure dockerd.
-        add(&mut fleet, "unsupported", "docker://28.0.0", false);
-        assert!(found(&fleet, &declaration, "").covers(&chart));
-        add(&mut fleet, "cordoned", "containerd://2.4.1", true);
+        add(&mut tables, "unsupported", "docker://28.0.0", false);
+        assert!(found(&tables, &declaration, "").covers(&chart));
+        add(&mut tables, "cordoned", "containerd://2.4.1", true);
         for name in ["a", "b"] {
-            add(&mut fleet, name, "containerd://2.4.1", false);
+            add(&mut tables, name, "containerd://2.4.1", false);
         }
-        report(&mut fleet, "a", applied, 3);
-        report(&mut fleet, "b", applied, 2);
-        let waiting = found(&fleet, &declaration, "");
+        report(&mut tables, "a", applied, 3);
+        report(&mut tables, "b", applied, 2);
+        let waiting = found(&tables, &declaration, "");
         assert!(!waiting.covers(&wanted) && !waiting.needs_administrator);
         assert!(waiting.reason.contains(" on b: "), "{}", waiting.reason);
-        report(&mut fleet, "b", (FALSE, reason::RESTART_REQUIRED), 2);
-        let waiting = found(&fleet, &declaration, "t");
+        report(&mut tables, "b", (FALSE, reason::RESTART_REQUIRED), 2);
+        let waiting = found(&tables, &declaration, "t");
         assert!(!waiting.covers(&wanted) && waiting.needs_administrator);
         assert_eq!(waiting.reason, "the declaration is not in force on b: m");
-        fleet.restarts = Some(RestartTables::default());
-        let waiting = found(&fleet, &declaration, "");
+        tables.restarts = Some(RestartTables::default());
+        let waiting = found(&tables, &declaration, "");
         assert!(!waiting.covers(&wanted) && !waiting.needs_administrator);
         let stopped = waiting.stopped("the restart of b failed");
         assert!(stopped.needs_administrator && stopped.reason == "the restart of b failed");
-        report(&mut fleet, "b", applied, 3);
-        let ready = found(&fleet, &declaration, "").stopped("the restart of b failed");
+        report(&mut tables, "b", applied, 3);
+        let ready = found(&tables, &declaration, "").stopped("the restart of b failed");
         assert!(ready.covers(&wanted) && !ready.covers(&chart) && !ready.needs_administrator);
     }
 
@@ -183,17 +183,17 @@ mod tests {
         let nodes = ["a".to_owned()].into();
         let trial = Some(NodeTrial { revision: revision(3, Origin::RegistryInfo), nodes });
         let mut declaration = NodeDeclaration { trial, ..NodeDeclaration::default() };
-        let mut fleet = Fleet::default();
-        add(&mut fleet, "a", "containerd://2.4.1", false);
-        report(&mut fleet, "a", (TRUE, reason::IN_PLACE), 3);
-        let waiting = found(&fleet, &declaration, "a pulls the trial image");
+        let mut tables = NodeTables::default();
+        add(&mut tables, "a", "containerd://2.4.1", false);
+        report(&mut tables, "a", (TRUE, reason::IN_PLACE), 3);
+        let waiting = found(&tables, &declaration, "a pulls the trial image");
         assert!(!waiting.covers(&wanted));
         assert_eq!(waiting.reason, "a pulls the trial image");
         assert_eq!(waiting.wanted.as_ref(), Some(&wanted));
         // The agent reports the same number, whatever the fallback.
         declaration.verified = declaration.trial.take().map(|it| it.revision);
-        assert!(found(&fleet, &declaration, "").covers(&wanted));
+        assert!(found(&tables, &declaration, "").covers(&wanted));
         declaration.restore = true;
-        assert!(!found(&fleet, &declaration, "").covers(&wanted));
+        assert!(!found(&tables, &declaration, "").covers(&wanted));
     }
 }

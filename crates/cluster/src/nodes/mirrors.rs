@@ -17,8 +17,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    objects::FleetObject,
-    observed::Fleet,
+    objects::NodeObject,
+    observed::NodeTables,
     view::{Judgement, NodeView},
 };
 use crate::{
@@ -36,14 +36,14 @@ const AGENTLESS: &str = "image-swap-controller-agentless";
 
 /// A change of a Node or of its `NodeMirror`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct FleetWrite {
+pub(super) struct NodeWrite {
     /// Name of both.
     pub(super) name: String,
-    pub(super) kind: FleetWriteKind,
+    pub(super) kind: NodeWriteKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum FleetWriteKind {
+pub(super) enum NodeWriteKind {
     /// Sets the label of the Node, or removes it.
     Label(Option<&'static str>),
     /// Sets all taints of the Node, unless it has another version than `version`.
@@ -56,10 +56,10 @@ pub(super) enum FleetWriteKind {
     Condition(&'static str, Value),
 }
 
-/// The outcome of a [`FleetWrite`].
-pub(super) enum FleetWritten {
-    Node(FleetObject),
-    Mirror(FleetObject),
+/// The outcome of a [`NodeWrite`].
+pub(super) enum NodeWritten {
+    Node(NodeObject),
+    Mirror(NodeObject),
     Gone,
 }
 
@@ -72,21 +72,21 @@ pub(super) fn resource() -> ApiResource {
 /// within the deadline; `proof` is the reason of Verified, `None` if another controller knew it.
 pub(super) fn plan(
     release: &Release,
-    fleet: &Fleet,
+    tables: &NodeTables,
     views: &[NodeView<'_>],
     declaration: &NodeDeclaration,
     proof: Option<&'static str>,
     is_late: impl Fn(&str) -> bool,
-) -> Vec<FleetWrite> {
+) -> Vec<NodeWrite> {
     let mut writes = Vec::new();
-    let mut add = |name: &str, kind| writes.push(FleetWrite { name: name.to_owned(), kind });
+    let mut add = |name: &str, kind| writes.push(NodeWrite { name: name.to_owned(), kind });
     let is_owned = |(name, owner): (&str, &str)| {
         let at = views.binary_search_by(|view| view.name.cmp(name));
         at.is_ok_and(|at| views.get(at).is_some_and(|view| view.row.uid == owner))
     };
-    for (name, mirror) in fleet.mirrors.iter() {
+    for (name, mirror) in tables.mirrors.iter() {
         if !is_owned((name, &mirror.owner)) {
-            add(name, FleetWriteKind::Delete);
+            add(name, NodeWriteKind::Delete);
         }
     }
     for view in views {
@@ -96,7 +96,7 @@ pub(super) fn plan(
             _ => None,
         };
         if view.row.label.as_deref() != runtime {
-            add(name, FleetWriteKind::Label(runtime));
+            add(name, NodeWriteKind::Label(runtime));
         }
         let spec = NodeMirrorSpec {
             node_uid: view.row.uid.clone(),
@@ -105,10 +105,10 @@ pub(super) fn plan(
         match view.mirror {
             Some(mirror) if mirror.spec == spec => {}
             // The one of a former Node is deleted first.
-            None if fleet.mirrors.get(name).is_some() => continue,
+            None if tables.mirrors.get(name).is_some() => continue,
             _ => {
                 let mirror = mirror_object(release, name, &spec);
-                add(name, FleetWriteKind::Mirror(mirror));
+                add(name, NodeWriteKind::Mirror(mirror));
                 continue;
             }
         }
@@ -117,15 +117,15 @@ pub(super) fn plan(
             (MANAGER, verified(view, declaration, proof)),
         ] {
             if let Some(object) = judgement.and_then(|it| condition_object(view, &it)) {
-                add(name, FleetWriteKind::Condition(manager, object));
+                add(name, NodeWriteKind::Condition(manager, object));
             }
         }
     }
     // A Node without a host loses the label of a former version.
-    for (name, row) in fleet.nodes.iter() {
+    for (name, row) in tables.nodes.iter() {
         let is_seen = views.binary_search_by(|view| view.name.cmp(name)).is_ok();
         if !is_seen && row.label.is_some() {
-            add(name, FleetWriteKind::Label(None));
+            add(name, NodeWriteKind::Label(None));
         }
     }
     writes
@@ -216,13 +216,13 @@ fn condition_object(view: &NodeView<'_>, wanted: &Judgement) -> Option<Value> {
     }))
 }
 
-/// Carries out writes.
-pub(super) struct FleetWriter {
-    nodes: Api<FleetObject>,
-    mirrors: Api<FleetObject>,
+/// Writer of Nodes and of their `NodeMirror`s.
+pub(super) struct NodeWriter {
+    nodes: Api<NodeObject>,
+    mirrors: Api<NodeObject>,
 }
 
-impl FleetWriter {
+impl NodeWriter {
     pub(super) fn new(client: &Client) -> Self {
         let mirrors = Api::all_with(client.clone(), &resource());
         Self { nodes: api::all::<Node, _>(client), mirrors }
@@ -232,13 +232,13 @@ impl FleetWriter {
     /// object after the write.
     pub(super) async fn execute(
         &self,
-        writes: Vec<FleetWrite>,
-    ) -> Vec<(String, Result<FleetWritten, Error>)> {
+        writes: Vec<NodeWrite>,
+    ) -> Vec<(String, Result<NodeWritten, Error>)> {
         let mut outcomes = Vec::new();
-        for FleetWrite { name, kind } in writes {
+        for NodeWrite { name, kind } in writes {
             let outcome = match self.change(&name, kind).await {
                 // The Node was deleted at the same time.
-                Err(error) if code(&error) == Some(404) => Ok(FleetWritten::Gone),
+                Err(error) if code(&error) == Some(404) => Ok(NodeWritten::Gone),
                 outcome => outcome,
             };
             let doing = format!("write the NodeMirror, the label or the taints of the node {name}");
@@ -247,40 +247,38 @@ impl FleetWriter {
         outcomes
     }
 
-    async fn change(&self, name: &str, kind: FleetWriteKind) -> Result<FleetWritten, kube::Error> {
+    async fn change(&self, name: &str, kind: NodeWriteKind) -> Result<NodeWritten, kube::Error> {
         match kind {
-            FleetWriteKind::Label(value) => {
+            NodeWriteKind::Label(value) => {
                 let patch = json!({ "metadata": { "labels": { NODE_RUNTIME: value } } });
                 self.merge(name, &patch).await
             }
-            FleetWriteKind::Taints { version, taints } => {
+            NodeWriteKind::Taints { version, taints } => {
                 let metadata = json!({ "resourceVersion": version });
                 let patch = json!({ "metadata": metadata, "spec": { "taints": taints } });
                 self.merge(name, &patch).await
             }
-            FleetWriteKind::Mirror(object) => {
+            NodeWriteKind::Mirror(object) => {
                 let params = PatchParams::apply(MANAGER).force();
                 let mirror = self.mirrors.patch(name, &params, &Patch::Apply(&object)).await;
-                mirror.map(FleetWritten::Mirror)
+                mirror.map(NodeWritten::Mirror)
             }
-            FleetWriteKind::Condition(manager, object) => {
+            NodeWriteKind::Condition(manager, object) => {
                 let params = PatchParams::apply(manager).force();
                 let mirror = self.mirrors.patch_status(name, &params, &Patch::Apply(&object)).await;
-                mirror.map(FleetWritten::Mirror)
+                mirror.map(NodeWritten::Mirror)
             }
-            FleetWriteKind::Delete => self
-                .mirrors
-                .delete(name, &DeleteParams::default())
-                .await
-                .map(|_| FleetWritten::Gone),
+            NodeWriteKind::Delete => {
+                self.mirrors.delete(name, &DeleteParams::default()).await.map(|_| NodeWritten::Gone)
+            }
         }
     }
 
     /// Applies a merge patch to a Node.
-    async fn merge(&self, name: &str, patch: &Value) -> Result<FleetWritten, kube::Error> {
+    async fn merge(&self, name: &str, patch: &Value) -> Result<NodeWritten, kube::Error> {
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let node = self.nodes.patch(name, &params, &Patch::Merge(patch)).await;
-        node.map(FleetWritten::Node)
+        node.map(NodeWritten::Node)
     }
 }
 
@@ -323,22 +321,22 @@ mod tests {
     }
 
     fn plan_of(
-        fleet: &Fleet,
+        tables: &NodeTables,
         declaration: &NodeDeclaration,
         is_late: bool,
-    ) -> Vec<(String, FleetWriteKind)> {
+    ) -> Vec<(String, NodeWriteKind)> {
         let proof = Some(reason::PULLED);
-        let writes = plan(&release(), fleet, &views(fleet), declaration, proof, |_| is_late);
+        let writes = plan(&release(), tables, &views(tables), declaration, proof, |_| is_late);
         writes.into_iter().map(|it| (it.name, it.kind)).collect()
     }
 
     #[test]
     fn each_node_gets_an_owned_mirror_and_label() {
-        let mut fleet = Fleet::default();
-        fleet.nodes.set("a", mk_node("1", None, "linux"));
-        fleet.nodes.set("w", mk_node("2", Some("containerd"), "windows"));
-        let writes = plan_of(&fleet, &NodeDeclaration::default(), false);
-        let label = FleetWriteKind::Label(Some("containerd"));
+        let mut tables = NodeTables::default();
+        tables.nodes.set("a", mk_node("1", None, "linux"));
+        tables.nodes.set("w", mk_node("2", Some("containerd"), "windows"));
+        let writes = plan_of(&tables, &NodeDeclaration::default(), false);
+        let label = NodeWriteKind::Label(Some("containerd"));
         let labels = json!({
             "app.kubernetes.io/name": "image-swap", "app.kubernetes.io/managed-by": "image-swap",
             "image-swap.io/release": "image-swap",
@@ -353,39 +351,39 @@ mod tests {
         });
         let expected = [
             ("a".to_owned(), label),
-            ("a".to_owned(), FleetWriteKind::Mirror(mirror)),
-            ("w".to_owned(), FleetWriteKind::Label(None)),
+            ("a".to_owned(), NodeWriteKind::Mirror(mirror)),
+            ("w".to_owned(), NodeWriteKind::Label(None)),
         ];
         assert_eq!(writes, expected);
-        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
-        fleet.nodes.set("w", mk_node("2", None, "windows"));
-        fleet.mirrors.set("a", mk_mirror("1"));
-        assert_eq!(plan_of(&fleet, &NodeDeclaration::default(), false), []);
+        tables.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        tables.nodes.set("w", mk_node("2", None, "windows"));
+        tables.mirrors.set("a", mk_mirror("1"));
+        assert_eq!(plan_of(&tables, &NodeDeclaration::default(), false), []);
     }
 
     #[test]
     fn mirror_of_a_former_node_is_deleted_first() {
-        let mut fleet = Fleet::default();
-        fleet.nodes.set("a", mk_node("2", Some("containerd"), "linux"));
-        fleet.mirrors.set("a", mk_mirror("1"));
-        fleet.mirrors.set("gone", mk_mirror("3"));
-        let expected = ["a", "gone"].map(|name| (name.to_owned(), FleetWriteKind::Delete));
-        assert_eq!(plan_of(&fleet, &NodeDeclaration::default(), true), expected);
-        fleet.mirrors.remove("a");
-        let writes = plan_of(&fleet, &NodeDeclaration::default(), true);
-        assert!(matches!(&writes[1], (name, FleetWriteKind::Mirror(_)) if name == "a"));
+        let mut tables = NodeTables::default();
+        tables.nodes.set("a", mk_node("2", Some("containerd"), "linux"));
+        tables.mirrors.set("a", mk_mirror("1"));
+        tables.mirrors.set("gone", mk_mirror("3"));
+        let expected = ["a", "gone"].map(|name| (name.to_owned(), NodeWriteKind::Delete));
+        assert_eq!(plan_of(&tables, &NodeDeclaration::default(), true), expected);
+        tables.mirrors.remove("a");
+        let writes = plan_of(&tables, &NodeDeclaration::default(), true);
+        assert!(matches!(&writes[1], (name, NodeWriteKind::Mirror(_)) if name == "a"));
     }
 
     #[test]
     fn silent_node_is_judged_after_the_deadline() {
-        let mut fleet = Fleet::default();
-        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
-        fleet.mirrors.set("a", mk_mirror("1"));
-        fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+        let mut tables = NodeTables::default();
+        tables.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        tables.mirrors.set("a", mk_mirror("1"));
+        tables.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
         let empty = NodeDeclaration::default();
-        assert_eq!(plan_of(&fleet, &empty, false), []);
-        let [(_, FleetWriteKind::Condition(AGENTLESS, object))] =
-            &plan_of(&fleet, &empty, true)[..]
+        assert_eq!(plan_of(&tables, &empty, false), []);
+        let [(_, NodeWriteKind::Condition(AGENTLESS, object))] =
+            &plan_of(&tables, &empty, true)[..]
         else {
             panic!("expected a condition")
         };
@@ -399,10 +397,10 @@ mod tests {
 
     #[test]
     fn verified_is_true_where_declaration_is_applied() {
-        let mut fleet = Fleet::default();
-        fleet.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
-        fleet.mirrors.set("a", fixture::mirror("1", (TRUE, reason::IN_PLACE), 3));
-        fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+        let mut tables = NodeTables::default();
+        tables.nodes.set("a", mk_node("1", Some("containerd"), "linux"));
+        tables.mirrors.set("a", fixture::mirror("1", (TRUE, reason::IN_PLACE), 3));
+        tables.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
         let revision = |number| {
             let effective = Effective { origin: Origin::Chart, ..Effective::none() };
             NodeRevision { number, effective, fallback: Fallback::Upstream }
@@ -410,7 +408,7 @@ mod tests {
         let mut declaration =
             NodeDeclaration { verified: Some(revision(3)), ..NodeDeclaration::default() };
         let judged = |declaration: &NodeDeclaration| {
-            let views = views(&fleet);
+            let views = views(&tables);
             let judged = verified(&views[0], declaration, Some(reason::PULLED));
             judged.map(|it| (it.status, it.reason))
         };

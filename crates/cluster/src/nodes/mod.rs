@@ -53,14 +53,14 @@ pub use self::{
 };
 use self::{
     declaration::DeclarationWriter,
-    mirrors::{FleetWrite, FleetWriter, FleetWritten},
-    objects::FleetObject,
-    observed::{AgentRow, Fleet, MirrorRow, NodeRow, RestartTables, TrialRow},
+    mirrors::{NodeWrite, NodeWriter, NodeWritten},
+    objects::NodeObject,
+    observed::{AgentRow, MirrorRow, NodeRow, NodeTables, RestartTables, TrialRow},
     orders::registry_state,
     restarts::{NodeRestarts, RestartMemory},
     trial::{TrialImage, TrialPods, Trials},
     view::{NodeView, views},
-    watches::{FleetWatches, Seen},
+    watches::{NodeWatches, Seen},
 };
 pub(crate) use self::{
     declaration::{StoredNodes, follow},
@@ -120,7 +120,7 @@ pub(crate) struct NodeController {
 /// The state of the controller that leads.
 #[derive(Default)]
 struct NodeWork {
-    fleet: Fleet,
+    tables: NodeTables,
     /// Reasons why kinds of objects cannot be watched, by kind.
     unwatched: BTreeMap<&'static str, String>,
     /// True if the last obstacle ended, and no reconciliation has begun since.
@@ -165,10 +165,10 @@ impl NodeController {
     /// Applies the orders until the task is dropped.
     pub(crate) async fn run(mut self) {
         let mut work = NodeWork::default();
-        work.fleet.restarts = self.settings.restart.as_ref().map(|_| RestartTables::default());
+        work.tables.restarts = self.settings.restart.as_ref().map(|_| RestartTables::default());
         let mut stored = self.stored.subscribe();
-        let watches = FleetWatches::new(&self.client, &self.release, &self.settings);
-        let FleetWatches { mut nodes, mut mirrors, mut agents, mut trials, mut restarts } = watches;
+        let watches = NodeWatches::new(&self.client, &self.release, &self.settings);
+        let NodeWatches { mut nodes, mut mirrors, mut agents, mut trials, mut restarts } = watches;
         let mut begun: Option<Instant> = None;
         let mut wake = None;
         let mut due = false;
@@ -179,21 +179,21 @@ impl NodeController {
                 // Events come before actions.
                 biased;
                 Some(event) = nodes.next() => if let Some(event) = self.seen(&mut work, event) {
-                    due |= work.fleet.nodes.note(event, NodeRow::read);
+                    due |= work.tables.nodes.note(event, NodeRow::read);
                 },
                 Some(event) = mirrors.next() => if let Some(event) = self.seen(&mut work, event) {
-                    due |= work.fleet.mirrors.note(event, MirrorRow::read);
+                    due |= work.tables.mirrors.note(event, MirrorRow::read);
                 },
                 Some(event) = agents.next() => if let Some(event) = self.seen(&mut work, event) {
-                    due |= work.fleet.agents.note(event, AgentRow::read);
+                    due |= work.tables.agents.note(event, AgentRow::read);
                 },
                 Some(event) = trials.next() => if let Some(event) = self.seen(&mut work, event) {
-                    due |= work.fleet.trials.note(event, TrialRow::read);
+                    due |= work.tables.trials.note(event, TrialRow::read);
                 },
                 Some(event) = restarts.next() => {
                     let kind = event.kind;
                     if let Some(event) = self.seen(&mut work, event) {
-                        due |= work.fleet.note_restart(kind, event);
+                        due |= work.tables.note_restart(kind, event);
                     }
                 }
                 Some(answer) = work.trials.answered() => {
@@ -220,7 +220,7 @@ impl NodeController {
     }
 
     /// Returns the event of a watch. Records if the API server refuses the watch.
-    fn seen(&self, work: &mut NodeWork, seen: Seen) -> Option<Event<FleetObject>> {
+    fn seen(&self, work: &mut NodeWork, seen: Seen) -> Option<Event<NodeObject>> {
         let Seen { kind, event } = seen;
         let event = match event {
             // Nothing was listed yet.
@@ -253,7 +253,7 @@ impl NodeController {
         };
         let stored = self.stored.borrow().clone();
         let mark = self.mark.borrow_and_update().clone();
-        let is_read = work.fleet.is_complete() && stored.is_read && mark.is_read;
+        let is_read = work.tables.is_complete() && stored.is_read && mark.is_read;
         if !is_read || !work.unwatched.is_empty() {
             return false;
         }
@@ -282,7 +282,7 @@ impl NodeController {
             restores: stored.requests_restore(),
             declaration: &progress.declaration,
         };
-        let mut is_more = self.write_fleet(work, &rules).await;
+        let mut is_more = self.write_nodes(work, &rules).await;
         if !is_held && work.ending.is_none() && work.is_due(RESTARTS, Instant::now()) {
             match self.restart(work, &progress.declaration).await {
                 Ok(is_written) => {
@@ -342,14 +342,14 @@ impl NodeController {
             (decision, Instant::now())
         };
         let pods = TrialPods::new(&self.client, &self.release, &self.settings.trial_namespace);
-        let has_pods = work.fleet.trials.iter().next().is_some();
+        let has_pods = work.tables.trials.iter().next().is_some();
         if has_pods && ends_trial(&before, &decision) && decided.elapsed() < DELETION {
             // A kubelet repeats a failed pull. Without the mirrors, the node would request the
             // public registry.
             (progress.summary, progress.failed) = (decision.summary.clone(), decision.failed);
             work.ending = Some((decision, decided));
             let none = BTreeSet::new();
-            return work.trials.settle(&pods, &work.fleet.trials, (None, &none), &image).await;
+            return work.trials.settle(&pods, &work.tables.trials, (None, &none), &image).await;
         }
         let RolloutDecision { declaration, pulls, summary, failed } = decision;
         (progress.summary, progress.failed) = (summary, failed);
@@ -369,7 +369,7 @@ impl NodeController {
             report::publish(&self.events, &before, &declaration).await;
         }
         let trial = declaration.trial.as_ref();
-        let settled = work.trials.settle(&pods, &work.fleet.trials, (trial, &pulls), &image).await;
+        let settled = work.trials.settle(&pods, &work.tables.trials, (trial, &pulls), &image).await;
         progress.declaration = declaration;
         settled
     }
@@ -387,19 +387,19 @@ impl NodeController {
         let (client, release, events) = (&self.client, &self.release, &self.events);
         let config = self.config.as_ref();
         let restarts = NodeRestarts { client, config, release, events, settings };
-        restarts.turn(&mut work.fleet, &mut work.restarts, declaration).await
+        restarts.turn(&mut work.tables, &mut work.restarts, declaration).await
     }
 
     /// Writes taints, labels and `NodeMirror`s. Returns true if more writes are due.
-    async fn write_fleet(&self, work: &mut NodeWork, rules: &TaintRules<'_>) -> bool {
+    async fn write_nodes(&self, work: &mut NodeWork, rules: &TaintRules<'_>) -> bool {
         let deadline = self.settings.deadline;
         let mut due = {
-            let views = views(&work.fleet);
+            let views = views(&work.tables);
             let is_late = |name: &str| work.is_late(name, deadline);
             let (release, proof, declaration) = (&self.release, work.proof, rules.declaration);
             // A write of the label changes the version that a write of taints depends on.
-            let mut due = taints::plan(&work.fleet, &views, rules);
-            due.extend(mirrors::plan(release, &work.fleet, &views, declaration, proof, is_late));
+            let mut due = taints::plan(&work.tables, &views, rules);
+            due.extend(mirrors::plan(release, &work.tables, &views, declaration, proof, is_late));
             due
         };
         let named: HashSet<&str> = due.iter().map(|write| &*write.name).collect();
@@ -410,14 +410,14 @@ impl NodeController {
         due.retain(|write| work.is_due(&write.name, at));
         let mut is_more = due.len() > IN_A_ROW;
         due.truncate(IN_A_ROW);
-        let fleet_writer = FleetWriter::new(&self.client);
+        let node_writer = NodeWriter::new(&self.client);
         // The writes to one node follow each other: of a former Node and of the new one.
-        let mut by_node: BTreeMap<String, Vec<FleetWrite>> = BTreeMap::new();
+        let mut by_node: BTreeMap<String, Vec<NodeWrite>> = BTreeMap::new();
         for write in due {
             by_node.entry(write.name.clone()).or_default().push(write);
         }
         let batches: Vec<_> =
-            by_node.into_values().map(|writes| fleet_writer.execute(writes)).collect();
+            by_node.into_values().map(|writes| node_writer.execute(writes)).collect();
         let outcomes: Vec<_> = stream::iter(batches).buffer_unordered(AT_ONCE).collect().await;
         for (name, outcome) in outcomes.into_iter().flatten() {
             // A deletion, and a new object, are followed by another write.
@@ -437,10 +437,10 @@ impl NodeController {
         let restarts_fail = waiting().find(|(name, _)| *name == RESTARTS);
         let deadline = self.settings.deadline;
         let is_late = |name: &str| work.is_late(name, deadline);
-        let views = views(&work.fleet);
+        let views = views(&work.tables);
         let mut status = report::status(&views, &declaration, &summary, failed, is_late);
         work.restarts.report(restarts_fail.map(|(_, it)| &*it.reason), &mut status);
-        let has_nodes = work.fleet.nodes.iter().next().is_some();
+        let has_nodes = work.tables.nodes.iter().next().is_some();
         let in_force =
             NodesInForce::of(views, has_nodes, &declaration, (&summary, failed), is_late);
         let in_force =
@@ -462,13 +462,13 @@ impl NodeWork {
     ) -> Vec<RolloutNode> {
         let number = stored.trial.as_ref().map(|trial| trial.revision.number);
         let mut pulls = HashMap::new();
-        for (_, pod) in self.fleet.trials.iter() {
+        for (_, pod) in self.tables.trials.iter() {
             if Some(pod.number) == number {
                 let pull = self.trials.pull(pod, effective, image);
                 pulls.insert(pod.node.clone(), pull);
             }
         }
-        let views = views(&self.fleet);
+        let views = views(&self.tables);
         let agents = views.into_iter().filter(NodeView::has_support);
         let node = |view: NodeView<'_>| RolloutNode {
             name: view.name.to_owned(),
@@ -483,7 +483,7 @@ impl NodeWork {
 
     /// Returns the highest number that a `NodeMirror` reports.
     fn reported(&self) -> u64 {
-        let numbers = self.fleet.mirrors.iter().flat_map(|(_, mirror)| {
+        let numbers = self.tables.mirrors.iter().flat_map(|(_, mirror)| {
             [mirror.status.applied_revision, mirror.status.wanted_revision]
         });
         numbers.flatten().max().unwrap_or(0)
@@ -491,7 +491,7 @@ impl NodeWork {
 
     /// Records since when each node has no reporting agent.
     fn note_silence(&mut self) {
-        let views = views(&self.fleet);
+        let views = views(&self.tables);
         let silent = views.iter().filter(|view| !view.is_reporting()).map(|view| view.name);
         let at = |name: &str| self.silent.get(name).copied().unwrap_or_else(Instant::now);
         self.silent = silent.map(|name| (name.to_owned(), at(name))).collect();
@@ -540,17 +540,17 @@ impl NodeWork {
     }
 
     /// Records the outcome of a write to the node `name`.
-    fn note_written(&mut self, name: &str, outcome: Result<FleetWritten, Error>) {
-        let fleet = &mut self.fleet;
+    fn note_written(&mut self, name: &str, outcome: Result<NodeWritten, Error>) {
+        let tables = &mut self.tables;
         match outcome {
-            Ok(FleetWritten::Node(node)) => {
-                fleet.nodes.note(Event::Apply(node), NodeRow::read);
+            Ok(NodeWritten::Node(node)) => {
+                tables.nodes.note(Event::Apply(node), NodeRow::read);
             }
-            Ok(FleetWritten::Mirror(mirror)) => {
-                fleet.mirrors.note(Event::Apply(mirror), MirrorRow::read);
+            Ok(NodeWritten::Mirror(mirror)) => {
+                tables.mirrors.note(Event::Apply(mirror), MirrorRow::read);
             }
-            Ok(FleetWritten::Gone) => {
-                fleet.mirrors.remove(name);
+            Ok(NodeWritten::Gone) => {
+                tables.mirrors.remove(name);
             }
             Err(error) => return self.note_failure(name, &error),
         }

@@ -16,20 +16,21 @@ const NAME_MAX: usize = 253;
 /// Entries of the longest list in an object.
 const LIST_MAX: usize = 1000;
 
-/// A Node, a `NodeMirror`, a Lease or a pod: the fields that are read. All others are skipped.
+/// An object about a node: a Node, a `NodeMirror`, a Lease or a pod. It has the fields that are read.
+/// All others are skipped.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct FleetObject {
+pub(super) struct NodeObject {
     pub(super) metadata: PartialMetadata,
     #[serde(default)]
-    pub(super) spec: FleetSpec,
+    pub(super) spec: NodeObjectSpec,
     #[serde(default)]
-    pub(super) status: FleetStatus,
+    pub(super) status: NodeObjectStatus,
 }
 
 /// The spec of a Node, of a pod, of a `NodeMirror` or of a Lease.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetSpec {
+pub(super) struct NodeObjectSpec {
     /// True if the scheduler may not use a Node.
     pub(super) unschedulable: bool,
     /// Taints of a Node.
@@ -51,7 +52,7 @@ pub(super) struct FleetSpec {
 /// The status of a Node, a pod or a `NodeMirror`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetStatus {
+pub(super) struct NodeObjectStatus {
     /// Facts of a Node.
     pub(super) node_info: NodeInfo,
     /// Phase of a pod.
@@ -62,7 +63,7 @@ pub(super) struct FleetStatus {
     pub(super) message: String,
     /// Containers of a pod.
     pub(super) container_statuses: Vec<PulledContainer>,
-    pub(super) conditions: Vec<FleetCondition>,
+    pub(super) conditions: Vec<ObjectCondition>,
     node_uid: String,
     #[serde(rename = "bootID")]
     boot_id: String,
@@ -86,7 +87,7 @@ pub(super) struct NodeInfo {
 /// A condition of any kind of object.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct FleetCondition {
+pub(super) struct ObjectCondition {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) status: String,
@@ -101,30 +102,30 @@ pub(super) struct FleetCondition {
 pub(super) struct PulledContainer {
     #[serde(rename = "imageID")]
     pub(super) image_id: String,
-    pub(super) state: FleetContainerState,
+    pub(super) state: PulledContainerState,
 }
 
 /// The state of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FleetContainerState {
-    pub(super) waiting: Option<FleetContainerReason>,
-    pub(super) running: Option<FleetContainerReason>,
-    pub(super) terminated: Option<FleetContainerReason>,
+pub(super) struct PulledContainerState {
+    pub(super) waiting: Option<PulledContainerReason>,
+    pub(super) running: Option<PulledContainerReason>,
+    pub(super) terminated: Option<PulledContainerReason>,
 }
 
 /// The reason of a container's state.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FleetContainerReason {
+pub(super) struct PulledContainerReason {
     pub(super) reason: Option<String>,
     pub(super) message: Option<String>,
 }
 
-impl FleetStatus {
+impl NodeObjectStatus {
     /// Returns the status of a `NodeMirror`, apart from the rules that are only for people.
     pub(super) fn mirror(&self) -> NodeMirrorStatus {
-        let condition = |it: &FleetCondition| NodeCondition {
+        let condition = |it: &ObjectCondition| NodeCondition {
             kind: it.kind.clone(),
             status: it.status.clone(),
             reason: it.reason.clone().unwrap_or_default(),
@@ -143,14 +144,12 @@ impl FleetStatus {
     }
 }
 
-impl FleetObject {
-    /// Returns true if a list or a name in the object is longer than one of Kubernetes.
-    pub(super) fn is_excessive(&self) -> bool {
-        let Self { spec, status, .. } = self;
-        let lists = [spec.taints.len(), status.container_statuses.len(), status.conditions.len()];
-        self.name().len() > NAME_MAX || lists.into_iter().any(|length| length > LIST_MAX)
-    }
+/// Longest name of an object, in bytes.
+const NAME_MAX: usize = 253;
+/// Entries of the longest list in an object.
+const LIST_MAX: usize = 1000;
 
+impl NodeObject {
     pub(super) fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
@@ -173,6 +172,6 @@ impl FleetObject {
     }
 }
 
-impl Resource for FleetObject {
+impl Resource for NodeObject {
     dynamic_resource!();
 }

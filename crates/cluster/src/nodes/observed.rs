@@ -13,7 +13,7 @@ use kube::runtime::watcher::Event;
 use serde_json::Value;
 
 use super::{
-    objects::{FleetObject, NodeInfo},
+    objects::{NodeInfo, NodeObject},
     outcome::{PodPull, pull_of, restart_of},
 };
 
@@ -124,9 +124,9 @@ pub(super) struct RestartTables {
     pub(super) pods: Table<RestartPodRow>,
 }
 
-/// Everything that the watches show.
+/// Rows of all objects about nodes, as the watches show them.
 #[derive(Default)]
-pub(super) struct Fleet {
+pub(super) struct NodeTables {
     pub(super) nodes: Table<NodeRow>,
     pub(super) mirrors: Table<MirrorRow>,
     pub(super) agents: Table<AgentRow>,
@@ -135,10 +135,10 @@ pub(super) struct Fleet {
     pub(super) restarts: Option<RestartTables>,
 }
 
-impl Fleet {
+impl NodeTables {
     /// Takes an event of the watch of Leases, if `kind` is [`LEASES`], or of restart pods. Returns
     /// true if a row changed, or if the first list is complete.
-    pub(super) fn note_restart(&mut self, kind: &str, event: Event<FleetObject>) -> bool {
+    pub(super) fn note_restart(&mut self, kind: &str, event: Event<NodeObject>) -> bool {
         let Some(restarts) = &mut self.restarts else { return false };
         // A write, or a list, may be ahead of the watch.
         if let Event::Apply(object) | Event::Delete(object) = &event {
@@ -206,8 +206,8 @@ impl<R: PartialEq> Table<R> {
     /// complete.
     pub(super) fn note(
         &mut self,
-        event: Event<FleetObject>,
-        read: impl Fn(&FleetObject) -> Option<R>,
+        event: Event<NodeObject>,
+        read: impl Fn(&NodeObject) -> Option<R>,
     ) -> bool {
         match event {
             Event::Init => {
@@ -236,7 +236,7 @@ impl<R: PartialEq> Table<R> {
 
 impl NodeRow {
     #[expect(clippy::unnecessary_wraps, reason = "every kind of row is read in the same way")]
-    pub(super) fn read(node: &FleetObject) -> Option<Self> {
+    pub(super) fn read(node: &NodeObject) -> Option<Self> {
         let NodeInfo {
             boot_id,
             container_runtime_version,
@@ -266,7 +266,7 @@ impl NodeRow {
 
 impl MirrorRow {
     #[expect(clippy::unnecessary_wraps, reason = "every kind of row is read in the same way")]
-    pub(super) fn read(mirror: &FleetObject) -> Option<Self> {
+    pub(super) fn read(mirror: &NodeObject) -> Option<Self> {
         let owners = mirror.metadata.names.owner_references.iter().flatten();
         let owner = owners.into_iter().find(|it| it.kind == "Node");
         Some(Self {
@@ -282,14 +282,14 @@ impl MirrorRow {
 
 impl AgentRow {
     /// Reads the pod of an agent; `None` before it is scheduled.
-    pub(super) fn read(pod: &FleetObject) -> Option<Self> {
+    pub(super) fn read(pod: &NodeObject) -> Option<Self> {
         Some(Self { node: pod.spec.node_name.clone()?, is_ready: is_ready(pod) })
     }
 }
 
 impl TrialRow {
     /// Reads a trial pod; `None` for any other pod.
-    pub(super) fn read(pod: &FleetObject) -> Option<Self> {
+    pub(super) fn read(pod: &NodeObject) -> Option<Self> {
         Some(Self {
             uid: pod.uid().to_owned(),
             node: pod.spec.node_name.clone()?,
@@ -301,7 +301,7 @@ impl TrialRow {
 
 impl RestartLeaseRow {
     #[expect(clippy::unnecessary_wraps, reason = "every kind of row is read in the same way")]
-    pub(super) fn read(lease: &FleetObject) -> Option<Self> {
+    pub(super) fn read(lease: &NodeObject) -> Option<Self> {
         let mark = lease.metadata.annotations.restart.as_deref();
         let spec = &lease.spec;
         let acquired = spec.acquire_time.as_deref().and_then(|it| it.parse::<Timestamp>().ok());
@@ -320,7 +320,7 @@ impl RestartLeaseRow {
 
 impl RestartPodRow {
     /// Reads a restart pod; `None` for any other pod.
-    pub(super) fn read(pod: &FleetObject) -> Option<Self> {
+    pub(super) fn read(pod: &NodeObject) -> Option<Self> {
         Some(Self {
             uid: pod.uid().to_owned(),
             version: pod.version_number(),
@@ -332,7 +332,7 @@ impl RestartPodRow {
 }
 
 /// Returns true if the condition Ready of a Node or a pod holds.
-fn is_ready(object: &FleetObject) -> bool {
+fn is_ready(object: &NodeObject) -> bool {
     object.status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True")
 }
 
@@ -342,7 +342,7 @@ mod tests {
 
     use super::*;
 
-    fn mk_object(object: Value) -> FleetObject {
+    fn mk_object(object: Value) -> NodeObject {
         serde_json::from_value(object).unwrap()
     }
 
@@ -436,17 +436,17 @@ mod tests {
             } }))
         };
         let restarts = Some(RestartTables::default());
-        let mut fleet = Fleet { restarts, ..Fleet::default() };
-        assert!(fleet.note_restart(LEASES, Event::Apply(lease("new", 10))));
-        assert!(!fleet.note_restart(LEASES, Event::Apply(lease("old", 8))));
-        assert!(!fleet.note_restart(LEASES, Event::Delete(lease("old", 9))));
-        let uid = |fleet: &Fleet| {
-            let leases = &fleet.restarts.as_ref().unwrap().leases;
+        let mut tables = NodeTables { restarts, ..NodeTables::default() };
+        assert!(tables.note_restart(LEASES, Event::Apply(lease("new", 10))));
+        assert!(!tables.note_restart(LEASES, Event::Apply(lease("old", 8))));
+        assert!(!tables.note_restart(LEASES, Event::Delete(lease("old", 9))));
+        let uid = |tables: &NodeTables| {
+            let leases = &tables.restarts.as_ref().unwrap().leases;
             leases.get("restart-a").map(|it| it.uid.clone())
         };
-        assert_eq!(uid(&fleet).as_deref(), Some("new"));
-        assert!(fleet.note_restart(LEASES, Event::Delete(lease("new", 11))));
-        assert_eq!(uid(&fleet), None);
+        assert_eq!(uid(&tables).as_deref(), Some("new"));
+        assert!(tables.note_restart(LEASES, Event::Delete(lease("new", 11))));
+        assert_eq!(uid(&tables), None);
     }
 
     #[test]

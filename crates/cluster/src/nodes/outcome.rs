@@ -8,7 +8,7 @@
 
 use image_swap_core::control::restarts::RestartPodPhase;
 
-use super::objects::{FleetContainerReason, FleetStatus};
+use super::objects::{NodeObjectStatus, PulledContainerReason};
 
 /// Longest message that is kept, in bytes.
 const LONGEST: usize = 600;
@@ -47,7 +47,7 @@ pub(super) enum PodPull {
 }
 
 /// Returns the progress of the pull by the status of its pod.
-pub(super) fn pull_of(status: &FleetStatus) -> PodPull {
+pub(super) fn pull_of(status: &NodeObjectStatus) -> PodPull {
     let Some(container) = status.container_statuses.first() else {
         if status.phase == "Failed" {
             let reason = or_default(&status.message, &status.reason);
@@ -60,7 +60,7 @@ pub(super) fn pull_of(status: &FleetStatus) -> PodPull {
     if state.terminated.is_some() || state.running.is_some() {
         return pulled();
     }
-    let Some(FleetContainerReason { reason, message }) = &state.waiting else {
+    let Some(PulledContainerReason { reason, message }) = &state.waiting else {
         return PodPull::Waiting;
     };
     let reason = reason.as_deref().unwrap_or_default();
@@ -73,7 +73,7 @@ pub(super) fn pull_of(status: &FleetStatus) -> PodPull {
 }
 
 /// Returns the progress of a restart by the status of its pod.
-pub(super) fn restart_of(status: &FleetStatus) -> RestartPodPhase {
+pub(super) fn restart_of(status: &NodeObjectStatus) -> RestartPodPhase {
     match &*status.phase {
         "Succeeded" => RestartPodPhase::Succeeded,
         "Running" => RestartPodPhase::Running,

@@ -130,19 +130,19 @@ mod tests {
     use super::*;
     use crate::nodes::{
         fixture::{facts, mirror},
-        observed::{AgentRow, Fleet, NodeRow, RestartTables},
+        observed::{AgentRow, NodeRow, NodeTables, RestartTables},
         view::views,
     };
 
-    fn add(fleet: &mut Fleet, name: &str, (status, reason): (&str, &str), applied: u64) {
+    fn add(tables: &mut NodeTables, name: &str, (status, reason): (&str, &str), applied: u64) {
         let facts = facts("containerd://2.4.1");
         let (uid, boot_id) = (name.into(), "b".into());
         let node = NodeRow { uid, boot_id, facts, ..NodeRow::default() };
-        fleet.nodes.set(name, node);
-        fleet.agents.set(name, AgentRow { node: name.into(), is_ready: true });
+        tables.nodes.set(name, node);
+        tables.agents.set(name, AgentRow { node: name.into(), is_ready: true });
         let mut row = mirror(name, (status, reason), applied);
         row.status.command = (reason == reason::RESTART_REQUIRED).then(|| "restart it".to_owned());
-        fleet.mirrors.set(name, row);
+        tables.mirrors.set(name, row);
     }
 
     fn revision(number: u64) -> NodeRevision {
@@ -151,21 +151,21 @@ mod tests {
 
     #[test]
     fn pending_nodes_are_grouped_by_reason() {
-        let mut fleet = Fleet::default();
-        add(&mut fleet, "a", (TRUE, reason::IN_PLACE), 3);
-        add(&mut fleet, "b", (TRUE, reason::IN_PLACE), 2);
-        add(&mut fleet, "c", (FALSE, reason::RESTART_REQUIRED), 0);
-        add(&mut fleet, "d", (FALSE, reason::RESTART_REQUIRED), 0);
-        add(&mut fleet, "e", (UNKNOWN, reason::AGENT_NOT_RUNNING), 3);
-        fleet.agents.remove("e");
+        let mut tables = NodeTables::default();
+        add(&mut tables, "a", (TRUE, reason::IN_PLACE), 3);
+        add(&mut tables, "b", (TRUE, reason::IN_PLACE), 2);
+        add(&mut tables, "c", (FALSE, reason::RESTART_REQUIRED), 0);
+        add(&mut tables, "d", (FALSE, reason::RESTART_REQUIRED), 0);
+        add(&mut tables, "e", (UNKNOWN, reason::AGENT_NOT_RUNNING), 3);
+        tables.agents.remove("e");
         let mut declaration =
             NodeDeclaration { verified: Some(revision(3)), ..NodeDeclaration::default() };
-        let rows = |fleet: &Fleet, declaration: &NodeDeclaration, failed| {
-            let found = status(&views(fleet), declaration, "t", failed, |name| name == "e");
+        let rows = |tables: &NodeTables, declaration: &NodeDeclaration, failed| {
+            let found = status(&views(tables), declaration, "t", failed, |name| name == "e");
             let rows = found.pending.iter().map(|it| format!("{}: {:?}", it.reason, it.nodes));
             (found.applied, found.revision, rows.collect::<Vec<_>>(), found.pending)
         };
-        let (applied, number, found, pending) = rows(&fleet, &declaration, false);
+        let (applied, number, found, pending) = rows(&tables, &declaration, false);
         assert_eq!((applied, number), (1, 3));
         let agent = r#"AgentNotRunning: ["e"]"#;
         let restart = r#"RestartRequired: ["c", "d"]"#;
@@ -174,18 +174,18 @@ mod tests {
             (&*pending[1].message, pending[1].command.as_deref()),
             ("m", Some("restart it"))
         );
-        fleet.restarts = Some(RestartTables::default());
-        let (_, _, found, pending) = rows(&fleet, &declaration, false);
+        tables.restarts = Some(RestartTables::default());
+        let (_, _, found, pending) = rows(&tables, &declaration, false);
         assert_eq!(found, [agent, r#"RestartPending: ["c", "d"]"#, r#"Updating: ["b"]"#]);
         assert!(!pending[1].needs_administrator() && pending[1].command.is_none());
-        fleet.restarts = None;
+        tables.restarts = None;
         let nodes = ["b".to_owned()].into();
         declaration.trial = Some(NodeTrial { revision: revision(4), nodes });
-        let (applied, number, found, _) = rows(&fleet, &declaration, false);
+        let (applied, number, found, _) = rows(&tables, &declaration, false);
         assert_eq!((applied, number), (0, 4));
         assert_eq!(found, [agent, r#"OnTrial: ["a"]"#, restart, r#"Updating: ["b"]"#]);
         declaration.trial = Some(NodeTrial { revision: revision(4), nodes: [].into() });
-        let (_, _, found, _) = rows(&fleet, &declaration, true);
+        let (_, _, found, _) = rows(&tables, &declaration, true);
         assert_eq!(found, [agent, restart, r#"TrialFailed: ["a", "b"]"#]);
     }
 }

@@ -13,7 +13,7 @@ use image_swap_core::{
     },
 };
 
-use super::observed::{Fleet, MirrorRow, NodeRow};
+use super::observed::{MirrorRow, NodeRow, NodeTables};
 
 /// Reasons of nodes that cannot put a declaration in force.
 const UNABLE: [&str; 5] = [
@@ -51,12 +51,12 @@ pub(super) struct Judgement {
 }
 
 /// Returns all nodes that have a host, by name.
-pub(super) fn views<'f>(fleet: &'f Fleet) -> Vec<NodeView<'f>> {
-    let ready = fleet.agents.iter().filter(|(_, agent)| agent.is_ready);
+pub(super) fn views<'f>(tables: &'f NodeTables) -> Vec<NodeView<'f>> {
+    let ready = tables.agents.iter().filter(|(_, agent)| agent.is_ready);
     let ready: HashSet<&str> = ready.map(|(_, agent)| &*agent.node).collect();
     let view = |(name, row): (&'f str, &'f NodeRow)| {
         let NodeRow { facts, uid, .. } = row;
-        let mirror = fleet.mirrors.get(name).filter(|it| it.owner == *uid);
+        let mirror = tables.mirrors.get(name).filter(|it| it.owner == *uid);
         let (support, has_agent) = (support(facts), ready.contains(name));
         (support != NodeSupport::Excluded).then_some(NodeView {
             name,
@@ -64,10 +64,10 @@ pub(super) fn views<'f>(fleet: &'f Fleet) -> Vec<NodeView<'f>> {
             mirror,
             support,
             has_agent,
-            is_rolling: fleet.restarts.is_some(),
+            is_rolling: tables.restarts.is_some(),
         })
     };
-    fleet.nodes.iter().filter_map(view).collect()
+    tables.nodes.iter().filter_map(view).collect()
 }
 
 impl NodeView<'_> {
@@ -156,11 +156,11 @@ mod tests {
 
     /// Returns the report of a node with these conditions: type, status and reason.
     fn report(uid: &str, boot: &str, conditions: &[(&str, &str, &str)]) -> NodeReport {
-        report_of(Fleet::default(), uid, boot, conditions)
+        report_of(NodeTables::default(), uid, boot, conditions)
     }
 
     fn report_of(
-        mut fleet: Fleet,
+        mut tables: NodeTables,
         uid: &str,
         boot: &str,
         conditions: &[(&str, &str, &str)],
@@ -182,10 +182,10 @@ mod tests {
         let facts = facts("containerd://2.4.1");
         let (uid, boot_id) = ("1".into(), "b".into());
         let node = NodeRow { uid, boot_id, facts, ..NodeRow::default() };
-        fleet.nodes.set("a", node);
+        tables.nodes.set("a", node);
         let owner = "1".into();
-        fleet.mirrors.set("a", MirrorRow { owner, status, ..MirrorRow::default() });
-        views(&fleet)[0].report()
+        tables.mirrors.set("a", MirrorRow { owner, status, ..MirrorRow::default() });
+        views(&tables)[0].report()
     }
 
     #[test]
@@ -196,12 +196,12 @@ mod tests {
                 container_runtime_version: reported.into(),
                 ..NodeFacts::default()
             };
-            let mut fleet = Fleet::default();
-            fleet.nodes.set("a", NodeRow { uid: "1".into(), facts, ..NodeRow::default() });
+            let mut tables = NodeTables::default();
+            tables.nodes.set("a", NodeRow { uid: "1".into(), facts, ..NodeRow::default() });
             let mut mirror = MirrorRow { owner: "1".into(), ..MirrorRow::default() };
             mirror.spec.container_runtime_version = last.into();
-            fleet.mirrors.set("a", mirror);
-            views(&fleet)[0].runtime_version().to_owned()
+            tables.mirrors.set("a", mirror);
+            views(&tables)[0].runtime_version().to_owned()
         };
         let (old, new, silent) =
             ("containerd://1.6.20", "containerd://2.4.1", "containerd://Unknown");
@@ -234,8 +234,8 @@ mod tests {
         // The controller restarts the runtime when its turn comes.
         let rolling = |reason: &str| {
             let restarts = Some(RestartTables::default());
-            let fleet = Fleet { restarts, ..Fleet::default() };
-            report_of(fleet, "1", "b", &[(APPLIED, FALSE, reason)])
+            let tables = NodeTables { restarts, ..NodeTables::default() };
+            report_of(tables, "1", "b", &[(APPLIED, FALSE, reason)])
         };
         assert_eq!(rolling(reason::RESTART_REQUIRED), NodeReport::Pending);
         assert_eq!(rolling(reason::RESTART_FAILED), unable(reason::RESTART_FAILED));

@@ -18,7 +18,7 @@ use kube::{
 };
 use tracing::debug;
 
-use super::{mirrors::resource, objects::FleetObject, observed::LEASES, orders::AgentSettings};
+use super::{mirrors::resource, objects::NodeObject, observed::LEASES, orders::AgentSettings};
 use crate::{
     api,
     error::{is_refused, watch_reason},
@@ -30,7 +30,7 @@ use crate::{
 const MIRRORS: &str = "NodeMirrors";
 
 /// The watch of each kind of object.
-pub(super) struct FleetWatches {
+pub(super) struct NodeWatches {
     pub(super) nodes: BoxStream<'static, Seen>,
     pub(super) mirrors: BoxStream<'static, Seen>,
     pub(super) agents: BoxStream<'static, Seen>,
@@ -39,7 +39,7 @@ pub(super) struct FleetWatches {
     pub(super) restarts: BoxStream<'static, Seen>,
 }
 
-impl FleetWatches {
+impl NodeWatches {
     pub(super) fn new(client: &Client, release: &Release, settings: &AgentSettings) -> Self {
         let pods = |namespace: &str| api::namespaced::<Pod, _>(client, namespace);
         let of_agents = all().labels(&[labels::APP_COMPONENT, labels::AGENT].join("="));
@@ -67,11 +67,11 @@ pub(super) fn selector(release: &Release) -> String {
 /// An event of the watch of one kind of object, or the reason why the API server refuses it.
 pub(super) struct Seen {
     pub(super) kind: &'static str,
-    pub(super) event: Result<Event<FleetObject>, String>,
+    pub(super) event: Result<Event<NodeObject>, String>,
 }
 
 /// Watches objects, and lists them page by page. A watch that fails is restarted.
-fn rows(api: Api<FleetObject>, config: Config, kind: &'static str) -> BoxStream<'static, Seen> {
+fn rows(api: Api<NodeObject>, config: Config, kind: &'static str) -> BoxStream<'static, Seen> {
     let events = watcher(api, config.page_size(PAGE)).backoff(WatchBackoff::default());
     let seen = move |event: Result<_, WatchError>| {
         let error = match event {

@@ -6,11 +6,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use hyper::{Method, Request};
-use image_swap_cluster::client;
-use image_swap_core::fleet::inventory::ClusterSource;
+use image_swap_cluster::{client, secret::hash};
+use image_swap_core::{
+    control::effective::{Effective, Origin, SecretData},
+    fleet::inventory::ClusterSource,
+};
+use image_swap_fleet::FleetSettings;
+use image_swap_text::base64;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, Client,
@@ -20,8 +26,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    fake::{ADMINISTRATOR, FakeServer},
-    fleet::{Fleet, apply, condition, wait_until},
+    fake::{ADMINISTRATOR, FakeServer, Fault},
+    fleet::{Fleet, REGISTRY_INFO, apply, condition, wait_until},
     hub::NAMESPACE,
 };
 
@@ -33,6 +39,9 @@ const BEATS: usize = 300;
 /// Heartbeats for which a write of the report is allowed, far more than a machine sends in a second
 /// while it compiles.
 const SHARE: usize = 4;
+
+/// Number of comparisons for which the test is too short, by far.
+const COMPARED: usize = 8;
 
 /// Numbers of writes on the management cluster, by path.
 type WriteCounts = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -106,7 +115,7 @@ async fn flood_of_heartbeats_causes_few_writes() {
     enroll(&fleet);
     let administrator = client(Some(fleet.planes.hub.kubeconfig())).await.unwrap();
     let counts = WriteCounts::default();
-    let pulls = |settings: &mut image_swap_fleet::FleetSettings| {
+    let pulls = |settings: &mut FleetSettings| {
         settings.sources.sources.insert(ClusterSource::Pull);
     };
     fleet.lead_by(&counted(&administrator, &counts), pulls).await;
@@ -115,6 +124,7 @@ async fn flood_of_heartbeats_causes_few_writes() {
     let before = ["flood.kubeconfig", "pulled.pull"].map(|name| writes(&counts, name));
 
     let leases: Api<Lease> = Api::namespaced(administrator, NAMESPACE);
+    let compared = reads(&server, REGISTRY_INFO);
     let (sent, is_ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let flood = {
         let (server, leases) = (Arc::clone(&server), leases.clone());
@@ -144,6 +154,9 @@ async fn flood_of_heartbeats_causes_few_writes() {
     flood.await.unwrap();
 
     let sent = sent.load(SeqCst);
+    // Full comparisons have a pace of their own.
+    let compared = reads(&server, REGISTRY_INFO) - compared;
+    assert!(compared <= COMPARED, "{compared} comparisons, {sent} beats");
     for (name, before) in ["flood.kubeconfig", "pulled.pull"].into_iter().zip(before) {
         let written = writes(&counts, name) - before;
         assert!(written > 0 && written * SHARE <= sent, "{name}: {written} writes, {sent} beats");
@@ -165,4 +178,129 @@ async fn flood_of_heartbeats_causes_few_writes() {
             if is_latest { Ok(()) } else { Err(found.to_string()) }
         });
     }
+}
+
+/// Returns the number of reads of the object at `path`.
+fn reads(server: &FakeServer, path: &str) -> usize {
+    server.requests().iter().filter(|it| it.method == "GET" && it.path == path).count()
+}
+
+/// Starts a fleet controller that compares a cluster only if a heartbeat causes it, with the
+/// declaration 1 in force on a stand-in.
+async fn with_stand_in(stale: Duration) -> (Fleet, FakeServer) {
+    let mut fleet = Fleet::prepare(0);
+    let server = FakeServer::start("one").await;
+    fleet.enter("one", &server.kubeconfig(ADMINISTRATOR));
+    let rarely = |settings: &mut FleetSettings| {
+        settings.timing.compare = Duration::from_hours(1);
+        settings.timing.stale = stale;
+    };
+    fleet.lead(rarely).await;
+    fleet.wait_fake("one", &server, 1, "one");
+    (fleet, server)
+}
+
+/// Returns the hash by which a controller reports the Secret `registry-info`.
+fn reported_hash(secret: &Value) -> String {
+    let mut data = BTreeMap::new();
+    for (key, value) in secret["data"].as_object().unwrap() {
+        data.insert(key.clone(), base64::decode(value.as_str().unwrap()).unwrap());
+    }
+    let kind = secret["type"].as_str().unwrap().to_owned();
+    let effective = Effective { origin: Origin::RegistryInfo, secret: SecretData { kind, data } };
+    hash(&effective.without_credentials().text())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn deleted_or_edited_declaration_is_restored() {
+    let (fleet, server) = with_stand_in(Duration::from_mins(3)).await;
+    let stored = server.get(REGISTRY_INFO).unwrap();
+    let summary =
+        |hash: &str| json!({ "registryInfoRevision": 1, "hash": hash, "webhook": "Fail" });
+    let healthy = summary(&reported_hash(&stored));
+    let is_healthy = |status: &Value| condition(status, "Healthy")["status"] == "True";
+    server.beat(&healthy);
+    fleet.wait("one", "healthy", is_healthy);
+
+    let edited = json!({ "MIRROR_REGISTRIES": base64::encode("quay.io::other.example.org") });
+    server.edit(REGISTRY_INFO, |secret| secret["data"] = edited);
+    let found = reported_hash(&server.get(REGISTRY_INFO).unwrap());
+    server.beat(&summary(&found));
+    let updating = |status: &Value| {
+        let message = condition(status, "Healthy")["message"].to_string();
+        message.contains("an edited declaration is in force")
+    };
+    fleet.wait("one", "edited", updating);
+    wait_until("the edited declaration to be restored", || {
+        let found = server.get(REGISTRY_INFO).unwrap_or_default();
+        if found["data"] == stored["data"] { Ok(()) } else { Err(found.to_string()) }
+    });
+    server.beat(&healthy);
+    fleet.wait("one", "healthy again", is_healthy);
+
+    server.delete(REGISTRY_INFO);
+    server.beat(&json!({ "webhook": "Fail" }));
+    wait_until("the deleted declaration to be restored", || {
+        server.get(REGISTRY_INFO).map(|_| ()).ok_or_else(String::new)
+    });
+    server.beat(&healthy);
+    fleet.wait("one", "healthy at last", is_healthy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn lost_heartbeat_causes_a_comparison() {
+    let (fleet, server) = with_stand_in(Duration::from_secs(8)).await;
+    server.beat(&json!({ "registryInfoRevision": 1, "webhook": "Fail" }));
+    fleet.wait("one", "healthy", |status| condition(status, "Healthy")["status"] == "True");
+    server.delete(REGISTRY_INFO);
+    fleet
+        .wait("one", "silent", |status| condition(status, "Healthy")["reason"] == "HeartbeatStale");
+    wait_until("the deleted declaration to be restored", || {
+        server.get(REGISTRY_INFO).map(|_| ()).ok_or_else(String::new)
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn refused_watch_renews_the_connection() {
+    let (fleet, server) = with_stand_in(Duration::from_mins(3)).await;
+    let beat = |pods: u32| {
+        server.beat(&json!({ "registryInfoRevision": 1, "podsNotFromMirror": pods }));
+        let path = format!("{REPORTS}/one.kubeconfig");
+        wait_until("the heartbeat", || {
+            let found = fleet.planes.hub.get(&path).ok().flatten().unwrap_or_default();
+            let is_taken = found["status"]["podsNotFromMirror"] == pods;
+            if is_taken { Ok(()) } else { Err(found.to_string()) }
+        });
+    };
+    beat(1);
+    let is_identity = |path: &str| path == "/api/v1/namespaces/kube-system";
+    let by_administrator = || {
+        let requests = server.requests();
+        let is_one =
+            |it: &&crate::fake::FakeRequest| is_identity(&it.path) && it.token == ADMINISTRATOR;
+        requests.iter().filter(is_one).count()
+    };
+    // The token has lost its permissions: the credential of the inventory is used.
+    let before = by_administrator();
+    let leases = "/apis/coordination.k8s.io";
+    server.misbehave(Some((leases, Fault::Status(403, String::new()))));
+    let waited = |before: usize| {
+        wait_until("a contact by the administrator", || {
+            let found = by_administrator();
+            if found > before { Ok(()) } else { Err(found.to_string()) }
+        });
+    };
+    waited(before);
+    server.misbehave(None);
+    beat(2);
+    // The credential is replaced: the first refused watch shows it.
+    let before = by_administrator();
+    server.refuse(|token| token != ADMINISTRATOR);
+    server.misbehave(Some((leases, Fault::Status(401, String::new()))));
+    waited(before);
+    server.misbehave(None);
+    beat(3);
 }

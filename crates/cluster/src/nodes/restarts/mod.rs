@@ -32,8 +32,8 @@ use tracing::{info, warn};
 
 use self::writer::RestartWriter;
 use super::{
-    objects::FleetObject,
-    observed::{Fleet, RestartLeaseRow, RestartPodRow, RestartTables},
+    objects::NodeObject,
+    observed::{NodeTables, RestartLeaseRow, RestartPodRow, RestartTables},
     orders::NodeRestartSettings,
     view::{NodeView, views},
 };
@@ -87,16 +87,16 @@ impl NodeRestarts<'_> {
     /// The API server rejects a read or a write.
     pub(super) async fn turn(
         &self,
-        fleet: &mut Fleet,
+        node_tables: &mut NodeTables,
         memory: &mut RestartMemory,
         declaration: &NodeDeclaration,
     ) -> Result<bool, Error> {
-        let nodes: Vec<_> = views(fleet)
+        let nodes: Vec<_> = views(node_tables)
             .iter()
             .filter(|view| view.has_support())
             .map(|view| node(view, declaration))
             .collect();
-        let Some(tables) = &mut fleet.restarts else { return Ok(false) };
+        let Some(tables) = &mut node_tables.restarts else { return Ok(false) };
         let at = now();
         let mut decision = self.decide(&nodes, tables, memory, ApiServersState::Unknown, at);
         if !decision.is_idle() {
@@ -155,10 +155,10 @@ impl NodeRestarts<'_> {
     /// Reads all Leases and pods again.
     async fn refresh(&self, tables: &mut RestartTables) -> Result<(), Error> {
         let [leases, pods] = self.writer().list().await?;
-        let name = |object: &FleetObject| object.name().to_owned();
-        let lease = |it: &FleetObject| Some((name(it), RestartLeaseRow::read(it)?));
+        let name = |object: &NodeObject| object.name().to_owned();
+        let lease = |it: &NodeObject| Some((name(it), RestartLeaseRow::read(it)?));
         tables.leases.replace(leases.iter().filter_map(lease));
-        let pod = |it: &FleetObject| Some((name(it), RestartPodRow::read(it)?));
+        let pod = |it: &NodeObject| Some((name(it), RestartPodRow::read(it)?));
         tables.pods.replace(pods.iter().filter_map(pod));
         Ok(())
     }

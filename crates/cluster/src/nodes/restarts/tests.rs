@@ -22,11 +22,12 @@ fn node_of(status: &str, reason: &str, declaration: &NodeDeclaration) -> Restart
     let row = NodeRow { uid, boot_id, facts, is_ready: true, ..NodeRow::default() };
     let mut mirror = fixture::mirror("1", (status, reason), 4);
     mirror.status.wanted_revision = Some(4);
-    let mut fleet = Fleet { restarts: Some(RestartTables::default()), ..Fleet::default() };
-    fleet.nodes.set("a", row);
-    fleet.mirrors.set("a", mirror);
-    fleet.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
-    node(&views(&fleet)[0], declaration)
+    let mut tables =
+        NodeTables { restarts: Some(RestartTables::default()), ..NodeTables::default() };
+    tables.nodes.set("a", row);
+    tables.mirrors.set("a", mirror);
+    tables.agents.set("agent-1", AgentRow { node: "a".into(), is_ready: true });
+    node(&views(&tables)[0], declaration)
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn node_on_trial_wants_the_declaration_on_trial() {
 async fn next_step_is_due_when_a_lease_expires() {
     tokio::time::pause();
     let mut tables = RestartTables::default();
-    let lease = |name: &str, acquired: Option<&str>| -> FleetObject {
+    let lease = |name: &str, acquired: Option<&str>| -> NodeObject {
         let spec = json!({ "acquireTime": acquired, "leaseDurationSeconds": 30 });
         serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap()
     };

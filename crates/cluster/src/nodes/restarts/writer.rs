@@ -14,7 +14,7 @@ use super::objects::{lease_name, lease_object, pod_name, pod_object};
 use crate::{
     api::{self, MANAGER, with_uid},
     error::{Error, code},
-    nodes::{objects::FleetObject, orders::NodeRestartSettings, watches::selector},
+    nodes::{objects::NodeObject, orders::NodeRestartSettings, watches::selector},
     release::Release,
 };
 
@@ -30,7 +30,7 @@ impl RestartWriter<'_> {
     ///
     /// # Errors
     /// The API server rejects the request.
-    pub(super) async fn list(&self) -> Result<[Vec<FleetObject>; 2], Error> {
+    pub(super) async fn list(&self) -> Result<[Vec<NodeObject>; 2], Error> {
         let of_release = ListParams::default().labels(&selector(self.release));
         let leases = self.leases().list(&of_release).await;
         let leases = leases.map_err(Error::api("list the Leases of restarts"))?;
@@ -43,7 +43,7 @@ impl RestartWriter<'_> {
     ///
     /// # Errors
     /// One exists, or the API server rejects the write.
-    pub(super) async fn create_lease(&self, node: &str, number: u64) -> Result<FleetObject, Error> {
+    pub(super) async fn create_lease(&self, node: &str, number: u64) -> Result<NodeObject, Error> {
         let object = lease_object(self.release, node, number, Timestamp::now());
         let name = lease_name(node);
         match self.create::<Lease>(&object).await {
@@ -60,7 +60,7 @@ impl RestartWriter<'_> {
     ///
     /// # Errors
     /// The API server rejects the write.
-    pub(super) async fn create_pod(&self, node: &str, number: u64) -> Result<FleetObject, Error> {
+    pub(super) async fn create_pod(&self, node: &str, number: u64) -> Result<NodeObject, Error> {
         let object = pod_object(self.release, self.settings, node, number);
         let created = self.create::<Pod>(&object).await;
         let name = pod_name(node, number);
@@ -85,15 +85,15 @@ impl RestartWriter<'_> {
         api::delete_by(&self.pods(), name, &with_uid(uid), action).await.map(drop)
     }
 
-    fn leases(&self) -> Api<FleetObject> {
+    fn leases(&self) -> Api<NodeObject> {
         api::namespaced::<Lease, _>(self.client, &self.settings.namespace)
     }
 
-    fn pods(&self) -> Api<FleetObject> {
+    fn pods(&self) -> Api<NodeObject> {
         api::namespaced::<Pod, _>(self.client, &self.settings.namespace)
     }
 
-    async fn create<K>(&self, object: &Value) -> Result<FleetObject, kube::Error>
+    async fn create<K>(&self, object: &Value) -> Result<NodeObject, kube::Error>
     where
         K: Resource<DynamicType = ()>,
     {

@@ -110,9 +110,10 @@ impl FakeServer {
         self.shared.change();
     }
 
-    /// Refuses all tokens for which `is_refused` returns true.
+    /// Refuses all tokens for which `is_refused` returns true. Their watches end.
     pub(crate) fn refuse(&self, is_refused: impl Fn(&str) -> bool) {
         self.shared.store().tokens.retain(|token| !is_refused(token));
+        self.shared.change();
     }
 
     /// Replaces the cluster by that with the UID [`uid`] of `name`, which has nothing of image-swap. It
@@ -155,6 +156,16 @@ impl FakeServer {
     /// Returns the stored object at `path`; `None` without one.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.shared.store().objects.get(path).cloned()
+    }
+
+    /// Deletes the object at `path`, as another program does.
+    pub(crate) fn delete(&self, path: &str) {
+        self.shared.store().objects.remove(path).unwrap();
+    }
+
+    /// Changes the object at `path`, as another program does.
+    pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
+        edit(self.shared.store().objects.get_mut(path).unwrap());
     }
 
     /// Returns the stored objects without what the server added.

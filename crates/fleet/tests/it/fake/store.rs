@@ -89,6 +89,12 @@ impl FakeStore {
         Some((lease["metadata"]["resourceVersion"].as_str()?.to_owned(), lease.clone()))
     }
 
+    /// Returns true if no fault concerns a request, and its token is accepted.
+    pub(super) fn allows(&self, request: &FakeRequest) -> bool {
+        let is_faulty = self.fault.as_ref().is_some_and(|it| request.path.starts_with(&it.0));
+        !is_faulty && self.tokens.contains(&request.token)
+    }
+
     /// Answers a request.
     pub(super) fn answer(
         &mut self,

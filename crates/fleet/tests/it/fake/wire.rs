@@ -44,11 +44,8 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
     let (method, target) = (line.next().unwrap_or_default(), line.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let token = header("authorization").unwrap_or_default();
-    let request = FakeRequest {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        token: token.trim_start_matches("Bearer ").to_owned(),
-    };
+    let token = token.trim_start_matches("Bearer ").to_owned();
+    let request = FakeRequest { method: method.to_owned(), path: path.to_owned(), token };
     let fault = state.store().fault.clone().filter(|(prefix, _)| path.starts_with(prefix));
     if let Some((_, fault)) = fault {
         state.store().requests.push(request);
@@ -66,13 +63,13 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
             stream.write_all(format!("{head}{text}").as_bytes()).await?;
             Ok(true)
         }
-        FakeAnswer::Watch => watch(stream, state).await.map(|()| false),
+        FakeAnswer::Watch => watch(stream, state, &request).await.map(|()| false),
         FakeAnswer::Never => pending().await,
     }
 }
 
-/// Sends the heartbeat after each change.
-async fn watch(stream: &mut Stream, state: &FakeState) -> io::Result<()> {
+/// Sends the heartbeat after each change, until a fault or a refused token ends the watch.
+async fn watch(stream: &mut Stream, state: &FakeState, request: &FakeRequest) -> io::Result<()> {
     let mut changes = state.changes.subscribe();
     stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
     let mut last = String::new();
@@ -83,7 +80,7 @@ async fn watch(stream: &mut Stream, state: &FakeState) -> io::Result<()> {
             let event = format!("{}\n", json!({ "type": "MODIFIED", "object": object }));
             send_chunk(stream, &event).await?;
         }
-        if changes.changed().await.is_err() {
+        if changes.changed().await.is_err() || !state.store().allows(request) {
             return Ok(());
         }
     }
