@@ -29,6 +29,7 @@ use crate::{
     fake::{ADMINISTRATOR, FakeServer, Fault},
     fleet::{Fleet, REGISTRY_INFO, apply, condition, wait_until},
     hub::NAMESPACE,
+    removal::start_controller,
 };
 
 const SUMMARY: &str = "image-swap.io/summary";
@@ -40,8 +41,8 @@ const BEATS: usize = 300;
 /// while it compiles.
 const SHARE: usize = 4;
 
-/// Number of comparisons for which the test is too short, by far.
-const COMPARED: usize = 8;
+/// Number of reports after which the comparisons are counted. A heartbeat that is read causes one.
+const REPORTED: usize = 10;
 
 /// Numbers of writes on the management cluster, by path.
 type WriteCounts = Arc<Mutex<BTreeMap<String, usize>>>;
@@ -117,6 +118,7 @@ async fn flood_of_heartbeats_causes_few_writes() {
     let counts = WriteCounts::default();
     let pulls = |settings: &mut FleetSettings| {
         settings.sources.sources.insert(ClusterSource::Pull);
+        settings.timing.compare = Duration::from_hours(1);
     };
     fleet.lead_by(&counted(&administrator, &counts), pulls).await;
     fleet.wait_declared(0, 1, "one");
@@ -150,13 +152,18 @@ async fn flood_of_heartbeats_causes_few_writes() {
     fleet.wait_declared(0, 2, "two");
     assert!(!flood.is_finished());
     wait_sent(BEATS);
+    wait_until("reports", || {
+        let written = writes(&counts, "flood.kubeconfig") - before[0];
+        if written >= REPORTED { Ok(()) } else { Err(written.to_string()) }
+    });
     is_ended.store(true, SeqCst);
     flood.await.unwrap();
 
     let sent = sent.load(SeqCst);
     // Full comparisons have a pace of their own.
     let compared = reads(&server, REGISTRY_INFO) - compared;
-    assert!(compared <= COMPARED, "{compared} comparisons, {sent} beats");
+    let written = writes(&counts, "flood.kubeconfig") - before[0];
+    assert!(compared * 2 <= written, "{compared} comparisons, {written} reports, {sent} beats");
     for (name, before) in ["flood.kubeconfig", "pulled.pull"].into_iter().zip(before) {
         let written = writes(&counts, name) - before;
         assert!(written > 0 && written * SHARE <= sent, "{name}: {written} writes, {sent} beats");
@@ -248,6 +255,44 @@ async fn deleted_or_edited_declaration_is_restored() {
     fleet.wait("one", "healthy at last", is_healthy);
 }
 
+/// Covers a real controller, whose heartbeat has the hash.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn running_controller_reports_a_changed_declaration() {
+    let mut fleet = Fleet::prepare(1);
+    fleet.enter("a", &fleet.planes.workloads[0].administrator_kubeconfig().unwrap());
+    fleet.lead(|settings| settings.timing.compare = Duration::from_hours(1)).await;
+    fleet.wait_declared(0, 1, "one");
+    let workload = &fleet.planes.workloads[0];
+    let _controller = start_controller(workload).await;
+    let stored = workload.get(REGISTRY_INFO).unwrap().unwrap();
+    let hash = reported_hash(&stored);
+    let heartbeat =
+        "/apis/coordination.k8s.io/v1/namespaces/image-swap/leases/image-swap-heartbeat";
+    let wait_reported = || {
+        fleet.wait_object(0, heartbeat, |lease| {
+            let summary = lease.and_then(|it| it["metadata"]["annotations"][SUMMARY].as_str());
+            let summary: Value = serde_json::from_str(summary.unwrap_or("{}")).unwrap();
+            summary["registryInfoRevision"] == 1 && summary["hash"] == *hash
+        });
+        fleet.wait("a", "known by its heartbeat", |status| {
+            let reason = condition(status, "Healthy")["reason"].as_str().unwrap_or_default();
+            !["NoHeartbeat", "NotConnected", ""].contains(&reason)
+        });
+    };
+    let wait_restored = || {
+        let is_same = |it: Option<&Value>| it.is_some_and(|it| it["data"] == stored["data"]);
+        fleet.wait_object(0, REGISTRY_INFO, is_same);
+    };
+    wait_reported();
+    workload.request("DELETE", REGISTRY_INFO, None).unwrap();
+    wait_restored();
+    wait_reported();
+    let edited = json!({ "stringData": { "MIRROR_REGISTRIES": "quay.io::other.example.org" } });
+    workload.request("PATCH", REGISTRY_INFO, Some(&edited)).unwrap();
+    wait_restored();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn lost_heartbeat_causes_a_comparison() {
@@ -262,45 +307,40 @@ async fn lost_heartbeat_causes_a_comparison() {
     });
 }
 
+/// Returns the number of contacts by the credential of the inventory.
+fn contacts(server: &FakeServer) -> usize {
+    let path = "/api/v1/namespaces/kube-system";
+    let requests = server.requests();
+    requests.iter().filter(|it| it.path == path && it.token == ADMINISTRATOR).count()
+}
+
+/// Sends a heartbeat of the cluster `name`, and waits until the fleet controller has taken it.
+fn beat(fleet: &Fleet, name: &str, server: &FakeServer, pods: u32) {
+    server.beat(&json!({ "registryInfoRevision": 1, "podsNotFromMirror": pods }));
+    fleet.wait(name, "read by its heartbeat", |status| status["podsNotFromMirror"] == pods);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn refused_watch_renews_the_connection() {
-    let (fleet, server) = with_stand_in(Duration::from_mins(3)).await;
-    let beat = |pods: u32| {
-        server.beat(&json!({ "registryInfoRevision": 1, "podsNotFromMirror": pods }));
-        let path = format!("{REPORTS}/one.kubeconfig");
-        wait_until("the heartbeat", || {
-            let found = fleet.planes.hub.get(&path).ok().flatten().unwrap_or_default();
-            let is_taken = found["status"]["podsNotFromMirror"] == pods;
-            if is_taken { Ok(()) } else { Err(found.to_string()) }
-        });
-    };
-    beat(1);
-    let is_identity = |path: &str| path == "/api/v1/namespaces/kube-system";
-    let by_administrator = || {
-        let requests = server.requests();
-        let is_one =
-            |it: &&crate::fake::FakeRequest| is_identity(&it.path) && it.token == ADMINISTRATOR;
-        requests.iter().filter(is_one).count()
-    };
-    // The token has lost its permissions: the credential of the inventory is used.
-    let before = by_administrator();
-    let leases = "/apis/coordination.k8s.io";
-    server.misbehave(Some((leases, Fault::Status(403, String::new()))));
-    let waited = |before: usize| {
-        wait_until("a contact by the administrator", || {
-            let found = by_administrator();
+    let (fleet, revoked) = with_stand_in(Duration::from_mins(3)).await;
+    let forbidden = FakeServer::start("two").await;
+    fleet.enter("two", &forbidden.kubeconfig(ADMINISTRATOR));
+    fleet.wait_fake("two", &forbidden, 1, "one");
+    beat(&fleet, "one", &revoked, 1);
+    beat(&fleet, "two", &forbidden, 1);
+    let before = [&revoked, &forbidden].map(contacts);
+    // The token of one cluster is revoked, that of the other has lost its permissions.
+    revoked.refuse(|token| token != ADMINISTRATOR);
+    let path = "/apis/coordination.k8s.io";
+    forbidden.misbehave(Some((path, Fault::Status(403, String::new()))));
+    for (server, before) in [&revoked, &forbidden].into_iter().zip(before) {
+        wait_until("a contact by the credential of the inventory", || {
+            let found = contacts(server);
             if found > before { Ok(()) } else { Err(found.to_string()) }
         });
-    };
-    waited(before);
-    server.misbehave(None);
-    beat(2);
-    // The credential is replaced: the first refused watch shows it.
-    let before = by_administrator();
-    server.refuse(|token| token != ADMINISTRATOR);
-    server.misbehave(Some((leases, Fault::Status(401, String::new()))));
-    waited(before);
-    server.misbehave(None);
-    beat(3);
+    }
+    forbidden.misbehave(None);
+    beat(&fleet, "one", &revoked, 2);
+    beat(&fleet, "two", &forbidden, 2);
 }

@@ -13,7 +13,7 @@ use image_swap_core::{
     mirror::Fallback,
 };
 use image_swap_fleet::remote::Removal;
-use image_swap_testbed::RunDir;
+use image_swap_testbed::{ControlPlane, RunDir};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -24,7 +24,7 @@ const PODS: &str = "/api/v1/namespaces/apps/pods";
 const PULL_SECRET: &str = "/api/v1/namespaces/apps/secrets/image-swap-pull";
 
 /// The controller of the workload cluster, with the permissions of its account.
-struct WorkloadController {
+pub(crate) struct WorkloadController {
     task: JoinHandle<()>,
     _leads: watch::Sender<bool>,
     _files: RunDir,
@@ -68,9 +68,9 @@ fn settings() -> Settings {
     }
 }
 
-/// Starts the controller.
-async fn start_controller(workload: &Workload) -> WorkloadController {
-    let kubeconfig = workload.plane.token_kubeconfig(NAMESPACE, "image-swap-controller", false);
+/// Starts the controller of the workload cluster `plane`.
+pub(crate) async fn start_controller(plane: &ControlPlane) -> WorkloadController {
+    let kubeconfig = plane.token_kubeconfig(NAMESPACE, "image-swap-controller", false);
     let files = RunDir::new("fleet").unwrap();
     let path = files.write("kubeconfig", kubeconfig.unwrap()).unwrap();
     let client = client(Some(&path)).await.unwrap();
@@ -128,7 +128,7 @@ async fn only_pull_secrets_of_living_pods_remain() {
     let objects = workload.objects("", &declaration()).await;
     let report = workload.apply(&objects).await;
     assert!(report.is_complete(), "{report:?}");
-    let controller = start_controller(&workload).await;
+    let controller = start_controller(&workload.plane).await;
     let release = settings().release;
     for name in [
         release.effective(),
@@ -256,7 +256,7 @@ async fn running_controller_cannot_withdraw_the_restore() {
     let mut workload = Workload::start(false);
     let agents = workload.objects("", &declaration()).await;
     assert!(workload.apply(&agents).await.is_complete());
-    let _controller = start_controller(&workload).await;
+    let _controller = start_controller(&workload.plane).await;
     let nodes = format!("/api/v1/namespaces/{NAMESPACE}/secrets/image-swap-nodes");
     workload.until("the declaration for nodes", |it| it.get(&nodes));
     add_configured_node(&workload);
