@@ -40,6 +40,9 @@ pub const TRUSTS: &str = "image-swap.io/trusts";
 pub const LEAVING: &str = "image-swap.io/leaving";
 /// Annotation with the hash of a declaration, which covers no credential.
 pub const HASH: &str = "image-swap.io/hash";
+/// Annotation of a stored declaration with the program that created its `registry-info`: the fleet
+/// controller. Empty for any other.
+pub const DECLARED_BY: &str = "image-swap.io/declared-by";
 /// Annotation with a number that increases when the declaration changes, its credential
 /// included.
 pub const REVISION: &str = "image-swap.io/revision";
@@ -177,6 +180,7 @@ mod tests {
             (TRUSTS, "image-swap.io/trusts"),
             (LEAVING, "image-swap.io/leaving"),
             (HASH, "image-swap.io/hash"),
+            (DECLARED_BY, "image-swap.io/declared-by"),
             (REVISION, "image-swap.io/revision"),
             (NODE_RUNTIME, "image-swap.io/runtime"),
             (NOT_CONFIGURED, "image-swap.io/not-configured"),

@@ -8,11 +8,12 @@ use std::{
 use image_swap_core::{
     admission::Mode,
     control::{
-        effective::{Effective, EffectiveDecision, Origin, decide},
+        effective::{Effective, EffectiveDecision, Origin, SecretData, decide},
         node_gate::{self, PodSwapping},
         trust::NodeTrust,
     },
     declaration::UnixTime,
+    fleet::bundle::{CREATED_BY, FLEET_MANAGER},
     labels,
     status::{
         DECLARATION, DeclarationStatus, PodWait, ServedDeclaration, StoredDeclaration, listed,
@@ -41,6 +42,14 @@ struct SecretContent<'w> {
     annotations: &'w BTreeMap<&'w str, String>,
 }
 
+/// The Secret `registry-info`.
+struct RegistryInfo {
+    /// Type and data; `None` without the Secret.
+    secret: Option<SecretData>,
+    /// Value of [`labels::DECLARED_BY`]; `None` if the annotation is not written.
+    writer: Option<&'static str>,
+}
+
 impl Controller {
     /// Decides which declaration is in force, and publishes it. Writes that fail are
     /// noted in `steps`.
@@ -54,9 +63,10 @@ impl Controller {
         steps: &mut StepErrors,
         (audit, now): (bool, UnixTime),
     ) -> Result<DeclarationInForce, Error> {
-        let registry_info = found(&snapshot.registry_info)?.map(declared);
         let chart = found(&snapshot.chart)?.map(declared);
         let last = snapshot.last()?;
+        let RegistryInfo { secret: registry_info, writer } =
+            registry_info(snapshot, last.as_ref())?;
         let decision = decide(registry_info.as_ref(), chart.as_ref(), last.as_ref(), now);
         let EffectiveDecision { effective, about, differs } = &decision;
         let declaration = effective.declaration();
@@ -113,10 +123,11 @@ impl Controller {
         self.emit_change(memory, "DeclarationsDiffer", EventType::Warning, &difference).await;
 
         // Persist the last good declaration before replicas read it.
-        let numbered = BTreeMap::from([
+        let mut numbered = BTreeMap::from([
             (labels::HASH, hash.clone()),
             (labels::REVISION, revision.to_string()),
         ]);
+        numbered.extend(writer.map(|it| (labels::DECLARED_BY, it.to_owned())));
         let name = self.settings.release.last_good();
         let wanted = SecretContent { name: &name, data: &whole, annotations: &numbered };
         let written = self.write(snapshot, memory, &snapshot.last_good, &wanted, now).await;
@@ -243,6 +254,26 @@ impl Controller {
             }
         }
     }
+}
+
+/// Returns `registry-info`. If the fleet controller created it, and it was deleted, the last one in
+/// force stays: the management cluster may be gone, and a removal by the fleet controller ends the
+/// controller first.
+///
+/// # Errors
+/// An object could not be read.
+fn registry_info(snapshot: &Snapshot, last: Option<&Effective>) -> Result<RegistryInfo, Error> {
+    let last_good = found(&snapshot.last_good)?;
+    let before = last_good.and_then(|it| annotation(it, labels::DECLARED_BY));
+    let was_of_fleet = before == Some(FLEET_MANAGER);
+    let Some(secret) = found(&snapshot.registry_info)? else {
+        let last = last.filter(|it| was_of_fleet && it.origin == Origin::RegistryInfo);
+        let writer = before.map(|_| if last.is_some() { FLEET_MANAGER } else { "" });
+        return Ok(RegistryInfo { secret: last.map(|it| it.secret.clone()), writer });
+    };
+    let is_of_fleet = annotation(secret, CREATED_BY) == Some(FLEET_MANAGER);
+    let writer = if is_of_fleet { Some(FLEET_MANAGER) } else { before.map(|_| "") };
+    Ok(RegistryInfo { secret: Some(declared(secret)), writer })
 }
 
 /// Returns the wait of pods, which replicas review by `served` with the hash `hash`.

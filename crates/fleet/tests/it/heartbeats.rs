@@ -291,6 +291,34 @@ async fn running_controller_reports_a_changed_declaration() {
     let edited = json!({ "stringData": { "MIRROR_REGISTRIES": "quay.io::other.example.org" } });
     workload.request("PATCH", REGISTRY_INFO, Some(&edited)).unwrap();
     wait_restored();
+    wait_reported();
+
+    // The management cluster is gone for ever: the last declaration stays in force.
+    fleet.kill().await;
+    let wait_hash = |revision: Option<u64>, hash: &str| {
+        fleet.wait_object(0, heartbeat, |lease| {
+            let summary = lease.and_then(|it| it["metadata"]["annotations"][SUMMARY].as_str());
+            let summary: Value = serde_json::from_str(summary.unwrap_or("{}")).unwrap();
+            summary["registryInfoRevision"] == json!(revision) && summary["hash"] == hash
+        });
+    };
+    let workload = &fleet.planes.workloads[0];
+    workload.request("DELETE", REGISTRY_INFO, None).unwrap();
+    wait_hash(None, &hash);
+    // A declaration of an administrator takes its place, and its deletion is a removal.
+    let own = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": "registry-info", "namespace": "jet-system" },
+        "data": stored["data"],
+    });
+    apply(workload, &own.to_string());
+    let last_good = "/api/v1/namespaces/image-swap/secrets/image-swap-last-good";
+    fleet.wait_object(0, last_good, |secret| {
+        let annotations = secret.map(|it| &it["metadata"]["annotations"]);
+        annotations.is_some_and(|it| it["image-swap.io/declared-by"] == "")
+    });
+    workload.request("DELETE", REGISTRY_INFO, None).unwrap();
+    wait_hash(None, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
