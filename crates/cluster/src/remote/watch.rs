@@ -127,7 +127,7 @@ impl MetadataWatch {
             RemoteRequest { method: Method::GET, path, accept: METADATA_LIST, body: None };
         let listed = self.client.send_within::<ListedObjects>(request, EVENT_MAX).await?;
         let listed = listed.map_err(|it| RemoteError::of_code(it.code))?;
-        self.state = WatchProgress::Listed(listed.metadata.resource_version);
+        self.state = WatchProgress::Listed(listed.metadata.version);
         let found = listed.items.map(|it| WatchedMetadata::Present(it.metadata));
         Ok(Some(found.unwrap_or(WatchedMetadata::Absent)))
     }
