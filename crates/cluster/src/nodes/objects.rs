@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::partial_meta::{PartialMetadata, dynamic_resource};
 
-/// An object about a node: a Node, a `NodeMirror`, a Lease or a pod. It has the fields that are read.
-/// All others are skipped.
+/// An object about a node: a Node, a `NodeMirror`, a Lease or a pod. All fields that are not read
+/// are skipped.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct NodeObject {
     pub(super) metadata: PartialMetadata,
