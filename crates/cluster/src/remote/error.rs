@@ -10,7 +10,7 @@ use http_body_util::LengthLimitError;
 /// Error of a request to another cluster. Quotes nothing that the cluster sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RemoteError {
-    /// No connection, or it ended before the response.
+    /// No connection, or the server ended it or the request before the response.
     #[error("cannot reach the API server; check its address, and the network between the clusters")]
     Unreachable,
     /// No response in time.
@@ -28,7 +28,7 @@ pub enum RemoteError {
              API server, or the API server refuses the client certificate"
     )]
     Untrusted,
-    /// The response is not one of an API server.
+    /// The response is not one of an API server, or violates HTTP.
     #[error("invalid response; check that the kubeconfig names an API server")]
     BadResponse,
     /// The response exceeds its limit.
@@ -104,6 +104,11 @@ impl RemoteError {
         if let Some(error) = error.downcast_ref::<hyper::Error>()
             && error.is_parse()
         {
+            return Some(Self::BadResponse);
+        }
+        // A violation that the client found. A server that ends a request or the connection sends an
+        // error, too: an API server does so if a handler fails.
+        if error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library) {
             return Some(Self::BadResponse);
         }
         // kube wraps the error of a service without naming it as its cause.

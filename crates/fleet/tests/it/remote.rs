@@ -110,14 +110,29 @@ async fn broken_server_causes_an_error_without_quotes() {
 
 #[tokio::test]
 async fn hostile_http2_server_is_bounded() {
-    use Http2Fault::{Continuations, GoAway, Interim, Pings, Push, Reset, Settings};
+    use Http2Fault::{Continuations, GoAway, Interim, Malformed, Pings, Push, Reset, Settings};
+    use RemoteError::{BadResponse, TimedOut, Unreachable};
 
-    for fault in [Continuations, Pings, Settings, Interim, Push, GoAway, Reset] {
+    for (fault, expected) in [
+        // The client ends the request or the connection, depending on which limit is met first.
+        (Pings, &[TimedOut, Unreachable][..]),
+        (Settings, &[TimedOut, Unreachable]),
+        (Interim, &[TimedOut, Unreachable]),
+        // The server violates the protocol.
+        (Continuations, &[BadResponse]),
+        (Push, &[BadResponse]),
+        (Malformed, &[BadResponse]),
+        // The server ends the connection or the request, without an error or with one.
+        (GoAway(0), &[Unreachable]),
+        (GoAway(11), &[Unreachable]),
+        (Reset(2), &[Unreachable]),
+        (Reset(7), &[Unreachable]),
+    ] {
         let server = Http2Server::start(fault).await;
         let cluster = RemoteCluster::connect(&server.access, &SHORT).unwrap();
         let found = timeout(DEADLINE, cluster.identity()).await;
         let found = found.unwrap_or_else(|_| panic!("{fault:?}: no end"));
-        let is_expected = matches!(found, Err(RemoteError::TimedOut | RemoteError::Unreachable));
+        let is_expected = found.as_ref().is_err_and(|error| expected.contains(error));
         assert!(is_expected, "{fault:?}: {found:?}");
         assert!(server.sent() < SENT_MAX, "{fault:?}: {} bytes", server.sent());
     }

@@ -33,10 +33,12 @@ pub(crate) enum Http2Fault {
     Interim,
     /// A pushed response, which the client has refused in its settings.
     Push,
-    /// The end of the connection.
-    GoAway,
-    /// The end of the request.
-    Reset,
+    /// A frame of a wrong length.
+    Malformed,
+    /// The end of the connection, with this code.
+    GoAway(u8),
+    /// The end of the request, with this code.
+    Reset(u8),
 }
 
 /// Frame types.
@@ -64,8 +66,9 @@ impl Http2Fault {
             // `:status: 103`, with the name of the static table.
             Self::Interim => (Vec::new(), frame(HEADERS, 4, 1, &[8, 3, b'1', b'0', b'3'])),
             Self::Push => (frame(PUSH, 4, 1, &[0, 0, 0, 2, 0x82, 0x87, 0x84]), Vec::new()),
-            Self::GoAway => (frame(GO_AWAY, 0, 0, &[0; 8]), Vec::new()),
-            Self::Reset => (frame(RESET, 0, 1, &[0, 0, 0, 7]), Vec::new()),
+            Self::Malformed => (frame(PING, 0, 0, &[0; 7]), Vec::new()),
+            Self::GoAway(code) => (frame(GO_AWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code]), Vec::new()),
+            Self::Reset(code) => (frame(RESET, 0, 1, &[0, 0, 0, code]), Vec::new()),
         }
     }
 }

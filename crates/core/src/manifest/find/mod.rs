@@ -6,10 +6,16 @@
 //!
 //! A scalar may be edited if every pair with it is an image in scope.
 
+mod exempt;
+mod names;
+mod uses;
+
 use std::collections::{HashMap, HashSet};
 
 use image_swap_text::yaml::{NodeId, NodeKind, Tree};
 
+pub(super) use self::names::image_in_argument;
+use self::names::{is_name_of_argument, is_name_of_image};
 use super::{
     FieldSpec, ImageOwner, Settings,
     fields::{FieldLookup, is_merge, merge_sources},
@@ -18,7 +24,7 @@ use super::{
 };
 use crate::{
     labels,
-    workload::{CONTAINER_LISTS, PULL_NEVER, Workload},
+    workload::{CONTAINER_LISTS, Workload},
 };
 
 /// Fields with a meaning. The lists of containers, the label of the settings, the keys of
@@ -140,7 +146,7 @@ struct Search<'t, 's, 'e> {
     found: FoundImages<'e>,
 }
 
-impl<'t, 'e> Search<'t, '_, 'e> {
+impl<'t> Search<'t, '_, '_> {
     fn run(&mut self) {
         // Merge sources need no origin, but each pair must be visited once.
         let mut merged = HashSet::new();
@@ -415,181 +421,4 @@ impl<'t, 'e> Search<'t, '_, 'e> {
             self.mark_elsewhere(node, alias, is_direct);
         }
     }
-
-    /// Returns the exemption of the parts below a mapping. It is that of the mapping, unless
-    /// the mapping opts out itself or is exempt by default.
-    fn standing(&mut self, (id, role): NodeInRole) -> Exemption {
-        let inherited = role.standing();
-        let has_policy = |name| self.fields.text(id, name) == Some(PULL_NEVER);
-        let exempt = match role {
-            Role::Toward([]) => self.is_exempt_pod(id),
-            Role::Anything(..) => self.is_exempt_pod(id) && self.is_like_pod(id),
-            Role::Container(_) => {
-                has_policy("imagePullPolicy") || self.placeholder(id, inherited).is_some()
-            }
-            Role::ImageVolume(_) => has_policy("pullPolicy"),
-            // Only the resource itself can have the label.
-            Role::Field(spec, depth, _) => {
-                let holds_image = depth + 1 == self.paths[spec].len();
-                self.is_exempt_pod(id)
-                    || holds_image && (has_policy("imagePullPolicy") || has_policy("pullPolicy"))
-            }
-            _ => return inherited,
-        };
-        if exempt {
-            let reason = match role {
-                Role::Container(_) => self.placeholder(id, inherited),
-                Role::ImageVolume(_) => None,
-                _ => self.exemption_of_pod(id),
-            };
-            self.found.skipped.insert(id);
-            self.found.exempt.extend(reason.map(|reason| (id, reason)));
-            return Exemption::Exempt;
-        }
-        match role {
-            Role::Toward(_) if self.is_marked_pod(id) => Exemption::Marked,
-            Role::Anything(..) if self.is_marked_pod(id) && self.is_like_pod(id) => {
-                Exemption::Marked
-            }
-            Role::Container(_) | Role::ImageVolume(_) if inherited == Exemption::Marked => {
-                Exemption::Swapped
-            }
-            _ => inherited,
-        }
-    }
-
-    /// Returns the reason for which the container's image is exempt, such as a placeholder
-    /// that an injector fills in.
-    fn placeholder(&self, id: NodeId, standing: Exemption) -> Option<&'e str> {
-        let name = self.fields.text(id, "name").unwrap_or_default();
-        let image = self.fields.text(id, "image")?;
-        self.settings.exemptions.image(image, name, standing == Exemption::Marked)
-    }
-
-    fn is_exempt_pod(&self, id: NodeId) -> bool {
-        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
-        let labels = self.fields.get(metadata, "labels");
-        let annotations = self.fields.get(metadata, "annotations");
-        labels.and_then(|id| self.fields.text(id, &self.settings.disable_label))
-            == Some(labels::DISABLED)
-            || annotations.is_some_and(|id| self.fields.get(id, labels::MIRROR_POD).is_some())
-            || self.exemption_of_pod(id).is_some()
-    }
-
-    /// Returns the reason for which a pod is exempt by a label or an owner.
-    fn exemption_of_pod(&self, id: NodeId) -> Option<&'e str> {
-        let exemptions = &self.settings.exemptions;
-        let metadata = self.fields.get(id, "metadata")?;
-        let labels = self.fields.get(metadata, "labels");
-        let of_label = |labels| {
-            let found =
-                |key: &str| exemptions.label(key.as_bytes(), self.fields.text(labels, key)?);
-            exemptions.label_keys().find_map(found)
-        };
-        let owners = self.fields.get(metadata, "ownerReferences");
-        let of_owner = |owner: &NodeId| {
-            let text = |field| self.fields.text(*owner, field).unwrap_or_default();
-            exemptions.owner(text("apiVersion"), text("kind"))
-        };
-        let of_owners = || self.tree.items(owners?).iter().find_map(of_owner);
-        labels.and_then(of_label).or_else(of_owners).map(|found| exemptions.reason(found))
-    }
-
-    /// Returns true for a pod with a label or annotation by which an injector selects it.
-    fn is_marked_pod(&self, id: NodeId) -> bool {
-        let Some(metadata) = self.fields.get(id, "metadata") else { return false };
-        let maps = ["labels", "annotations"];
-        let exemptions = &self.settings.exemptions;
-        let has_mark = |map| exemptions.marks().any(|mark| self.fields.get(map, mark).is_some());
-        maps.into_iter().filter_map(|map| self.fields.get(metadata, map)).any(has_mark)
-    }
-
-    /// Returns true if `id` has the spec of a pod, so that its labels are those of pods.
-    fn is_like_pod(&self, id: NodeId) -> bool {
-        let spec = self.fields.get(id, "spec");
-        let has = |list| spec.is_some_and(|spec| self.fields.get(spec, list).is_some());
-        CONTAINER_LISTS.into_iter().any(has)
-    }
-
-    fn found(mut self) -> FoundImages<'e> {
-        let mut uses: HashMap<NodeId, Use> = HashMap::new();
-        for (part, origin) in &self.origins {
-            let (node, role) = part;
-            let (standing, prefix) = match role {
-                Role::Image(standing) => (standing, 0),
-                Role::Argument(standing) => {
-                    let text = self.tree.scalar(*node).unwrap_or_default();
-                    (standing, image_in_argument(text).unwrap_or(0))
-                }
-                _ => continue,
-            };
-            if *standing == Exemption::Exempt {
-                self.found.skipped.insert(*node);
-                continue;
-            }
-            let exempt = [Role::Image(Exemption::Exempt), Role::Argument(Exemption::Exempt)];
-            let exempt = exempt.iter().any(|role| self.origins.contains_key(&(*node, *role)));
-            let elsewhere = self.elsewhere[node.index()]
-                .filter(|(_, is_direct)| !is_direct || !self.direct.contains(part))
-                .map(|(at, _)| at);
-            let owner = self.owner(*origin);
-            uses.insert(*node, Use { node: *node, prefix, owner, exempt, elsewhere });
-        }
-        self.found.uses.extend(uses.into_values());
-        self.found.uses.sort_unstable_by_key(|found| found.node);
-        self.found
-    }
-
-    /// Returns the owner of the image that was reached from `origin`.
-    fn owner(&self, mut origin: Option<NodeInRole>) -> ImageOwner {
-        let text = |id, name| self.fields.text(id, name).map(str::to_owned);
-        let mut owner = ImageOwner::default();
-        while let Some(part @ (id, role)) = origin {
-            match role {
-                Role::Container(_) => owner.container = text(id, "name"),
-                Role::Volume(_) => {
-                    owner.container = text(id, "name").map(|name| format!("volume:{name}"));
-                }
-                Role::Variable(_) => owner.field = text(id, "name").map(|it| format!("env:{it}")),
-                Role::Arguments(_) => owner.field = Some("args".to_owned()),
-                Role::Field(spec, ..) if owner.field.is_none() => {
-                    owner.field = Some(self.paths[spec].join("/"));
-                }
-                _ => {}
-            }
-            origin = self.origins.get(&part).copied().flatten();
-            if matches!(origin, None | Some((_, Role::Items(_)))) || self.is_object(id) {
-                owner.kind = text(id, "kind");
-                if let Some(metadata) = self.fields.get(id, "metadata") {
-                    owner.namespace = text(metadata, "namespace");
-                    owner.name = text(metadata, "name").or_else(|| text(metadata, "generateName"));
-                }
-                break;
-            }
-        }
-        owner
-    }
-}
-
-/// Returns true for names of environment variables by which operators receive images.
-fn is_name_of_image(name: &str) -> bool {
-    name.starts_with("RELATED_IMAGE_")
-        || name.starts_with("IMAGE_")
-        || name.ends_with("_IMAGE")
-        || name == "IMAGE"
-}
-
-/// Returns true for `--image` and the like, with one dash or two.
-fn is_name_of_argument(text: &str) -> bool {
-    let name = text.trim_start_matches('-');
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    name.len() >= 5
-        && name.bytes().all(is_name)
-        && name[name.len() - 5..].eq_ignore_ascii_case("image")
-}
-
-/// Returns the byte at which the image in the argument `--…image=IMAGE` begins.
-pub(super) fn image_in_argument(text: &str) -> Option<usize> {
-    let (name, image) = text.split_once('=').filter(|_| text.starts_with('-'))?;
-    (is_name_of_argument(name) && !image.is_empty()).then_some(name.len() + 1)
 }
