@@ -115,8 +115,10 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         });
     }
     let beside = entry.registry_info.as_ref().and_then(|_| history.beside(&key.namespace));
-    if let Some((revision, effective)) = beside {
-        return apply(revision, effective);
+    if let Some(own) = beside
+        && let Some(effective) = &own.effective
+    {
+        return apply(own.revision, effective);
     }
     match history.newest() {
         None => Assignment::Wait(WaitReason::NoDeclaration),
@@ -134,6 +136,7 @@ mod tests {
         fleet::{
             inventory::{ClusterSettings, ClusterSource, OriginObject},
             kubeconfig::{RemoteAccess, RemoteCredential},
+            namespace_declaration::NamespaceDeclaration,
         },
     };
 
@@ -254,7 +257,12 @@ mod tests {
     fn registry_info_of_namespace_precedes_the_declaration() {
         let mut history = history();
         let beside = effective("beside");
-        history.number_beside("fleet", &beside.secret);
+        let own = NamespaceDeclaration {
+            revision: 1,
+            effective: Some(Arc::new(beside.clone())),
+            refused: None,
+        };
+        history.set_beside("fleet".into(), own);
         let entry = InventoryEntry { registry_info: Some(beside.secret.into()), ..entry() };
         let assigned = assign(&AssignmentInput {
             key: &key(),

@@ -6,6 +6,7 @@
 //! - [`assignment`] selects the declaration of a cluster.
 //! - [`bundle`] has the objects that a workload cluster receives.
 //! - [`history`] keeps earlier declarations.
+//! - [`namespace_declaration`] has the declaration of a namespace with clusters.
 //! - [`drift`] separates drift from conflicts.
 //! - [`pace`] limits the heartbeats of a cluster that are read.
 //! - [`pull`] has the objects of a cluster that pulls its declaration.
@@ -17,6 +18,7 @@ pub mod drift;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;
+pub mod namespace_declaration;
 pub mod pace;
 pub mod pull;
 pub mod wave;
