@@ -124,7 +124,8 @@ async fn inventory_follows_all_sources() {
     let profiles = format!("/apis/{MULTICLUSTER}/v1alpha1/namespaces/{NAMESPACE}/clusterprofiles");
     hub.request("POST", &profiles, Some(&profile));
     let token = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "p-token" },
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "p-token", "labels": { "image-swap.io/fleet-credential": "enabled" } },
         "stringData": { "token": "s3cret-of-p" },
     });
     hub.put_secret(NAMESPACE, &token);

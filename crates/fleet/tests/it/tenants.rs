@@ -56,7 +56,8 @@ fn stored(fleet: &Fleet) -> BTreeSet<String> {
     let found = fleet.planes.hub.get(&path).unwrap().unwrap_or_default();
     let names = found["items"].as_array().into_iter().flatten();
     let prefix = "image-swap-fleet-declaration-";
-    let namespace = |it: &Value| Some(it["metadata"]["name"].as_str()?.strip_prefix(prefix)?.into());
+    let namespace =
+        |it: &Value| Some(it["metadata"]["name"].as_str()?.strip_prefix(prefix)?.into());
     names.filter_map(namespace).collect()
 }
 
