@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{
     history::DeclarationHistory,
     inventory::{ClusterKey, EntryAccess, InventoryEntry},
+    namespace_declaration::NamespaceDeclaration,
     wave::WaveState,
 };
-use crate::control::effective::Effective;
+use crate::{control::effective::Effective, labels::REGISTRY_INFO};
 
 /// Assignment of a workload cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,11 +115,20 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
             apply(revision, it)
         });
     }
-    let beside = entry.registry_info.as_ref().and_then(|_| history.beside(&key.namespace));
-    if let Some(own) = beside
-        && let Some(effective) = &own.effective
-    {
-        return apply(own.revision, effective);
+    // Content that was never valid changes nothing: its writer wants another declaration than that of
+    // the management cluster, and perhaps another credential.
+    if entry.registry_info.is_some() {
+        return match history.beside(&key.namespace) {
+            Some(NamespaceDeclaration { revision, effective: Some(effective), .. }) => {
+                apply(*revision, effective)
+            }
+            Some(NamespaceDeclaration { refused: Some(reason), .. }) => {
+                Assignment::Wait(WaitReason::Refused(refused_registry_info(reason)))
+            }
+            _ => Assignment::Wait(WaitReason::Access(format!(
+                "the Secret {REGISTRY_INFO} of the namespace is not recorded yet"
+            ))),
+        };
     }
     match history.newest() {
         None => Assignment::Wait(WaitReason::NoDeclaration),
@@ -126,6 +136,11 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         Some((revision, effective)) if input.waves.admits(key) => apply(revision, effective),
         Some(_) => Assignment::Wait(WaitReason::Wave(input.rollout.to_owned())),
     }
+}
+
+/// Returns the reason to refuse the Secret `registry-info` beside a cluster. `error` is its error.
+pub fn refused_registry_info(error: &str) -> String {
+    format!("the Secret {REGISTRY_INFO} of the namespace is invalid: {error}")
 }
 
 #[cfg(test)]
@@ -136,7 +151,6 @@ mod tests {
         fleet::{
             inventory::{ClusterSettings, ClusterSource, OriginObject},
             kubeconfig::{RemoteAccess, RemoteCredential},
-            namespace_declaration::NamespaceDeclaration,
         },
     };
 
@@ -253,18 +267,15 @@ mod tests {
         assert_eq!(assign(&pulls), Assignment::Wait(WaitReason::Orphaned));
     }
 
-    #[test]
-    fn registry_info_of_namespace_precedes_the_declaration() {
+    /// Returns the assignment of a cluster with a Secret `registry-info` beside it.
+    fn assigned_beside(own: Option<NamespaceDeclaration>) -> Assignment {
         let mut history = history();
-        let beside = effective("beside");
-        let own = NamespaceDeclaration {
-            revision: 1,
-            effective: Some(Arc::new(beside.clone())),
-            refused: None,
-        };
-        history.set_beside("fleet".into(), own);
-        let entry = InventoryEntry { registry_info: Some(beside.secret.into()), ..entry() };
-        let assigned = assign(&AssignmentInput {
+        for own in own {
+            history.set_beside("fleet".into(), own);
+        }
+        let secret = effective("any").secret;
+        let entry = InventoryEntry { registry_info: Some(secret.into()), ..entry() };
+        assign(&AssignmentInput {
             key: &key(),
             entry: &entry,
             identity: Some("uid"),
@@ -274,7 +285,29 @@ mod tests {
             is_declared: false,
             waves: &WaveState::default(),
             rollout: "",
-        });
-        assert_eq!(assigned, apply(1, "beside"));
+        })
+    }
+
+    #[test]
+    fn registry_info_of_namespace_precedes_the_declaration() {
+        let effective = Some(Arc::new(effective("beside")));
+        let valid = NamespaceDeclaration { revision: 1, effective, refused: None };
+        assert_eq!(assigned_beside(Some(valid.clone())), apply(1, "beside"));
+        // The last valid content stays in force.
+        let invalid = NamespaceDeclaration { refused: Some("no DOMAIN".into()), ..valid };
+        assert_eq!(assigned_beside(Some(invalid)), apply(1, "beside"));
+    }
+
+    #[test]
+    fn invalid_registry_info_brings_no_other_declaration() {
+        let refused = Some("no DOMAIN".to_owned());
+        let invalid = NamespaceDeclaration { refused, ..NamespaceDeclaration::default() };
+        let reason = "the Secret registry-info of the namespace is invalid: no DOMAIN".to_owned();
+        let expected = Assignment::Wait(WaitReason::Refused(reason));
+        assert_eq!(assigned_beside(Some(invalid)), expected);
+        for unknown in [None, Some(NamespaceDeclaration::default())] {
+            let found = assigned_beside(unknown);
+            assert!(matches!(found, Assignment::Wait(WaitReason::Access(_))), "{found:?}");
+        }
     }
 }

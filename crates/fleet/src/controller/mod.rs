@@ -320,6 +320,7 @@ impl Fleet {
                 assignment,
                 identity: identity.map(str::to_owned),
                 bundle: bundle.clone(),
+                refused_declaration: self.refused_declaration(key, entry),
                 newest,
                 duplicates: match standing {
                     Some(Standing::InForce { duplicates }) => duplicates.clone(),

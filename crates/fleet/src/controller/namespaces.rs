@@ -12,7 +12,11 @@ use image_swap_cluster::{
 };
 use image_swap_core::{
     control::effective::SecretData,
-    fleet::namespace_declaration::NamespaceDeclaration,
+    fleet::{
+        assignment::refused_registry_info,
+        inventory::{ClusterKey, InventoryEntry},
+        namespace_declaration::NamespaceDeclaration,
+    },
     labels::{RELEASE, REVISION},
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -117,6 +121,17 @@ impl NamespaceSecrets {
 }
 
 impl Fleet {
+    /// Returns the reason to refuse the Secret `registry-info` beside the cluster `key`; `None` if it is
+    /// valid or absent.
+    pub(super) fn refused_declaration(
+        &self,
+        key: &ClusterKey,
+        entry: &InventoryEntry,
+    ) -> Option<String> {
+        let own = self.history.beside(&key.namespace).filter(|_| entry.registry_info.is_some());
+        own.and_then(|it| it.refused.as_deref()).map(refused_registry_info)
+    }
+
     /// Records the Secrets `registry-info` of namespaces that have changed. No cluster receives a
     /// declaration whose number is not stored: the next leader would use the number again.
     ///

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer},
-    fleet::{FLEET, Fleet, REGISTRY_INFO, apply, text, wait_until},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, apply, condition, kubectl, text, wait_until},
     hub::{NAMESPACE, OTHER},
 };
 
@@ -91,4 +91,60 @@ async fn long_declarations_of_tenants_delay_no_cluster() {
     declare_beside(&fleet, OTHER, "again", 0);
     wait_fake(&servers[0], 3, "again");
     assert_eq!(stored(&fleet), BTreeSet::from([OTHER.to_owned()]));
+}
+
+/// Waits until the condition `kind` of a tenant's cluster has `reason`, and returns its message.
+fn wait_reason(fleet: &Fleet, kind: &str, reason: &str) -> String {
+    let has_reason = |status: &Value| condition(status, kind)["reason"] == reason;
+    let status = fleet.wait_in(OTHER, "own", reason, has_reason);
+    assert!(!status.to_string().contains("hunter2"), "{status}");
+    assert!(status["lastError"].to_string().contains("registry-info"), "{status}");
+    condition(&status, kind)["message"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn invalid_declaration_of_a_tenant_changes_nothing() {
+    let mut fleet = Fleet::prepare(0);
+    let (server, own) = (FakeServer::start("a").await, FakeServer::start("own").await);
+    fleet.planes.hub.create_namespace(OTHER).unwrap();
+    fleet.enter("a", &server.kubeconfig(ADMINISTRATOR));
+    fleet.enter_in(OTHER, "own", &own.kubeconfig(ADMINISTRATOR));
+    let invalid = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "registry-info", "namespace": OTHER },
+        "stringData": { "PASSWORD": "hunter2-hunter2", "MIRROR_REGISTRIES": "docker.io" },
+    })
+    .to_string();
+    apply(&fleet.planes.hub, &invalid);
+    fleet.lead(all).await;
+    fleet.wait_fake("a", &server, 1, "one");
+    let message = wait_reason(&fleet, "Applied", "Refused");
+    assert!(message.contains("registry-info of the namespace is invalid"), "{message}");
+    assert!(own.objects().is_empty(), "{:?}", own.objects());
+
+    declare_beside(&fleet, OTHER, "valid", 0);
+    wait_fake(&own, 1, "valid");
+    kubectl(&fleet.planes.hub, &["delete", "secret", "registry-info", "--namespace", OTHER]);
+    wait_fake(&own, 1, "one");
+    declare_beside(&fleet, OTHER, "again", 0);
+    wait_fake(&own, 2, "again");
+    own.beat(&json!({ "registryInfoRevision": 2, "webhook": "Fail" }));
+    apply_invalid_over_valid(&fleet, &invalid);
+    let message = wait_reason(&fleet, "Healthy", "DeclarationRefused");
+    assert!(message.contains("the last valid declaration stays in force"), "{message}");
+    // So it does for the next leader.
+    fleet.lead(all).await;
+    fleet.declare(2, "two");
+    fleet.wait_fake("a", &server, 2, "two");
+    wait_reason(&fleet, "Healthy", "DeclarationRefused");
+    wait_fake(&own, 2, "again");
+}
+
+/// Replaces a valid Secret, without the keys that it had.
+fn apply_invalid_over_valid(fleet: &Fleet, invalid: &str) {
+    let path = format!("/api/v1/namespaces/{OTHER}/secrets/registry-info");
+    let secret: Value = serde_json::from_str(invalid).unwrap();
+    let replaced = fleet.planes.hub.request("PUT", &path, Some(&secret)).unwrap();
+    assert_eq!(replaced.status, 200, "{}", replaced.body);
 }

@@ -197,6 +197,8 @@ pub mod reason {
     pub const HEALTHY: &str = "Healthy";
     /// Healthy: the cluster has not put the declaration in force on all nodes yet.
     pub const UPDATING: &str = "Updating";
+    /// Healthy: the Secret `registry-info` beside the cluster is invalid.
+    pub const DECLARATION_REFUSED: &str = "DeclarationRefused";
     /// Healthy: no heartbeat has arrived yet.
     pub const NO_HEARTBEAT: &str = "NoHeartbeat";
     /// Healthy: heartbeats arrive no longer.
