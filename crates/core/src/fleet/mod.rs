@@ -15,6 +15,7 @@
 pub mod assignment;
 pub mod bundle;
 pub mod drift;
+mod field_path;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;

@@ -1,8 +1,8 @@
 //! The custom resource `WorkloadCluster`: one object for each workload cluster.
 //!
 //! The fleet controller creates the object beside the one that stands for the cluster, and writes
-//! all of it. `charts/image-swap/templates/fleet/crd.yaml` has the schema. The status repeats no
-//! text that a workload cluster sent.
+//! all of it. `charts/image-swap/templates/fleet/crd.yaml` has the schema. Of the texts that
+//! a workload cluster sent, the status repeats only plain names of field managers.
 
 mod derive;
 mod facts;
