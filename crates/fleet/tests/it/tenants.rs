@@ -1,17 +1,23 @@
-//! Namespaces with declarations of their own.
+//! Namespaces with declarations and profiles of their own.
 
 use std::collections::BTreeSet;
 
+use image_swap_core::fleet::inventory::{
+    ClusterSource,
+    cluster_profile::{ConfiguredProvider, CredentialPlugin},
+};
 use image_swap_fleet::FleetSettings;
-use image_swap_testkit::registry_keys;
+use image_swap_testkit::{custom_resource, registry_keys};
+use image_swap_text::base64;
 use serde_json::{Map, Value, json};
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer},
-    fleet::{FLEET, Fleet, REGISTRY_INFO, apply, condition, kubectl, text, wait_until},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, apply, condition, kubectl, report, text, wait_until},
     hub::{NAMESPACE, OTHER},
 };
 
+const MULTICLUSTER: &str = "multicluster.x-k8s.io";
 /// Namespaces of tenants.
 const TENANTS: [&str; 2] = [OTHER, "another"];
 
@@ -139,6 +145,60 @@ async fn invalid_declaration_of_a_tenant_changes_nothing() {
     fleet.wait_fake("a", &server, 2, "two");
     wait_reason(&fleet, "Healthy", "DeclarationRefused");
     wait_fake(&own, 2, "again");
+}
+
+/// Defines the custom resource of profiles, and waits until the API server serves it.
+fn define_profiles(fleet: &Fleet) {
+    let definition = custom_resource(MULTICLUSTER, "ClusterProfile", &["v1alpha2"]);
+    apply(&fleet.planes.hub, &definition.to_string());
+    let name = format!("customresourcedefinition/clusterprofiles.{MULTICLUSTER}");
+    kubectl(&fleet.planes.hub, &["wait", &name, "--for=condition=Established", "--timeout=60s"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn profile_brings_the_declaration_to_its_server() {
+    let mut fleet = Fleet::prepare(0);
+    let server = FakeServer::start("p").await;
+    define_profiles(&fleet);
+    let extension = json!({ "name": "credential", "key": "config", "context": "fake" });
+    let profile = json!({
+        "apiVersion": format!("{MULTICLUSTER}/v1alpha2"), "kind": "ClusterProfile",
+        "metadata": { "name": "p", "namespace": NAMESPACE },
+        "status": { "accessProviders": [{ "name": "manager", "cluster": {
+            "server": server.url,
+            "certificate-authority-data": base64::encode(&server.authority),
+            "extensions": [{ "name": "client.authentication.k8s.io/exec", "extension": extension }],
+        } }] },
+    });
+    apply(&fleet.planes.hub, &profile.to_string());
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "credential", "namespace": NAMESPACE,
+            "labels": { "image-swap.io/fleet-credential": "enabled" },
+        },
+        "stringData": { "config": server.kubeconfig(ADMINISTRATOR) },
+    });
+    apply(&fleet.planes.hub, &secret.to_string());
+    fleet
+        .lead(|settings| {
+            settings.sources.sources = BTreeSet::from([ClusterSource::ClusterProfile]);
+            settings.sources.providers = vec![ConfiguredProvider {
+                name: "manager".to_owned(),
+                plugin: CredentialPlugin::KubeconfigSecretReader,
+            }];
+        })
+        .await;
+    wait_fake(&server, 1, "one");
+    let path = report(NAMESPACE, "p").replace(".kubeconfig", ".clusterprofile");
+    wait_until("the report", || {
+        let object = fleet.planes.hub.get(&path).ok().flatten().unwrap_or_default();
+        let is_applied = condition(&object["status"], "Applied")["reason"] == "InForce";
+        if is_applied { Ok(()) } else { Err(object.to_string()) }
+    });
+    fleet.declare(2, "two");
+    wait_fake(&server, 2, "two");
 }
 
 /// Replaces a valid Secret, without the keys that it had.
