@@ -63,6 +63,9 @@ pub const RESUME: &str = "resume";
 /// Label of a Secret with the kubeconfig of a workload cluster, with the value [`ENABLED`], or with
 /// the declaration of a cluster that pulls, with the value [`PULL`].
 pub const FLEET_CLUSTER: &str = "image-swap.io/fleet-cluster";
+/// Label of a Secret that a `ClusterProfile` may name, with the value [`ENABLED`]: its credential goes
+/// to the server of the profile.
+pub const FLEET_CREDENTIAL: &str = "image-swap.io/fleet-credential";
 /// Value of labels that switch a feature on.
 pub const ENABLED: &str = "enabled";
 /// Label of a machine template: [`ENABLED`] adds the bootstrap script to a new one, [`DISABLED`] lets
@@ -214,6 +217,7 @@ mod tests {
             (OPT_OUT, "k8s.twr.io/imageswap"),
             (DISABLED, "disabled"),
             (FLEET_CLUSTER, "image-swap.io/fleet-cluster"),
+            (FLEET_CREDENTIAL, "image-swap.io/fleet-credential"),
             (ENABLED, "enabled"),
             (PULL, "pull"),
         ];

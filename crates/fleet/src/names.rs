@@ -29,6 +29,11 @@ impl FleetNames {
         format!("{}-history", self.controller.name)
     }
 
+    /// Returns the name of the Secret with the declaration of `namespace`.
+    pub(crate) fn namespace_declaration(&self, namespace: &str) -> String {
+        format!("{}-declaration-{namespace}", self.controller.name)
+    }
+
     /// Returns the name of the `ConfigMap` with the state of the rollout.
     pub(crate) fn state(&self) -> String {
         format!("{}-state", self.controller.name)

@@ -187,6 +187,19 @@ fn only_losing_updates_are_refused(cluster: &TestCluster, files: &Value, command
         lost["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
         let message = refused(cluster, "PUT", &own, &lost).unwrap();
         assert!(message.contains("bootstrap-updates.image-swap.io"), "{message}");
+        // A replica would not put the script back into these either.
+        let dry_run = format!("{own}?dryRun=All");
+        let mut disabled = lost.clone();
+        disabled["metadata"]["labels"]["image-swap.io/bootstrap"] = "disabled".into();
+        assert_eq!(refused(cluster, "PUT", &dry_run, &disabled), None);
+        let is_config = KINDS[index].1 == "KubeadmConfig";
+        for owner in ["Machine", "KubeadmControlPlane"] {
+            let mut owned = lost.clone();
+            owned["metadata"]["ownerReferences"] =
+                json!([{ "apiVersion": "v1", "kind": owner, "name": "a", "uid": "u" }]);
+            let is_refused = refused(cluster, "PUT", &dry_run, &owned).is_some();
+            assert_eq!(is_refused, !is_config, "{owner}");
+        }
         let mut kept = stored.clone();
         kept["metadata"]["annotations"] = json!({ "c": "d" });
         assert_eq!(refused(cluster, "PUT", &own, &kept), None);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{
     history::DeclarationHistory,
     inventory::{ClusterKey, EntryAccess, InventoryEntry},
+    namespace_declaration::NamespaceDeclaration,
     wave::WaveState,
 };
-use crate::control::effective::Effective;
+use crate::{control::effective::Effective, labels::REGISTRY_INFO};
 
 /// Assignment of a workload cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,9 +129,20 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
             apply(revision, it)
         });
     }
-    let beside = entry.registry_info.as_ref().and_then(|_| history.beside(&key.namespace));
-    if let Some((revision, effective)) = beside {
-        return apply(revision, effective);
+    // Content that was never valid changes nothing: its writer wants another declaration than that of
+    // the management cluster, and perhaps another credential.
+    if entry.registry_info.is_some() {
+        return match history.beside(&key.namespace) {
+            Some(NamespaceDeclaration { revision, effective: Some(effective), .. }) => {
+                apply(*revision, effective)
+            }
+            Some(NamespaceDeclaration { refused: Some(reason), .. }) => {
+                Assignment::Wait(WaitReason::Refused(refused_registry_info(reason)))
+            }
+            _ => Assignment::Wait(WaitReason::Access(format!(
+                "the Secret {REGISTRY_INFO} of the namespace is not recorded yet"
+            ))),
+        };
     }
     match history.newest() {
         None => Assignment::Wait(WaitReason::NoDeclaration),
@@ -147,6 +159,11 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
             }
         }
     }
+}
+
+/// Returns the reason to refuse the Secret `registry-info` beside a cluster. `error` is its error.
+pub fn refused_registry_info(error: &str) -> String {
+    format!("the Secret {REGISTRY_INFO} of the namespace is invalid: {error}")
 }
 
 #[cfg(test)]
@@ -288,13 +305,15 @@ mod tests {
         assert_eq!(assign(&pulls), Assignment::Wait(WaitReason::Orphaned));
     }
 
-    #[test]
-    fn registry_info_of_namespace_precedes_the_declaration() {
+    /// Returns the assignment of a cluster with a Secret `registry-info` beside it.
+    fn assigned_beside(own: Option<NamespaceDeclaration>) -> Assignment {
         let mut history = history();
-        let beside = effective("beside");
-        history.number_beside("fleet", &beside.secret);
-        let entry = InventoryEntry { registry_info: Some(beside.secret.into()), ..entry() };
-        let assigned = assign(&AssignmentInput {
+        if let Some(own) = own {
+            history.set_beside("fleet".into(), own);
+        }
+        let secret = effective("any").secret;
+        let entry = InventoryEntry { registry_info: Some(secret.into()), ..entry() };
+        assign(&AssignmentInput {
             key: &key(),
             entry: &entry,
             identity: Some("uid"),
@@ -304,7 +323,29 @@ mod tests {
             is_declared: false,
             waves: &WaveState::default(),
             rollout: "",
-        });
-        assert_eq!(assigned, apply(1, "beside"));
+        })
+    }
+
+    #[test]
+    fn registry_info_of_namespace_precedes_the_declaration() {
+        let effective = Some(Arc::new(effective("beside")));
+        let valid = NamespaceDeclaration { revision: 1, effective, refused: None };
+        assert_eq!(assigned_beside(Some(valid.clone())), apply(1, "beside"));
+        // The last valid content stays in force.
+        let invalid = NamespaceDeclaration { refused: Some("no DOMAIN".into()), ..valid };
+        assert_eq!(assigned_beside(Some(invalid)), apply(1, "beside"));
+    }
+
+    #[test]
+    fn invalid_registry_info_brings_no_other_declaration() {
+        let refused = Some("no DOMAIN".to_owned());
+        let invalid = NamespaceDeclaration { refused, ..NamespaceDeclaration::default() };
+        let reason = "the Secret registry-info of the namespace is invalid: no DOMAIN".to_owned();
+        let expected = Assignment::Wait(WaitReason::Refused(reason));
+        assert_eq!(assigned_beside(Some(invalid)), expected);
+        for unknown in [None, Some(NamespaceDeclaration::default())] {
+            let found = assigned_beside(unknown);
+            assert!(matches!(found, Assignment::Wait(WaitReason::Access(_))), "{found:?}");
+        }
     }
 }

@@ -15,7 +15,9 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
+use super::field_path;
 use crate::declaration::UnixTime;
 
 /// Reason of a cause in the status of a refused apply.
@@ -28,6 +30,8 @@ const FIELDS: usize = 8;
 const CAUSES: usize = 1024;
 /// Longest text from a workload cluster in a report, in bytes.
 const LONGEST: usize = 200;
+/// Longest name of a field manager in a report, in bytes.
+const NAME: usize = 40;
 /// Number of forced repairs of an object within [`WINDOW`].
 pub const REPAIRS: usize = 3;
 /// Time in which [`REPAIRS`] are allowed, in seconds.
@@ -123,6 +127,36 @@ impl Contest {
         }
         (!updates.is_empty()).then_some(Self::Drift(updates))
     }
+}
+
+impl Contest {
+    /// Returns the contest for a report about `applied`, which has no text that a workload cluster
+    /// chose: fields of `applied`, and managers with plain names.
+    #[must_use]
+    pub fn about(self, applied: &Value) -> Self {
+        let known = |fields: Vec<ContestedField>| {
+            fields.into_iter().map(|it| it.about(applied)).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Drift(fields) => Self::Drift(known(fields)),
+            Self::Conflict(fields) => Self::Conflict(known(fields)),
+        }
+    }
+}
+
+impl ContestedField {
+    fn about(self, applied: &Value) -> Self {
+        let field = field_path::known(&self.field, applied);
+        let field = if field.is_empty() { "a field".to_owned() } else { field };
+        let manager = Some(self.manager).filter(|it| is_plain(it));
+        Self { field, manager: manager.unwrap_or_else(|| "another manager".to_owned()) }
+    }
+}
+
+/// Returns true if `name` is that of a field manager without any sentence in it.
+fn is_plain(name: &str) -> bool {
+    let is_allowed = |it: u8| it.is_ascii_alphanumeric() || b"-._".contains(&it);
+    (1..=NAME).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 /// Returns the manager in `message`, and true if its operation is `Update`.
@@ -242,6 +276,24 @@ mod tests {
         ];
         let expected = vec![field(".data.b", "argocd-controller")];
         assert_eq!(contest(&causes), Some(Contest::Conflict(expected)));
+    }
+
+    #[test]
+    fn reports_quote_no_text_of_a_cluster() {
+        let applied = json!({ "spec": { "replicas": 2 } });
+        let long = format!("conflict with \"{}\"", "x".repeat(41));
+        let causes = [
+            (".spec.replicas", r#"conflict with "argocd-controller""#),
+            (".spec.replicas.call", r#"conflict with "call 555""#),
+            ("call 555", &*long),
+        ];
+        let expected = vec![
+            field(".spec.replicas", "argocd-controller"),
+            field(".spec.replicas", "another manager"),
+            field("a field", "another manager"),
+        ];
+        let found = contest(&causes).map(|it| it.about(&applied));
+        assert_eq!(found, Some(Contest::Conflict(expected)));
     }
 
     #[test]

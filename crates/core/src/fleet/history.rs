@@ -7,27 +7,22 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    control::effective::{Effective, Origin, SecretData},
-    status::StoredDeclaration,
-};
+use super::namespace_declaration::NamespaceDeclaration;
+use crate::{control::effective::Effective, status::StoredDeclaration};
 
 /// Number of declarations that are kept, apart from those in use.
 const KEPT: usize = 5;
 /// Bytes of the longest history, of the 1 MiB that the API server stores.
 const LONGEST: usize = 900 * 1024;
-/// Prefix of the key of a namespace's own declaration. The name of the namespace follows.
-const BESIDE: &str = "beside.";
 
-/// Declarations of the management cluster: content of the Secret `N-history` of the fleet's
-/// namespace.
+/// Declarations for workload clusters: of the management cluster, and of namespaces with clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeclarationHistory {
     /// Declarations in force on the management cluster, by their numbers.
     numbered: BTreeMap<u64, Arc<Effective>>,
-    /// Declarations of namespaces with clusters, from their Secrets `registry-info`, with their
-    /// numbers.
-    beside: BTreeMap<String, (u64, Arc<Effective>)>,
+    /// Declarations of namespaces with clusters, by namespace. Each has a Secret of its own, so that
+    /// none takes the space of another.
+    beside: BTreeMap<String, NamespaceDeclaration>,
 }
 
 /// Value of a key of the Secret.
@@ -54,35 +49,37 @@ impl StoredEntry {
 }
 
 impl DeclarationHistory {
-    /// Reads the data of the Secret. Values that image-swap did not write are skipped.
+    /// Reads the declarations of the management cluster from the data of the Secret `N-history`.
+    /// Values that image-swap did not write are skipped.
     pub fn read(data: &BTreeMap<String, Vec<u8>>) -> Self {
-        let mut history = Self::default();
-        for (key, value) in data {
-            let Ok(entry) = serde_json::from_slice::<StoredEntry>(value) else { continue };
-            let Some(effective) = entry.effective().map(Arc::new) else { continue };
-            match key.strip_prefix(BESIDE) {
-                Some(namespace) => {
-                    let value = (entry.revision, effective);
-                    history.beside.insert(namespace.to_owned(), value);
-                }
-                None => {
-                    history.numbered.insert(entry.revision, effective);
-                }
-            }
-        }
-        history
+        let entries = data.values().filter_map(|it| serde_json::from_slice::<StoredEntry>(it).ok());
+        let numbered = entries.filter_map(|it| Some((it.revision, Arc::new(it.effective()?))));
+        Self { numbered: numbered.collect(), beside: BTreeMap::new() }
     }
 
-    /// Returns the data of the Secret. Holds credentials.
+    /// Returns the data of that Secret: the newest declarations, as far as the API server stores
+    /// them. Holds credentials.
     pub fn data(&self) -> BTreeMap<String, String> {
-        let json = |entry: StoredEntry| serde_json::to_string(&entry).unwrap_or_default();
-        let numbered = self.numbered.iter().map(|(revision, effective)| {
-            (revision.to_string(), json(StoredEntry::of(*revision, effective)))
-        });
-        let beside = self.beside.iter().map(|(namespace, (revision, effective))| {
-            (format!("{BESIDE}{namespace}"), json(StoredEntry::of(*revision, effective)))
-        });
-        numbered.chain(beside).collect()
+        let mut room = Some(LONGEST);
+        self.newest_first()
+            .take_while(|(key, value)| {
+                room = room.and_then(|it| it.checked_sub(key.len() + value.len()));
+                room.is_some()
+            })
+            .collect()
+    }
+
+    /// Returns the values of the Secret with their keys, the newest declaration first.
+    fn newest_first(&self) -> impl Iterator<Item = (String, String)> {
+        self.numbered.iter().rev().map(|(revision, effective)| {
+            let entry = serde_json::to_string(&StoredEntry::of(*revision, effective));
+            (revision.to_string(), entry.unwrap_or_default())
+        })
+    }
+
+    /// Returns true if `other` has the same declarations of the management cluster.
+    pub fn is_stored_as(&self, other: &Self) -> bool {
+        self.numbered == other.numbered
     }
 
     /// Adds the declaration with the number `revision` as the newest, and forgets older ones.
@@ -122,40 +119,30 @@ impl DeclarationHistory {
         self.numbered.last_key_value().map(|(revision, effective)| (*revision, effective))
     }
 
-    /// Returns the number of the Secret `registry-info` of `namespace`: one more than the last
-    /// one if its content differs.
-    pub fn number_beside(&mut self, namespace: &str, secret: &SecretData) -> u64 {
-        let last = self.beside.get(namespace);
-        match last {
-            Some((revision, stored)) if stored.secret == *secret => *revision,
-            _ => {
-                let revision = last.map_or(0, |(revision, _)| *revision) + 1;
-                self.beside
-                    .insert(namespace.to_owned(), (revision, Arc::new(beside(secret.clone()))));
-                revision
-            }
-        }
+    /// Returns the declaration of `namespace`; `None` before its first Secret `registry-info`.
+    pub fn beside(&self, namespace: &str) -> Option<&NamespaceDeclaration> {
+        self.beside.get(namespace)
     }
 
-    /// Returns the Secret `registry-info` of `namespace` in its last valid form; `None` without
-    /// one.
-    pub fn beside(&self, namespace: &str) -> Option<(u64, &Arc<Effective>)> {
-        self.beside.get(namespace).map(|(revision, effective)| (*revision, effective))
+    /// Replaces the declaration of `namespace`.
+    pub fn set_beside(&mut self, namespace: String, declaration: NamespaceDeclaration) {
+        self.beside.insert(namespace, declaration);
     }
 
+    /// Returns the bytes of all declarations of the management cluster.
     fn length(&self) -> usize {
-        self.data().iter().map(|(key, value)| key.len() + value.len()).sum()
+        self.newest_first().map(|(key, value)| key.len() + value.len()).sum()
     }
-}
-
-/// Returns the declaration of a Secret `registry-info` in a namespace with clusters.
-fn beside(secret: SecretData) -> Effective {
-    Effective { origin: Origin::RegistryInfo, secret }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::effective::{Origin, SecretData};
+
+    fn beside(secret: SecretData) -> Effective {
+        Effective { origin: Origin::RegistryInfo, secret }
+    }
 
     fn secret(password: &str) -> SecretData {
         let data = [("DOMAIN", "h.example.org"), ("PASSWORD", password)];
@@ -202,6 +189,9 @@ mod tests {
             record(&mut history, revision, &"x".repeat(400 * 1024));
         }
         assert_eq!(history.numbered.len(), 2);
+        // Quotation marks are longer in the Secret. A declaration that fits none is not stored.
+        record(&mut history, 4, &"\"".repeat(500 * 1024));
+        assert!(history.get(4).is_some() && history.data().is_empty(), "{:?}", history.numbered);
     }
 
     #[test]
@@ -221,17 +211,6 @@ mod tests {
         assert_eq!(numbers(&history), [1, 9, 11]);
         history.record(12, beside(secret(&long.repeat(2))), &BTreeSet::from([1, 9, 11]));
         assert_eq!(numbers(&history), [12]);
-    }
-
-    #[test]
-    fn changed_registry_info_gets_the_next_number() {
-        let mut history = DeclarationHistory::default();
-        assert_eq!(history.number_beside("a", &secret("1")), 1);
-        assert_eq!(history.number_beside("a", &secret("1")), 1);
-        assert_eq!(history.number_beside("b", &secret("1")), 1);
-        let mut history = read(&history);
-        assert_eq!(history.number_beside("a", &secret("2")), 2);
-        assert_eq!(history.beside("a"), Some((2, &Arc::new(beside(secret("2"))))));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - [`assignment`] selects the declaration of a cluster.
 //! - [`bundle`] has the objects that a workload cluster receives.
 //! - [`history`] keeps earlier declarations.
+//! - [`namespace_declaration`] has the declaration of a namespace with clusters.
 //! - [`drift`] separates drift from conflicts.
 //! - [`pace`] limits the heartbeats of a cluster that are read.
 //! - [`pull`] has the objects of a cluster that pulls its declaration.
@@ -14,9 +15,11 @@
 pub mod assignment;
 pub mod bundle;
 pub mod drift;
+mod field_path;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;
+pub mod namespace_declaration;
 pub mod pace;
 pub mod pull;
 pub mod wave;

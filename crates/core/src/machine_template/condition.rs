@@ -1,7 +1,7 @@
 //! The updates that are reviewed, as expressions of the API server.
 
 use super::{
-    plan::{CLASS, CLASS_TEMPLATE},
+    plan::{CLASS, CLASS_TEMPLATE, MACHINE_CONFIG, MACHINES},
     reviewed_kinds,
 };
 use crate::{
@@ -30,25 +30,47 @@ fn loses(kind: &MachineKind) -> String {
     let new_file = exists("object", kind, "files", &file);
     let new_command = exists("object", kind, COMMANDS, &command);
     let lost = format!("!{new_file} || ({old_command} && !{new_command})");
+    let lost = format!("{} && ({lost})", is_kept(kind));
     if kind.name == CLASS_TEMPLATE {
-        return format!("{old_file} && ({lost} || {})", joins_class());
+        return format!("{old_file} && (({lost}) || {})", joins_class());
     }
-    format!("{old_file} && ({lost})")
+    format!("{old_file} && {lost}")
+}
+
+/// Returns the expression for objects of `kind` that must keep the script, as [`super::plan`] decides.
+fn is_kept(kind: &MachineKind) -> String {
+    let mut kept = format!(
+        "!{} && !has(object.metadata.deletionTimestamp)",
+        has_label("object", labels::DISABLED)
+    );
+    if kind.name == MACHINE_CONFIG {
+        for owner in MACHINES {
+            kept = format!("{kept} && !{}", has_owner("object", owner));
+        }
+    }
+    kept
 }
 
 /// Returns the expression for updates that add a `ClusterClass` to the owners of a labelled object.
 fn joins_class() -> String {
-    let (label, enabled) = (labels::BOOTSTRAP, labels::ENABLED);
-    let owned = |object: &str| {
-        let owners = format!("{object}.metadata.ownerReferences");
-        format!("(has({owners}) && {owners}.exists(it, it.kind == '{CLASS}'))")
-    };
-    let labels = "object.metadata.labels";
     format!(
-        "(has({labels}) && '{label}' in {labels} && {labels}['{label}'] == '{enabled}' && {} && !{})",
-        owned("object"),
-        owned("oldObject")
+        "({} && {} && !{})",
+        has_label("object", labels::ENABLED),
+        has_owner("object", CLASS),
+        has_owner("oldObject", CLASS)
     )
+}
+
+/// Returns the expression that is true if the label of templates has `value`.
+fn has_label(object: &str, value: &str) -> String {
+    let (label, labels) = (labels::BOOTSTRAP, format!("{object}.metadata.labels"));
+    format!("(has({labels}) && '{label}' in {labels} && {labels}['{label}'] == '{value}')")
+}
+
+/// Returns the expression that is true if an owner has `kind`.
+fn has_owner(object: &str, kind: &str) -> String {
+    let owners = format!("{object}.metadata.ownerReferences");
+    format!("(has({owners}) && {owners}.exists(it, it.kind == '{kind}'))")
 }
 
 /// Returns the expression that is true if the list `name` has an element for which `predicate` is

@@ -15,6 +15,8 @@ const OF_CLASS: &str = "topology.cluster.x-k8s.io/owned";
 pub(super) const CLASS: &str = "ClusterClass";
 /// Reviewed kind that a class may have as a template.
 pub(super) const CLASS_TEMPLATE: &str = "KubeadmConfigTemplate";
+/// Kind of the configuration of a machine, and of a machine pool.
+pub(super) const MACHINE_CONFIG: &str = "KubeadmConfig";
 /// Owners of the configuration of a single machine.
 pub(super) const MACHINES: [&str; 2] = ["Machine", "KubeadmControlPlane"];
 
@@ -91,7 +93,7 @@ fn is_new(object: &Value) -> bool {
 fn is_kept(kind: &MachineKind, object: &Value) -> bool {
     let metadata = &object["metadata"];
     let owners = metadata["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_of_machine = kind.name == "KubeadmConfig"
+    let is_of_machine = kind.name == MACHINE_CONFIG
         && owners.iter().any(|it| it["kind"].as_str().is_some_and(|it| MACHINES.contains(&it)));
     metadata["labels"][labels::BOOTSTRAP] != labels::DISABLED
         && metadata["deletionTimestamp"].is_null()

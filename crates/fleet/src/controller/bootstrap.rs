@@ -4,14 +4,11 @@
 //! image-swap. `clusterctl move` takes it along. A deleted or changed one is written again, since a
 //! machine without it cannot join.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_cluster::{Error, Release, api, follow_presence, secret};
 use image_swap_core::{
-    control::effective::{Effective, Origin, SecretData},
+    control::effective::{Effective, Origin},
     labels::{BOOTSTRAP_SECRET, REGISTRY_INFO},
     mirror::Fallback,
     render::{
@@ -24,6 +21,8 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
+
+use crate::sources::RegistryInfos;
 
 /// Label by which `clusterctl move` takes an object along.
 const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
@@ -87,12 +86,12 @@ impl BootstrapSecrets {
         &mut self,
         namespaces: &BTreeSet<String>,
         (revision, effective): (u64, &Effective),
-        registry_infos: &BTreeMap<String, Arc<SecretData>>,
+        registry_infos: &RegistryInfos,
         beside: impl Fn(&str) -> Option<u64>,
     ) -> Result<(), Error> {
         let mut outcome = Ok(());
         for namespace in namespaces {
-            let is_overridden = registry_infos.contains_key(namespace);
+            let is_overridden = registry_infos.get(namespace).is_some_and(Option::is_some);
             let beside = beside(namespace).unwrap_or_default();
             let source = ScriptSource { revision, is_overridden, beside };
             if self.stored.get(namespace) != Some(&source) {

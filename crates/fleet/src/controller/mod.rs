@@ -7,6 +7,7 @@ mod facts;
 mod filled;
 mod hub;
 mod members;
+pub(crate) mod namespaces;
 mod order;
 mod pull_task;
 mod rollout;
@@ -21,9 +22,9 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{Error, Leadership, clock::now};
+use image_swap_cluster::{Error, Leadership};
 use image_swap_core::{
-    control::effective::{self, Effective, SecretData},
+    control::effective::SecretData,
     fleet::{
         assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
@@ -48,13 +49,14 @@ use self::{
     ends::AttemptEnds,
     filled::FilledBundles,
     hub::{HubDeclaration, HubOrder, HubView},
+    namespaces::NamespaceSecrets,
     order::{ClusterOrder, ClusterReport, ClusterTask},
     state::StoredState,
 };
 use crate::{
     metrics::FleetReport,
     objects::WorkloadClusters,
-    sources::{self, ListedInventory},
+    sources::{self, ListedInventory, RegistryInfos},
 };
 
 /// Pause after a request to the management cluster failed.
@@ -129,7 +131,7 @@ impl FleetController {
             let again = match fleet.reconcile(&view).await {
                 Ok(()) => fleet.has_gone.then_some(PAUSE),
                 Err(error) => {
-                    warn!(%error, "cannot write the state of the fleet; clusters stay as they are");
+                    warn!(%error, "cannot write the state of the fleet");
                     Some(PAUSE)
                 }
             };
@@ -178,10 +180,16 @@ impl FleetController {
         let namespaces: Vec<String> = self.settings.sources.namespaces.iter().cloned().collect();
         let objects =
             WorkloadClusters::load(&self.client, &self.settings.release.name, &namespaces).await?;
-        let (history, waves) = (stored.history().clone(), stored.waves().clone());
+        let (mut history, waves) = (stored.history().clone(), stored.waves().clone());
+        let namespaces = NamespaceSecrets::new(&self.client, &self.settings);
+        for (namespace, own) in namespaces.load(&self.settings.sources.namespaces).await? {
+            history.set_beside(namespace, own);
+        }
         Ok(Fleet {
             settings: Arc::clone(&self.settings),
             stored,
+            namespaces,
+            judged: BTreeMap::new(),
             history,
             waves,
             rollout: String::new(),
@@ -208,6 +216,9 @@ impl FleetController {
 struct Fleet {
     settings: Arc<FleetSettings>,
     stored: StoredState,
+    namespaces: NamespaceSecrets,
+    /// Secrets `registry-info` that the history contains.
+    judged: BTreeMap<String, Option<Arc<SecretData>>>,
     history: DeclarationHistory,
     waves: WaveState,
     /// Progress of the rollout, in words.
@@ -255,8 +266,8 @@ impl Fleet {
     /// Decides on all clusters, and sends each task its order.
     ///
     /// # Errors
-    /// The state cannot be written, and no task gets a new order then. Or the bootstrap script cannot
-    /// be written.
+    /// The waves cannot be written, and no task gets a new order then. Or a declaration or bootstrap
+    /// script cannot be written.
     async fn reconcile(&mut self, hub: &HubView) -> Result<(), Error> {
         let (Some(declaration), Some(bundle), Some(inventory)) =
             (&hub.declaration, &hub.bundle, self.inventory.clone())
@@ -264,7 +275,9 @@ impl Fleet {
             return Ok(());
         };
         self.record(declaration, &inventory);
-        self.stored.store_history(&self.history).await?;
+        // The management cluster has the newest declaration, too: clusters need not wait.
+        let stored = self.stored.store_history(&self.history).await;
+        let stored = self.record_namespaces(&inventory.registry_infos).await.and(stored);
         self.forget_clusters(&inventory).await;
         for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
             self.objects.read_refused(&key.namespace).await;
@@ -307,6 +320,7 @@ impl Fleet {
                 assignment,
                 identity: identity.map(str::to_owned),
                 bundle: bundle.clone(),
+                refused_declaration: self.refused_declaration(key, entry),
                 newest,
                 duplicates: match standing {
                     Some(Standing::InForce { duplicates }) => duplicates.clone(),
@@ -325,7 +339,7 @@ impl Fleet {
                 None => self.begin(key, order),
             }
         }
-        self.write_bootstrap(declaration, &inventory.registry_infos).await
+        self.write_bootstrap(declaration, &inventory.registry_infos).await.and(stored)
     }
 
     /// Compares the bootstrap script in `namespace` at the next reconciliation.
@@ -342,14 +356,14 @@ impl Fleet {
     async fn write_bootstrap(
         &mut self,
         declaration: &HubDeclaration,
-        registry_infos: &BTreeMap<String, Arc<SecretData>>,
+        registry_infos: &RegistryInfos,
     ) -> Result<(), Error> {
         let (Some(secrets), HubDeclaration::Present(revision, effective)) =
             (&mut self.bootstrap, declaration)
         else {
             return Ok(());
         };
-        let beside = |namespace: &str| self.history.beside(namespace).map(|(number, _)| number);
+        let beside = |namespace: &str| self.history.beside(namespace).map(|it| it.revision);
         let namespaces = &self.settings.sources.namespaces;
         secrets.reconcile(namespaces, (*revision, effective), registry_infos, beside).await
     }
@@ -380,23 +394,13 @@ impl Fleet {
         self.clusters.insert(key.clone(), running);
     }
 
-    /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
+    /// Records the declaration of the management cluster.
     fn record(&mut self, declaration: &HubDeclaration, inventory: &ListedInventory) {
         if let HubDeclaration::Present(revision, effective) = declaration
             && self.history.newest().is_none_or(|it| it.0 != *revision || **it.1 != *effective)
         {
             let in_use = self.revisions_in_use(inventory);
             self.history.record(*revision, effective.clone(), &in_use);
-        }
-        for (namespace, secret) in &inventory.registry_infos {
-            let last =
-                self.history.beside(namespace).map(|(_, effective)| Effective::clone(effective));
-            let decision = effective::decide(Some(secret), None, last.as_ref(), now());
-            if decision.about.iter().any(|it| it.refused) {
-                warn!(namespace, "registry-info of a namespace of the fleet is invalid");
-            } else {
-                self.history.number_beside(namespace, secret);
-            }
         }
     }
 }

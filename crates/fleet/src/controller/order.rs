@@ -25,6 +25,9 @@ pub(super) struct ClusterOrder {
     pub(super) identity: Option<String>,
     /// Bundle; the reason if there is none.
     pub(super) bundle: Result<Arc<Bundle>, String>,
+    /// Reason to refuse the Secret `registry-info` beside the cluster, whose last valid content is
+    /// assigned; `None` if it is valid or absent.
+    pub(super) refused_declaration: Option<String>,
     /// Number of the newest declaration of the management cluster; `None` without one.
     pub(super) newest: Option<u64>,
     /// Other entries of the same cluster, which do not count.
@@ -44,6 +47,7 @@ impl PartialEq for ClusterOrder {
             && self.entry == other.entry
             && self.assignment == other.assignment
             && self.identity == other.identity
+            && self.refused_declaration == other.refused_declaration
             && self.duplicates == other.duplicates
             && self.resumed == other.resumed
             && self.newest == other.newest

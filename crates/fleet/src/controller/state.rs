@@ -56,7 +56,7 @@ impl StoredState {
         &self.waves
     }
 
-    /// Stores `history` if it differs.
+    /// Stores the declarations of the management cluster in `history` if they differ.
     ///
     /// # Errors
     /// [`Error::Api`].
@@ -64,7 +64,7 @@ impl StoredState {
         &mut self,
         history: &DeclarationHistory,
     ) -> Result<(), Error> {
-        if self.history == *history {
+        if self.history.is_stored_as(history) {
             return Ok(());
         }
         let name = self.names.history();

@@ -2,13 +2,12 @@
 
 use image_swap_cluster::{
     Error, Release, api,
-    secret::{annotation, declared, text},
+    secret::{annotation, text},
 };
 use image_swap_core::{
     control::effective::{Effective, Origin},
     fleet::{
         bundle::Bundle,
-        history::DeclarationHistory,
         kubeconfig::{RemoteServer, server_url},
         pull::FleetAccount,
     },
@@ -23,7 +22,10 @@ use k8s_openapi::api::{
 use kube::{Api, Client, Config};
 
 use super::{error::EnrolmentError, request::EnrolmentRequest};
-use crate::names::{BUNDLE, FleetNames};
+use crate::{
+    controller::namespaces,
+    names::{BUNDLE, FleetNames},
+};
 
 /// `ConfigMap` in every namespace with the authority of the API server.
 const ROOT_CA: &str = "kube-root-ca.crt";
@@ -90,13 +92,12 @@ async fn declaration(
     let is_beside = beside.get_metadata_opt(REGISTRY_INFO).await;
     let is_beside = is_beside.map_err(Error::api(format!("read {namespace}/{REGISTRY_INFO}")))?;
     if is_beside.is_some() {
-        let history: Api<Secret> = Api::namespaced(client.clone(), &names.controller.namespace);
-        let history = api::get(&history, &names.history()).await?;
-        let data = history.as_ref().map(declared).unwrap_or_default().data;
-        let history = DeclarationHistory::read(&data);
-        let found = history.beside(namespace);
-        return found
-            .map(|(revision, it)| (revision, Effective::clone(it)))
+        let stored: Api<Secret> = Api::namespaced(client.clone(), &names.controller.namespace);
+        let stored = api::get(&stored, &names.namespace_declaration(namespace)).await?;
+        let own = stored.as_ref().map(namespaces::read).unwrap_or_default();
+        return own
+            .effective
+            .map(|it| (own.revision, Effective::clone(&it)))
             .ok_or_else(|| EnrolmentError::NoDeclaration(format!("{namespace}/{REGISTRY_INFO}")));
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &release.namespace);

@@ -179,7 +179,7 @@ impl RemoteCluster {
         let value = marked.as_ref().unwrap_or(&object.value);
         let written = match self.apply_object(object, value, false).await? {
             Ok(written) => written,
-            Err(refused) => match contest(&refused) {
+            Err(refused) => match contest(&refused, value) {
                 Some(Contest::Conflict(fields)) => {
                     let object = object.to_string();
                     report.conflicts.push(ContestedObject { object, fields, wait: None });
@@ -253,12 +253,13 @@ impl Definition {
     }
 }
 
-/// Returns the contest in the status of a refused apply; `None` for another refusal.
-fn contest(refused: &RefusedRequest) -> Option<Contest> {
+/// Returns the contest in the status of a refused apply of `value`; `None` for another refusal.
+fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
     if refused.code != 409 {
         return None;
     }
-    Contest::of(&serde_json::from_slice(&refused.status).ok()?)
+    let contest = Contest::of(&serde_json::from_slice(&refused.status).ok()?)?;
+    Some(contest.about(value))
 }
 
 /// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller

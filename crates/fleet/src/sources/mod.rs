@@ -45,13 +45,17 @@ const EVENTS: usize = 256;
 /// Limit of Secrets that are read at a time.
 const READS: usize = 8;
 
+/// Secrets `registry-info` by namespace, without those that were never read; `None` for a Secret that
+/// does not exist.
+pub type RegistryInfos = BTreeMap<String, Option<Arc<SecretData>>>;
+
 /// Inventory, as far as the API server lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedInventory {
     /// Workload clusters.
     pub clusters: Inventory,
-    /// Secrets `registry-info` by namespace, also of namespaces without clusters.
-    pub registry_infos: BTreeMap<String, Arc<SecretData>>,
+    /// Secrets `registry-info`, also of namespaces without clusters.
+    pub registry_infos: RegistryInfos,
     /// Sources that the API server refuses to list. Their clusters are unknown, not gone.
     pub refused: BTreeSet<ListedSource>,
 }

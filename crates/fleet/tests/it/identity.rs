@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use image_swap_cluster::{client, config, connect};
-use serde_json::Value;
+use image_swap_core::fleet::inventory::ClusterSource;
+use image_swap_fleet::FleetSettings;
+use serde_json::{Value, json};
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer, uid},
-    fleet::{FLEET, Fleet, REGISTRY_INFO, RELEASE, condition, kubectl, report, wait_until},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl, report, wait_until},
     hub::{NAMESPACE, OTHER},
 };
 
@@ -76,6 +78,48 @@ async fn entry_with_another_cluster_begins_again() {
     fleet.wait_fake("new", &fourth, 1, "again");
     // An entry outside of the namespaces received nothing at all.
     assert_eq!(outside.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn claimed_identity_displaces_no_cluster() {
+    let mut fleet = Fleet::prepare(0);
+    let server = FakeServer::start("victim").await;
+    // A cluster that pulls reports the identity of one that is not entered yet.
+    let summary = json!({ "clusterUid": uid("victim"), "registryInfoRevision": 1 }).to_string();
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": "edge.declaration", "namespace": NAMESPACE,
+                "labels": { "image-swap.io/fleet-cluster": "pull" },
+            },
+        },
+        {
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {
+                "name": "edge.heartbeat", "namespace": NAMESPACE,
+                "annotations": { "image-swap.io/summary": summary },
+            },
+        },
+    ] });
+    apply(&fleet.planes.hub, &objects.to_string());
+    let both = |settings: &mut FleetSettings| {
+        settings.sources.sources = [ClusterSource::Kubeconfig, ClusterSource::Pull].into();
+    };
+    fleet.lead(both).await;
+    let wait_claimant = |what: &str, is_wanted: &dyn Fn(&Value) -> bool| {
+        let path = report(NAMESPACE, "edge").replace(".kubeconfig", ".pull");
+        wait_until(what, || {
+            let object = fleet.planes.hub.get(&path).ok().flatten().unwrap_or_default();
+            if is_wanted(&object["status"]) { Ok(()) } else { Err(object.to_string()) }
+        });
+    };
+    wait_claimant("the claim", &|status| status["clusterUid"] == uid("victim"));
+    fleet.enter("victim", &server.kubeconfig(ADMINISTRATOR));
+    fleet.wait_fake("victim", &server, 1, "one");
+    let is_duplicate = |status: &Value| condition(status, "Applied")["reason"] == "Duplicate";
+    wait_claimant("a duplicate", &is_duplicate);
 }
 
 /// Allows the user `fleet` everything in the namespaces but reading Secrets in [`OTHER`].

@@ -20,4 +20,5 @@ mod rollout;
 mod simulator;
 mod sources;
 mod steps;
+mod tenants;
 mod workload;

@@ -222,12 +222,15 @@ async fn refused_objects_quote_nothing() {
     let server = FakeServer::start("1").await;
     let objects = [BundleObject::namespace("image-swap")];
     let path = "/api/v1/namespaces/image-swap";
-    // A conflict names the field and the manager, as printable text.
+    // A conflict names a field of the applied object, and a manager with a plain name.
     server.misbehave(Some((path, Fault::Status(409, String::new()))));
     let mut log = RepairLog::default();
     let found = connect(&server).apply(&objects, &mut log, NOW).await.unwrap();
     let shown = format!("{found:?}");
     assert!(!found.is_complete() && !shown.contains(SECRET), "{shown}");
+    let [conflict] = &*found.conflicts else { panic!("{shown}") };
+    assert_eq!(conflict.fields[0].field, ".metadata");
+    assert_eq!(conflict.fields[0].manager, "another manager");
     // A pause ends the requests to the cluster.
     server.misbehave(Some((path, Fault::Status(429, "Retry-After: 100000\r\n".to_owned()))));
     let found = connect(&server).apply(&objects, &mut log, NOW).await;

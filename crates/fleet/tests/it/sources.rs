@@ -124,7 +124,8 @@ async fn inventory_follows_all_sources() {
     let profiles = format!("/apis/{MULTICLUSTER}/v1alpha1/namespaces/{NAMESPACE}/clusterprofiles");
     hub.request("POST", &profiles, Some(&profile));
     let token = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "p-token" },
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "p-token", "labels": { "image-swap.io/fleet-credential": "enabled" } },
         "stringData": { "token": "s3cret-of-p" },
     });
     hub.put_secret(NAMESPACE, &token);
@@ -179,6 +180,84 @@ async fn inventory_follows_all_sources() {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/imported");
     hub.request("PATCH", &path, Some(&unlabelled));
     until(&mut inventory, |it| it.clusters.keys().eq([&broken])).await;
+}
+
+/// Returns a `ClusterProfile` of `version` whose provider has the extension `extension`.
+fn profile(version: &str, name: &str, provider: &str, extension: &Value) -> Value {
+    json!({
+        "apiVersion": format!("{MULTICLUSTER}/{version}"), "kind": "ClusterProfile",
+        "metadata": { "name": name },
+        "status": { "accessProviders": [{ "name": provider, "cluster": {
+            "server": format!("https://{name}.example.org"),
+            "extensions": [{ "name": "client.authentication.k8s.io/exec", "extension": extension }],
+        } }] },
+    })
+}
+
+/// Returns a Secret whose credential goes to the servers of profiles.
+fn credential_secret(name: &str, data: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": name, "labels": { "image-swap.io/fleet-credential": "enabled" } },
+        "stringData": data,
+    })
+}
+
+/// Returns server and token of a usable entry; `None` for another one.
+fn token(entry: &InventoryEntry) -> Option<(&str, &str)> {
+    let EntryAccess::Usable { access, .. } = &entry.access else { return None };
+    let RemoteCredential::Token(token) = &access.credential else { return None };
+    Some((&access.server, token))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn profiles_of_both_versions_use_both_plugins() {
+    let hub = Hub::start().await;
+    let mut settings = settings();
+    settings.providers.push(ConfiguredProvider {
+        name: "kubeconfigs".to_owned(),
+        plugin: CredentialPlugin::KubeconfigSecretReader,
+    });
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+        "clusters": [{ "name": "a", "cluster": { "server": "https://inside.example.org" } }],
+        "users": [{ "name": "a", "user": { "token": "token-of-user" } }],
+    });
+    let data = json!({ "token": "token-of-secret", "config": kubeconfig.to_string() });
+    hub.put_secret(NAMESPACE, &credential_secret("shared", &data));
+    let plugins = [
+        ("one", "tokens", json!({ "clusterName": "shared" }), "token-of-secret"),
+        ("two", "kubeconfigs", json!({ "name": "shared", "key": "config" }), "token-of-user"),
+    ];
+    let (mut inventory, _tasks) = follow(hub.client.clone(), settings);
+    // The newest version that is served counts.
+    for versions in [&["v1alpha1"][..], &["v1alpha1", "v1alpha2"]] {
+        hub.define(MULTICLUSTER, "ClusterProfile", versions);
+        let version = versions[versions.len() - 1];
+        for (name, provider, extension, expected) in &plugins {
+            let list =
+                format!("/apis/{MULTICLUSTER}/{version}/namespaces/{NAMESPACE}/clusterprofiles");
+            if versions.len() == 1 {
+                hub.request("POST", &list, Some(&profile(version, name, provider, extension)));
+            }
+            let server = format!("https://{name}.example.org");
+            let api_version = format!("{MULTICLUSTER}/{version}");
+            let is_wanted = |it: &InventoryEntry| {
+                it.origin.api_version == api_version
+                    && token(it) == Some((server.as_str(), *expected))
+            };
+            entry(&mut inventory, &key(ClusterSource::ClusterProfile, name), is_wanted).await;
+        }
+    }
+
+    // Without the label, the credential stays here.
+    let mut unlabelled = credential_secret("shared", &data);
+    unlabelled["metadata"]["labels"] = json!({});
+    hub.put_secret(NAMESPACE, &unlabelled);
+    let is_refused = |it: &InventoryEntry| matches!(&it.access, EntryAccess::Refused(reason) if reason.contains("fleet-credential"));
+    entry(&mut inventory, &key(ClusterSource::ClusterProfile, "one"), is_refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

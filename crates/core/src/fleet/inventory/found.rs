@@ -9,6 +9,7 @@ use super::{ClusterKey, ClusterSettings, EntryAccess, OriginObject};
 use crate::{
     control::effective::SecretData,
     fleet::kubeconfig::{RemoteAccess, RemoteCredential, RemoteServer, bearer_token},
+    labels::{ENABLED, FLEET_CREDENTIAL},
 };
 
 /// Type of the Secrets of Cluster API.
@@ -19,6 +20,8 @@ pub const CLUSTER_NAME: &str = "cluster.x-k8s.io/cluster-name";
 const CLUSTER_API_KEY: &str = "value";
 /// Keys of the kubeconfig in labelled Secrets, of which a Secret has one.
 const LABELLED_KEYS: [&str; 3] = [CLUSTER_API_KEY, "kubeconfig", "config"];
+/// Types of Secrets whose credential is for one API server. A `ClusterProfile` may name another one.
+const BOUND_TYPES: [&str; 2] = [CLUSTER_API_TYPE, "kubernetes.io/service-account-token"];
 /// Key of the token for the plugin `secretreader`.
 const TOKEN_KEY: &str = "token";
 
@@ -146,18 +149,40 @@ impl FoundCluster {
                 }
             }
             CredentialForm::Token(server) => {
+                check_shared(secret)?;
                 let token = std::str::from_utf8(value(secret, TOKEN_KEY)?).unwrap_or_default();
                 let token = bearer_token(token);
                 let credential = token.map_err(|reason| format!("key {TOKEN_KEY}: {reason}"))?;
                 Ok(server.clone().with(credential))
             }
             CredentialForm::User { server, key, context } => {
+                check_shared(secret)?;
                 let credential = RemoteCredential::parse(value(secret, key)?, context.as_deref());
                 let credential = credential.map_err(|error| format!("key {key}: {error}"))?;
                 Ok(server.clone().with(credential))
             }
         }
     }
+}
+
+/// Returns an error unless the credential of `secret` may go to the server of a `ClusterProfile`. The
+/// writer of the profile chooses the server, and may have no right to read the Secret.
+fn check_shared(secret: &CredentialSecret) -> Result<(), String> {
+    let CredentialSecret { labels, secret, .. } = secret;
+    if BOUND_TYPES.contains(&&*secret.kind) {
+        return Err(format!(
+            "found the type {}, whose credential is for one API server; name a Secret of the type \
+             Opaque",
+            secret.kind
+        ));
+    }
+    if labels.get(FLEET_CREDENTIAL).is_none_or(|it| it != ENABLED) {
+        return Err(format!(
+            "expected the label {FLEET_CREDENTIAL}={ENABLED}, by which an administrator lets \
+             ClusterProfiles use the Secret"
+        ));
+    }
+    Ok(())
 }
 
 fn kubeconfig(secret: &CredentialSecret, key: &str) -> Result<RemoteAccess, String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ClusterKey;
+use super::{ClusterKey, ClusterSource};
 use crate::declaration::UnixTime;
 
 /// Identity of the cluster behind an entry.
@@ -30,7 +30,8 @@ pub enum Standing {
 /// Returns the standing of each entry with a known identity.
 ///
 /// Of the entries for a cluster, that with the earliest [`KnownIdentity::since`] is in force. The
-/// key decides between equal times.
+/// key decides between equal times. An entry of a cluster that pulls comes after all others: the
+/// cluster itself names its identity, and could name that of another one.
 ///
 /// # Examples
 /// ```
@@ -53,15 +54,16 @@ pub enum Standing {
 /// assert_eq!(standings[&key("old")], Standing::InForce { duplicates: vec![key("new")] });
 /// ```
 pub fn standings(known: &BTreeMap<ClusterKey, KnownIdentity>) -> BTreeMap<ClusterKey, Standing> {
-    let mut groups: BTreeMap<&str, Vec<(UnixTime, &ClusterKey)>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, Vec<(bool, UnixTime, &ClusterKey)>> = BTreeMap::new();
     for (key, identity) in known {
-        groups.entry(&identity.uid).or_default().push((identity.since, key));
+        let is_claimed = key.source == ClusterSource::Pull;
+        groups.entry(&identity.uid).or_default().push((is_claimed, identity.since, key));
     }
     let mut standings = BTreeMap::new();
     for mut group in groups.into_values() {
         group.sort_unstable();
-        let Some(((_, first), rest)) = group.split_first() else { continue };
-        let mut duplicates: Vec<_> = rest.iter().map(|(_, key)| (*key).clone()).collect();
+        let Some(((.., first), rest)) = group.split_first() else { continue };
+        let mut duplicates: Vec<_> = rest.iter().map(|(.., key)| (*key).clone()).collect();
         let others =
             duplicates.iter().map(|key| (key.clone(), Standing::DuplicateOf((*first).clone())));
         standings.extend(others);

@@ -76,12 +76,13 @@ pub fn status_of(
 
 /// Returns the present error; `None` without one.
 fn error(verdicts: &[(&str, Verdict)]) -> Option<String> {
-    const ERRORS: [&str; 9] = [
+    const ERRORS: [&str; 10] = [
         reason::UNREACHABLE,
         reason::REFUSED,
         reason::DUPLICATE,
         reason::CONFLICT,
         reason::FAILED,
+        reason::DECLARATION_REFUSED,
         reason::HEARTBEAT_STALE,
         reason::SUMMARY_INVALID,
         reason::PROBLEMS,

@@ -22,6 +22,9 @@ pub struct ClusterFacts {
     pub removal: RemovalProgress,
     /// Declaration that the cluster is to have.
     pub wanted: WantedDeclaration,
+    /// Reason to refuse the Secret `registry-info` beside the cluster, whose last valid content is the
+    /// declaration; `None` if it is valid or absent.
+    pub refused_declaration: Option<String>,
     /// Wait for a wave, with the reason; `None` if the cluster may receive the declaration.
     pub wave: Option<String>,
     /// Result of the last application.

@@ -1,8 +1,8 @@
 //! The custom resource `WorkloadCluster`: one object for each workload cluster.
 //!
 //! The fleet controller creates the object beside the one that stands for the cluster, and writes
-//! all of it. `charts/image-swap/templates/fleet/crd.yaml` has the schema. The status repeats no
-//! text that a workload cluster sent.
+//! all of it. `charts/image-swap/templates/fleet/crd.yaml` has the schema. Of the texts that
+//! a workload cluster sent, the status repeats only plain names of field managers.
 
 mod derive;
 mod facts;
@@ -203,6 +203,8 @@ pub mod reason {
     pub const HEALTHY: &str = "Healthy";
     /// Healthy: the cluster has not put the declaration in force on all nodes yet.
     pub const UPDATING: &str = "Updating";
+    /// Healthy: the Secret `registry-info` beside the cluster is invalid.
+    pub const DECLARATION_REFUSED: &str = "DeclarationRefused";
     /// Healthy: no heartbeat has arrived yet.
     pub const NO_HEARTBEAT: &str = "NoHeartbeat";
     /// Healthy: heartbeats arrive no longer, or the first one is overdue.

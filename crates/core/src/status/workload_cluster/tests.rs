@@ -246,6 +246,11 @@ fn health_follows_the_heartbeat() {
         (|it| it.heartbeat = overdue(), reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.is_stale = true, reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.summary = None, reason::SUMMARY_INVALID, state::UNHEALTHY),
+        (
+            |it| it.refused_declaration = Some("no DOMAIN".into()),
+            reason::DECLARATION_REFUSED,
+            state::UNHEALTHY,
+        ),
         (|it| it.drift.push("a".into()), reason::DRIFT, state::UNHEALTHY),
         (
             |it| {

@@ -121,6 +121,10 @@ impl ClusterFacts {
             return verdict;
         }
         let not = |reason, message: String| (FALSE, reason, message);
+        if let Some(refused) = &self.refused_declaration {
+            let message = format!("the last valid declaration stays in force: {refused}");
+            return not(reason::DECLARATION_REFUSED, message);
+        }
         let HeartbeatFacts { summary, received, is_stale } = &self.heartbeat;
         let Some(received) = received.as_ref().filter(|_| !self.is_duplicate_or_removed()) else {
             if *is_stale && let Some(message) = self.without_first_heartbeat() {

@@ -14,6 +14,7 @@ use image_swap_core::{
 };
 
 use super::{
+    RegistryInfos,
     event::{ListedSource, SecretKey, SourceEvent},
     secrets::ReadResult,
     settings::SourceSettings,
@@ -108,13 +109,13 @@ impl InventoryState {
         &self.inventory
     }
 
-    /// Returns the Secrets `registry-info` that exist, by namespace.
-    pub(super) fn registry_infos(&self) -> BTreeMap<String, Arc<SecretData>> {
-        let present = |(namespace, state): (&String, &RegistryInfoState)| match state {
-            RegistryInfoState::Read(info) => Some((namespace.clone(), info.clone()?)),
+    /// Returns the Secrets `registry-info` that were read.
+    pub(super) fn registry_infos(&self) -> RegistryInfos {
+        let read = |(namespace, state): (&String, &RegistryInfoState)| match state {
+            RegistryInfoState::Read(info) => Some((namespace.clone(), info.clone())),
             RegistryInfoState::Unknown | RegistryInfoState::Unreadable(_) => None,
         };
-        self.registry_infos.iter().filter_map(present).collect()
+        self.registry_infos.iter().filter_map(read).collect()
     }
 
     /// Returns the sources that were refused, and never listed: their clusters are not known.
@@ -317,6 +318,7 @@ impl InventoryState {
     fn set_registry_info(&mut self, namespace: &str, result: &ReadResult) {
         let Some(state) = self.registry_infos.get_mut(namespace) else { return };
         let next = match (result, &*state) {
+            (Ok(None), RegistryInfoState::Read(None)) => return,
             (Ok(None), _) => RegistryInfoState::Read(None),
             (Ok(Some(found)), RegistryInfoState::Read(Some(last))) if **last == found.secret => {
                 return;
@@ -326,9 +328,12 @@ impl InventoryState {
             (Err(_), RegistryInfoState::Read(_)) => return,
             (Err(reason), _) => RegistryInfoState::Unreadable(reason.clone()),
         };
-        let has_content = |it: &RegistryInfoState| matches!(it, RegistryInfoState::Read(Some(_)));
-        // Machine templates need it before the first cluster.
-        self.is_changed |= has_content(state) || has_content(&next);
+        // Machine templates need it before the first cluster. The first absence is no change.
+        self.is_changed |= match (&*state, &next) {
+            (RegistryInfoState::Unknown, RegistryInfoState::Read(None)) => false,
+            (_, RegistryInfoState::Read(_)) => true,
+            (_, RegistryInfoState::Unknown | RegistryInfoState::Unreadable(_)) => false,
+        };
         *state = next;
         let of_namespace = self.clusters.keys().filter(|key| key.namespace == namespace);
         let keys: Vec<_> = of_namespace.cloned().collect();

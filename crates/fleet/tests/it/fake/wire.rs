@@ -164,7 +164,14 @@ async fn misbehave(
         Fault::Status(code, headers) => {
             let body = json!({
                 "kind": "Status", "message": SECRET, "reason": SECRET,
-                "details": { "name": SECRET, "causes": [{ "message": SECRET, "field": SECRET }] },
+                "details": { "name": SECRET, "causes": [
+                    { "message": SECRET, "field": SECRET },
+                    {
+                        "reason": "FieldManagerConflict",
+                        "message": format!("conflict with \"see {SECRET}\""),
+                        "field": format!(".metadata.{SECRET}"),
+                    },
+                ] },
             });
             let text = whole(code, &headers, &body.to_string());
             stream.write_all(text.as_bytes()).await.map(|()| true)

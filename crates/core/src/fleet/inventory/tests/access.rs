@@ -12,6 +12,7 @@ use crate::{
         },
         kubeconfig::{RemoteCredential, RemoteServer},
     },
+    labels::{ENABLED, FLEET_CREDENTIAL},
 };
 
 fn kubeconfig(token: &str) -> String {
@@ -38,11 +39,12 @@ fn server() -> RemoteServer {
 
 fn secret(kind: &str, version: &str, data: &[(&str, &str)]) -> CredentialSecret {
     let data = data.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
-    let label = ("cluster.x-k8s.io/cluster-name".to_owned(), "a".to_owned());
+    let labels = [("cluster.x-k8s.io/cluster-name", "a"), (FLEET_CREDENTIAL, ENABLED)];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
     CredentialSecret {
         uid: "uid".into(),
         version: version.into(),
-        labels: BTreeMap::from([label]),
+        labels: labels.into(),
         secret: SecretData { kind: kind.into(), data: data.collect() },
     }
 }
@@ -89,6 +91,32 @@ fn profile_connects_to_its_own_server() {
     let (server, token, _) =
         used(profile.access(Some(&secret("Opaque", "1", &[("k", &kubeconfig("x"))]))));
     assert_eq!((server.as_str(), token.as_str()), ("https://outside", "x"));
+}
+
+#[test]
+fn profile_uses_only_secrets_that_permit_it() {
+    let user = CredentialForm::User { server: server(), key: "value".into(), context: None };
+    let text = kubeconfig("hunter2");
+    let data = [("token", "hunter2"), ("value", &*text)];
+    for form in [CredentialForm::Token(server()), user] {
+        let profile = found(ClusterSource::ClusterProfile, form);
+        let reason = |secret: &CredentialSecret| match profile.access(Some(secret)) {
+            EntryAccess::Refused(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        for kind in [CLUSTER_API, "kubernetes.io/service-account-token"] {
+            let reason = reason(&secret(kind, "1", &data));
+            assert!(reason.contains(&format!("found the type {kind}")), "{reason}");
+        }
+        let mut unlabelled = secret("Opaque", "1", &data);
+        unlabelled.labels.insert(FLEET_CREDENTIAL.into(), "disabled".into());
+        for _ in 0..2 {
+            let reason = reason(&unlabelled);
+            assert!(reason.contains("image-swap.io/fleet-credential=enabled"), "{reason}");
+            unlabelled.labels.remove(FLEET_CREDENTIAL);
+        }
+        used(profile.access(Some(&secret("Opaque", "1", &data))));
+    }
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! Declarations of namespaces with clusters, each in a Secret of the fleet controller's namespace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use image_swap_cluster::{
+    Error, api,
+    clock::now,
+    secret::{self, annotation, text},
+};
+use image_swap_core::{
+    control::effective::SecretData,
+    fleet::{
+        assignment::refused_registry_info,
+        inventory::{ClusterKey, InventoryEntry},
+        namespace_declaration::NamespaceDeclaration,
+    },
+    labels::{RELEASE, REVISION},
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
+use serde_json::json;
+use tracing::warn;
+
+use super::{Fleet, settings::FleetSettings};
+use crate::{names::FleetNames, sources::RegistryInfos};
+
+/// Secrets in a page of a list.
+const PAGE: u32 = 500;
+
+/// Secrets with the declarations of namespaces.
+pub(super) struct NamespaceSecrets {
+    secrets: Api<Secret>,
+    names: FleetNames,
+}
+
+/// Returns the number and the declaration of a namespace, from its Secret.
+pub(crate) fn read(secret: &Secret) -> NamespaceDeclaration {
+    let revision = annotation(secret, REVISION).and_then(|it| it.parse().ok()).unwrap_or_default();
+    NamespaceDeclaration::read(revision, |key| text(secret, key))
+}
+
+impl NamespaceSecrets {
+    pub(super) fn new(client: &Client, settings: &FleetSettings) -> Self {
+        let secrets = Api::namespaced(client.clone(), &settings.namespace);
+        Self { secrets, names: settings.names() }
+    }
+
+    /// Returns the declarations of `namespaces`, and deletes those of other ones.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub(super) async fn load(
+        &self,
+        namespaces: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, NamespaceDeclaration>, Error> {
+        let release = &self.names.controller.name;
+        let mut params = ListParams::default().labels(&format!("{RELEASE}={release}")).limit(PAGE);
+        let prefix = self.names.namespace_declaration("");
+        let mut declarations = BTreeMap::new();
+        loop {
+            let page = self.secrets.list_metadata(&params).await;
+            let page = page.map_err(Error::api("list the declarations of namespaces"))?;
+            for name in page.items.iter().map(ResourceExt::name_any) {
+                let Some(namespace) = name.strip_prefix(&prefix) else { continue };
+                if !namespaces.contains(namespace) {
+                    self.delete(&name).await;
+                } else if let Some(found) = api::get(&self.secrets, &name).await? {
+                    declarations.insert(namespace.to_owned(), read(&found));
+                }
+            }
+            match page.metadata.continue_.filter(|it| !it.is_empty()) {
+                Some(next) => params = params.continue_token(&next),
+                None => return Ok(declarations),
+            }
+        }
+    }
+
+    /// Deletes a Secret. The next leader repeats a failed deletion.
+    async fn delete(&self, name: &str) {
+        let action = format!("delete {name}");
+        let deleted = api::delete_by(&self.secrets, name, &DeleteParams::default(), action).await;
+        if let Err(error) = deleted {
+            warn!(%error, "cannot delete the declaration of a namespace outside of the fleet");
+        }
+    }
+
+    /// Stores the declaration of `namespace`.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    async fn store(
+        &self,
+        namespace: &str,
+        declaration: &NamespaceDeclaration,
+    ) -> Result<(), Error> {
+        let name = self.names.namespace_declaration(namespace);
+        let stored = declaration.stored().data();
+        let data: BTreeMap<&str, String> =
+            stored.iter().map(|(key, it)| (*key, image_swap_text::base64::encode(it))).collect();
+        let release = &self.names.controller;
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "namespace": release.namespace,
+                "labels": secret::labels(release),
+                "annotations": { REVISION: declaration.revision.to_string() },
+            },
+            "type": "Opaque",
+            "data": data,
+        });
+        api::apply(&self.secrets, &name, &object).await.map(drop)
+    }
+}
+
+impl Fleet {
+    /// Returns the reason to refuse the Secret `registry-info` beside the cluster `key`; `None` if it is
+    /// valid or absent.
+    pub(super) fn refused_declaration(
+        &self,
+        key: &ClusterKey,
+        entry: &InventoryEntry,
+    ) -> Option<String> {
+        let own = self.history.beside(&key.namespace).filter(|_| entry.registry_info.is_some());
+        own.and_then(|it| it.refused.as_deref()).map(refused_registry_info)
+    }
+
+    /// Records the Secrets `registry-info` of namespaces that have changed. No cluster receives a
+    /// declaration whose number is not stored: the next leader would use the number again.
+    ///
+    /// # Errors
+    /// A declaration cannot be stored. Those of other namespaces are stored.
+    pub(super) async fn record_namespaces(&mut self, found: &RegistryInfos) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for (namespace, present) in found {
+            if self.judged.get(namespace).is_some_and(|it| is_same(it.as_ref(), present.as_ref())) {
+                continue;
+            }
+            let before = self.history.beside(namespace).cloned().unwrap_or_default();
+            let after = before.after(present.as_deref(), now());
+            if !after.is_stored_as(&before)
+                && let Err(error) = self.namespaces.store(namespace, &after).await
+            {
+                outcome = Err(error);
+                continue;
+            }
+            if let Some(reason) = &after.refused {
+                warn!(namespace, reason, "registry-info of a namespace of the fleet is invalid");
+            }
+            self.history.set_beside(namespace.clone(), after);
+            self.judged.insert(namespace.clone(), present.clone());
+        }
+        outcome
+    }
+}
+
+/// Returns true if both are the same content, read at the same time.
+fn is_same(one: Option<&Arc<SecretData>>, other: Option<&Arc<SecretData>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
