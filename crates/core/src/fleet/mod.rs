@@ -5,6 +5,7 @@
 //! - [`inventory`] is the set of workload clusters.
 //! - [`assignment`] selects the declaration of a cluster.
 //! - [`bundle`] has the objects that a workload cluster receives.
+//! - [`event_pace`] limits the Events about workload clusters.
 //! - [`history`] keeps earlier declarations.
 //! - [`drift`] separates drift from conflicts.
 //! - [`pace`] limits the heartbeats of a cluster that are read.
@@ -14,6 +15,7 @@
 pub mod assignment;
 pub mod bundle;
 pub mod drift;
+pub mod event_pace;
 pub mod history;
 pub mod inventory;
 pub mod kubeconfig;

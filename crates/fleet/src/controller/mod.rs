@@ -52,6 +52,7 @@ use self::{
     state::StoredState,
 };
 use crate::{
+    events::FleetEvents,
     metrics::FleetReport,
     objects::WorkloadClusters,
     sources::{self, ListedInventory},
@@ -176,8 +177,11 @@ impl FleetController {
     ) -> Result<Fleet, Error> {
         let stored = StoredState::load(&self.client, &self.settings).await?;
         let namespaces: Vec<String> = self.settings.sources.namespaces.iter().cloned().collect();
+        let (own, release) = (&self.settings.namespace, &self.settings.release);
+        let events = FleetEvents::start(&self.client, own, release);
         let objects =
-            WorkloadClusters::load(&self.client, &self.settings.release.name, &namespaces).await?;
+            WorkloadClusters::load(&self.client, &release.name, &namespaces, events.clone())
+                .await?;
         let (history, waves) = (stored.history().clone(), stored.waves().clone());
         Ok(Fleet {
             settings: Arc::clone(&self.settings),
@@ -186,6 +190,7 @@ impl FleetController {
             waves,
             rollout: String::new(),
             objects: Arc::new(objects),
+            events,
             filled: Arc::default(),
             ends: Arc::default(),
             client: self.client.clone(),
@@ -213,6 +218,7 @@ struct Fleet {
     /// Progress of the rollout, in words.
     rollout: String,
     objects: Arc<WorkloadClusters>,
+    events: FleetEvents,
     filled: Arc<FilledBundles>,
     ends: Arc<AttemptEnds>,
     client: Client,
@@ -277,7 +283,7 @@ impl Fleet {
             self.waves = std::mem::take(&mut self.waves).resumed();
         }
         self.roll_out(declaration, (&inventory.clusters, &standings));
-        self.stored.store_waves(&self.waves).await?;
+        self.stored.store_waves(&self.waves, &self.events).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
         }

@@ -135,6 +135,16 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
     });
     cluster.request("POST", CLUSTERS, Some(&secret));
 
+    // An error, for its Event: a kubeconfig without any cluster.
+    let refused = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "refused", "labels": { "image-swap.io/fleet-cluster": "enabled" },
+        },
+        "stringData": { "kubeconfig": "{}" },
+    });
+    cluster.request("POST", CLUSTERS, Some(&refused));
+
     // The declaration of a number does not wait for the wave of another cluster.
     enroll(cluster).await;
     annotate(cluster, COPY, "1");
