@@ -247,6 +247,7 @@ pub(crate) fn settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 0,
+        has_cluster_metrics: false,
         timing: FleetTiming {
             compare: Duration::from_secs(2),
             longest_pause: Duration::from_secs(2),

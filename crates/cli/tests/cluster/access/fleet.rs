@@ -83,6 +83,7 @@ fn settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 1,
+        has_cluster_metrics: false,
         timing: FleetTiming::default(),
     }
 }

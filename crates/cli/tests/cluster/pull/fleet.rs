@@ -212,6 +212,7 @@ fn fleet_settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 0,
+        has_cluster_metrics: false,
         timing: FleetTiming { longest_pause: Duration::from_secs(2), ..FleetTiming::default() },
     }
 }
