@@ -94,8 +94,8 @@ fn encode_clusters(
     let help = "1 for the present state of a workload cluster";
     let mut states = encoder.encode_descriptor("cluster_state", help, None, MetricType::Gauge)?;
     for (key, state) in clusters {
-        let (namespace, name) = (key.namespace.as_str(), key.object_name());
-        let labels = [("namespace", namespace), ("name", &name), ("state", state)];
+        let name = key.object_name();
+        let labels = [("namespace", &key.namespace), ("name", &name), ("state", state)];
         states.encode_family(&labels)?.encode_gauge(&1_i64)?;
     }
     Ok(())

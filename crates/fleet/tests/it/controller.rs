@@ -56,7 +56,9 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     fleet.planes.workloads[1].api_server().resume().unwrap();
     fleet.wait_declared(1, 3, "three");
     let events = ["Unreachable", "Recovered"];
-    events.map(|reason| fleet.wait_event(NAMESPACE, "b.kubeconfig", reason));
+    for reason in events {
+        fleet.wait_event(NAMESPACE, "b.kubeconfig", reason);
+    }
     let describe = ["describe", "workloadcluster", "b.kubeconfig", "--namespace", NAMESPACE];
     let described = kubectl(&fleet.planes.hub, &describe);
     assert!(events.iter().all(|it| described.contains(it)), "{described}");
