@@ -424,7 +424,7 @@ fn only_errors_and_their_ends_are_events() {
     let failed =
         status(&ClusterFacts { outcome: ApplyOutcome::Failed("denied".into()), ..in_force() });
     let newer = status(&ClusterFacts { stored: Some(2), ..in_force() });
-    let event = |before, after| {
+    let event = |before: &WorkloadClusterStatus, after: &WorkloadClusterStatus| {
         ClusterEvent::of(before, after).map(|it| (it.is_warning, it.reason, it.note))
     };
     let begun = |reason: &str, note: &str| Some((true, reason.to_owned(), note.to_owned()));
