@@ -136,7 +136,7 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
     });
     cluster.request("POST", CLUSTERS, Some(&secret));
 
-    // An error, for its Event: a kubeconfig without any cluster.
+    // A kubeconfig without a cluster is an error, which becomes an Event.
     let refused = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {
