@@ -216,8 +216,7 @@ impl EventWriter {
 mod tests {
     use std::convert::Infallible;
 
-    use http_body_util::BodyExt as _;
-    use hyper::{Request, Response, body::Bytes};
+    use hyper::{Request, Response};
     use kube::client::Body;
     use serde_json::{Value, json};
 
@@ -229,8 +228,7 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| {
             let sender = sender.clone();
             async move {
-                let body = request.into_body().collect().await.map(|it| it.to_bytes());
-                let body: Bytes = body.unwrap_or_default();
+                let body = request.into_body().collect_bytes().await.unwrap();
                 let sent = serde_json::from_slice::<Value>(&body);
                 let status = if sent.is_ok() { 201 } else { 404 };
                 let answer = sent.unwrap_or_else(|_| json!({ "kind": "Status", "code": 404 }));

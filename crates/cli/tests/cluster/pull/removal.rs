@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 use super::fleet::PullFleet;
 use crate::test_cluster::{REGISTRATIONS, eventually};
 
-/// Settings of agents, as in the manifest.
+/// Returns the settings of agents in the manifest.
 fn agents() -> AgentSettings {
     AgentSettings {
         namespace: "image-swap-agent".into(),
