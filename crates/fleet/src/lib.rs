@@ -5,6 +5,7 @@
 
 mod controller;
 mod enrolment;
+mod events;
 mod heartbeat;
 mod metrics;
 mod names;
@@ -17,6 +18,7 @@ pub mod sources;
 pub use self::{
     controller::{FleetController, FleetSettings, FleetTiming},
     enrolment::{EnrolledCluster, EnrolmentError, EnrolmentRequest, RevokedObject, enroll, revoke},
+    events::FleetEvents,
     heartbeat::{HeartbeatState, PULL_STALE_AFTER, STALE_AFTER, follow, follow_remote},
     metrics::{FleetMetrics, FleetReport},
     objects::{WorkloadClusters, resource},

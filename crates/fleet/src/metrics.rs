@@ -1,9 +1,10 @@
-//! Metrics of the fleet controller: counts of clusters, without a label for each cluster.
+//! Metrics of the fleet controller: counts of clusters. Only on request a metric has a label for each
+//! cluster.
 
 use std::{collections::BTreeMap, fmt};
 
 use image_swap_cluster::Leadership;
-use image_swap_core::status::workload_cluster::state;
+use image_swap_core::{fleet::inventory::ClusterKey, status::workload_cluster::state};
 use image_swap_serve::{AdminPages, metrics::gauge};
 use prometheus_client::{
     collector::Collector,
@@ -18,6 +19,8 @@ use tokio::sync::watch;
 pub struct FleetReport {
     /// Number of clusters in each state.
     pub states: BTreeMap<String, u64>,
+    /// State of each cluster; empty unless the metrics have it.
+    pub clusters: BTreeMap<ClusterKey, String>,
     /// Number of the newest declaration; `None` without one.
     pub revision: Option<u64>,
     /// True if a failed cluster stopped the rollout.
@@ -76,13 +79,51 @@ impl Collector for FleetCollector {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
             clusters.encode_family(&[("state", state)])?.encode_gauge(&number)?;
         }
-        Ok(())
+        encode_clusters(&mut encoder, &report.clusters)
     }
+}
+
+/// Writes the state of each cluster.
+fn encode_clusters(
+    encoder: &mut DescriptorEncoder<'_>,
+    clusters: &BTreeMap<ClusterKey, String>,
+) -> fmt::Result {
+    if clusters.is_empty() {
+        return Ok(());
+    }
+    let help = "1 for the present state of a workload cluster";
+    let mut states = encoder.encode_descriptor("cluster_state", help, None, MetricType::Gauge)?;
+    for (key, state) in clusters {
+        let name = key.object_name();
+        let labels = [("namespace", &key.namespace), ("name", &name), ("state", state)];
+        states.encode_family(&labels)?.encode_gauge(&1_i64)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use image_swap_core::fleet::inventory::ClusterSource;
+
     use super::*;
+
+    #[test]
+    fn only_a_report_of_clusters_has_their_names() {
+        let (sender, report) = watch::channel(FleetReport::default());
+        let (_leads, leadership) = watch::channel(true);
+        let metrics = FleetMetrics::new(report, leadership);
+        let text = || image_swap_serve::metrics::text(metrics.registry()).unwrap();
+        assert!(!text().contains("cluster_state"), "{}", text());
+        let key = ClusterKey {
+            namespace: "team".into(),
+            source: ClusterSource::Kubeconfig,
+            name: "edge".into(),
+        };
+        sender.send_modify(|it| it.clusters = BTreeMap::from([(key, "Failed".to_owned())]));
+        let sample = "image_swap_fleet_cluster_state\
+                      {namespace=\"team\",name=\"edge.kubeconfig\",state=\"Failed\"} 1\n";
+        assert!(text().contains(sample), "{}", text());
+    }
 
     #[test]
     fn alerts_of_the_chart_use_existing_metrics() {

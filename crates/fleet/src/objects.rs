@@ -14,7 +14,8 @@ use image_swap_core::{
     },
     labels,
     status::workload_cluster::{
-        ClusterObject, GROUP, KIND, PLURAL, VERSION, WorkloadClusterSpec, WorkloadClusterStatus,
+        ClusterEvent, ClusterObject, GROUP, KIND, PLURAL, VERSION, WorkloadClusterSpec,
+        WorkloadClusterStatus,
     },
 };
 use kube::{
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use crate::sources::ListedSource;
+use crate::{events::FleetEvents, sources::ListedSource};
 
 /// Maximum number of objects in a page of a list.
 const PAGE: u32 = 500;
@@ -46,6 +47,7 @@ pub struct WorkloadClusters {
     namespaces: Vec<String>,
     known: Mutex<BTreeMap<ObjectKey, KnownObject>>,
     writes: Semaphore,
+    events: FleetEvents,
     /// Namespaces whose objects the API server refuses to list.
     refused: Mutex<BTreeSet<String>>,
 }
@@ -67,7 +69,7 @@ pub fn resource() -> ApiResource {
 }
 
 impl WorkloadClusters {
-    /// Reads the objects of `release` in `namespaces`.
+    /// Reads the objects of `release` in `namespaces`. Changes of them are published as `events`.
     ///
     /// # Errors
     /// The API server refuses the request, or cannot be reached.
@@ -75,6 +77,7 @@ impl WorkloadClusters {
         client: &Client,
         release: &str,
         namespaces: &[String],
+        events: FleetEvents,
     ) -> Result<Self, Error> {
         let objects = Self {
             client: client.clone(),
@@ -82,6 +85,7 @@ impl WorkloadClusters {
             namespaces: namespaces.to_vec(),
             known: Mutex::default(),
             writes: Semaphore::new(WRITES),
+            events,
             refused: Mutex::default(),
         };
         objects.reload().await?;
@@ -153,7 +157,8 @@ impl WorkloadClusters {
     }
 
     /// Creates the object of `key`, owned by `origin`, and writes `status`. Writes only what
-    /// differs. Returns true if anything was written.
+    /// differs, and publishes an Event about an error that begins or ends. Returns true if anything
+    /// was written.
     ///
     /// # Errors
     /// The API server refuses a write, or cannot be reached.
@@ -166,8 +171,9 @@ impl WorkloadClusters {
         let (namespace, name) = object_key(key);
         let spec = spec(key, origin);
         let known = self.known().get(&(namespace.clone(), name.clone())).cloned();
-        let is_there = known.as_ref().is_some_and(|it| it.owner == origin.uid && it.spec == spec);
-        if is_there && known.is_some_and(|it| it.status == *status) {
+        let before = known.filter(|it| it.owner == origin.uid && it.spec == spec);
+        let (is_there, before) = (before.is_some(), before.map(|it| it.status));
+        if before.as_ref() == Some(status) {
             return Ok(false);
         }
         // The semaphore is never closed.
@@ -186,10 +192,14 @@ impl WorkloadClusters {
             }
             written => written,
         };
-        written?;
+        let uid = written?.metadata.uid.unwrap_or_default();
+        let key = (namespace, name);
+        if let Some(event) = ClusterEvent::of(&before.unwrap_or_default(), status) {
+            self.events.note_cluster(&key, &uid, event);
+        }
         let owner = origin.uid.clone();
         let known = KnownObject { owner, created: 0, spec, status: status.clone() };
-        self.known().insert((namespace, name), known);
+        self.known().insert(key, known);
         Ok(true)
     }
 
@@ -324,11 +334,12 @@ async fn apply(api: &Api<DynamicObject>, name: &str, object: &Value) -> Result<(
     written.map(drop).map_err(Error::api(format!("write the WorkloadCluster {name}")))
 }
 
+/// Writes a status. Returns the object.
 async fn apply_status(
     api: &Api<DynamicObject>,
     name: &str,
     status: &WorkloadClusterStatus,
-) -> Result<(), Error> {
+) -> Result<DynamicObject, Error> {
     let object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": KIND,
@@ -337,7 +348,7 @@ async fn apply_status(
     });
     let params = PatchParams::apply(FLEET_MANAGER).force();
     let written = api.patch_status(name, &params, &Patch::Apply(&object)).await;
-    written.map(drop).map_err(Error::api(format!("write the status of {name}")))
+    written.map_err(Error::api(format!("write the status of {name}")))
 }
 
 fn spec(key: &ClusterKey, origin: &OriginObject) -> WorkloadClusterSpec {

@@ -13,12 +13,12 @@ use image_swap_core::{
         reason, status_of,
     },
 };
-use image_swap_fleet::{FleetOverview, STALE_AFTER, WorkloadClusters, follow};
+use image_swap_fleet::{FleetEvents, FleetOverview, STALE_AFTER, WorkloadClusters, follow};
 use image_swap_testbed::Options;
 use image_swap_testkit::custom_resource;
 use serde_json::{Value, json};
 
-use crate::test_cluster::{NAMESPACE, NAMESPACES, TestCluster, eventually, until};
+use crate::test_cluster::{NAMESPACE, NAMESPACES, TestCluster, eventually, release, until};
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const APPS: &str = "/apis/image-swap.io/v1alpha1/namespaces/apps/workloadclusters";
@@ -33,6 +33,12 @@ async fn define(cluster: &TestCluster) {
     cluster.request("POST", DEFINITIONS, Some(&definition));
     eventually(|| tokio::task::block_in_place(|| cluster.control_plane.get(APPS).ok().flatten()))
         .await;
+}
+
+/// Reads the objects of the release `name`.
+async fn load(cluster: &TestCluster, name: &str) -> WorkloadClusters {
+    let events = FleetEvents::start(&cluster.client, "fleet", &release());
+    WorkloadClusters::load(&cluster.client, name, &["apps".to_owned()], events).await.unwrap()
 }
 
 fn key(name: &str) -> ClusterKey {
@@ -67,8 +73,7 @@ fn object(cluster: &TestCluster, name: &str) -> Option<Value> {
 async fn only_changes_of_status_are_written() {
     let cluster = TestCluster::bare(&Options::default()).await;
     define(&cluster).await;
-    let namespaces = ["apps".to_owned()];
-    let objects = WorkloadClusters::load(&cluster.client, "hub", &namespaces).await.unwrap();
+    let objects = load(&cluster, "hub").await;
     let (one, two) = (origin(&cluster, "one"), origin(&cluster, "two"));
     let reached = status(ClusterContact::Reached, NOW);
     assert!(objects.publish(&key("one"), &one, &reached).await.unwrap());
@@ -81,9 +86,7 @@ async fn only_changes_of_status_are_written() {
     assert_eq!(stored["status"], serde_json::to_value(&reached).unwrap());
 
     // Another process writes nothing either.
-    for objects in
-        [&objects, &WorkloadClusters::load(&cluster.client, "hub", &namespaces).await.unwrap()]
-    {
+    for objects in [&objects, &load(&cluster, "hub").await] {
         assert_eq!(objects.status(&key("one")), Some(reached.clone()));
         assert!(!objects.publish(&key("one"), &one, &reached).await.unwrap());
     }
@@ -96,7 +99,7 @@ async fn only_changes_of_status_are_written() {
     // A deleted object returns; that of another release is not noticed.
     cluster.request("DELETE", &format!("{APPS}/one.kubeconfig"), None);
     assert!(objects.publish(&key("one"), &one, &reached).await.unwrap());
-    let other = WorkloadClusters::load(&cluster.client, "other", &namespaces).await.unwrap();
+    let other = load(&cluster, "other").await;
     assert_eq!(other.status(&key("one")), None);
     assert_eq!(objects.retain([&key("one")], &BTreeSet::new()).await.unwrap(), 1);
     assert_eq!(object(&cluster, "two.kubeconfig"), None);
@@ -133,8 +136,7 @@ async fn fleet_status_shows_each_cluster() {
     assert_eq!(ran.status.code(), Some(0));
     assert!(text(&ran.stdout).contains("0 of 0 clusters in force"), "{}", text(&ran.stdout));
 
-    let namespaces = ["apps".to_owned()];
-    let objects = WorkloadClusters::load(&cluster.client, "hub", &namespaces).await.unwrap();
+    let objects = load(&cluster, "hub").await;
     let contact = ClusterContact::Unreachable("the connection timed out".into());
     for (name, contact) in [("one", ClusterContact::Reached), ("two", contact)] {
         let origin = origin(&cluster, name);
@@ -161,8 +163,7 @@ async fn fleet_status_shows_each_cluster() {
 async fn fleet_watch_shows_progress_until_signal() {
     let cluster = TestCluster::bare(&Options::default()).await;
     define(&cluster).await;
-    let namespaces = ["apps".to_owned()];
-    let objects = WorkloadClusters::load(&cluster.client, "hub", &namespaces).await.unwrap();
+    let objects = load(&cluster, "hub").await;
     let origin = origin(&cluster, "one");
     let publish = async |contact| {
         objects.publish(&key("one"), &origin, &status(contact, NOW)).await.unwrap();

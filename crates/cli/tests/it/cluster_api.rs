@@ -150,3 +150,17 @@ fn kustomize_adds_entries_to_lists_that_exist_or_not() {
     assert_eq!(strings("ClusterClass", "empty", "spec.patches", "name"), ["image-swap"]);
     assert_eq!(strings("ClusterClass", "full", "spec.patches", "name"), ["own", "image-swap"]);
 }
+
+#[test]
+fn large_script_has_a_note() {
+    let rule = |it| format!("r{it}.example.org::harbor.example.org/r{it}");
+    let large = (0..100).map(rule).collect::<Vec<String>>().join(",");
+    for (rules, is_noted) in [(RULES, false), (&*large, true)] {
+        for command in ["bootstrap", "kubeadm-patch"] {
+            let ran = image_swap(&["render", command, "--mirrors", rules]);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            let note = ran.stderr.contains("clouds limit user data");
+            assert_eq!(note, is_noted, "{command}: {}", ran.stderr);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! - [`inventory`] is the set of workload clusters.
 //! - [`assignment`] selects the declaration of a cluster.
 //! - [`bundle`] has the objects that a workload cluster receives.
+//! - [`event_pace`] limits the Events about workload clusters.
 //! - [`history`] keeps earlier declarations.
 //! - [`namespace_declaration`] has the declaration of a namespace with clusters.
 //! - [`drift`] separates drift from conflicts.
@@ -15,6 +16,7 @@
 pub mod assignment;
 pub mod bundle;
 pub mod drift;
+pub mod event_pace;
 mod field_path;
 pub mod history;
 pub mod inventory;

@@ -13,7 +13,7 @@ use image_swap_core::{
     mirror::Fallback,
     render::{
         Options,
-        bootstrap::{NAME, bootstrap},
+        bootstrap::{LARGE, NAME, bootstrap},
     },
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -128,6 +128,10 @@ impl BootstrapSecrets {
         let there = api::get(&secrets, BOOTSTRAP_SECRET).await?;
         if secret::holds(there.as_ref(), &BTreeMap::from([(NAME, script.text.clone())])) {
             return Ok(());
+        }
+        let bytes = script.text.len();
+        if bytes > LARGE {
+            warn!(namespace, bytes, "the script of new machines is large; clouds limit user data");
         }
         let mut labels = secret::labels(&self.release);
         labels[MOVE] = json!("");

@@ -54,6 +54,7 @@ use self::{
     state::StoredState,
 };
 use crate::{
+    events::FleetEvents,
     metrics::FleetReport,
     objects::WorkloadClusters,
     sources::{self, ListedInventory, RegistryInfos},
@@ -178,8 +179,11 @@ impl FleetController {
     ) -> Result<Fleet, Error> {
         let stored = StoredState::load(&self.client, &self.settings).await?;
         let namespaces: Vec<String> = self.settings.sources.namespaces.iter().cloned().collect();
+        let (own, release) = (&self.settings.namespace, &self.settings.release);
+        let events = FleetEvents::start(&self.client, own, release);
         let objects =
-            WorkloadClusters::load(&self.client, &self.settings.release.name, &namespaces).await?;
+            WorkloadClusters::load(&self.client, &release.name, &namespaces, events.clone())
+                .await?;
         let (mut history, waves) = (stored.history().clone(), stored.waves().clone());
         let namespaces = NamespaceSecrets::new(&self.client, &self.settings);
         for (namespace, own) in namespaces.load(&self.settings.sources.namespaces).await? {
@@ -194,6 +198,7 @@ impl FleetController {
             waves,
             rollout: String::new(),
             objects: Arc::new(objects),
+            events,
             filled: Arc::default(),
             ends: Arc::default(),
             client: self.client.clone(),
@@ -224,6 +229,7 @@ struct Fleet {
     /// Progress of the rollout, in words.
     rollout: String,
     objects: Arc<WorkloadClusters>,
+    events: FleetEvents,
     filled: Arc<FilledBundles>,
     ends: Arc<AttemptEnds>,
     client: Client,
@@ -290,7 +296,7 @@ impl Fleet {
             self.waves = std::mem::take(&mut self.waves).resumed();
         }
         self.roll_out(declaration, (&inventory, &standings));
-        self.stored.store_waves(&self.waves).await?;
+        self.stored.store_waves(&self.waves, &self.events).await?;
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
         }

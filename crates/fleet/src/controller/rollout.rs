@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use image_swap_core::fleet::{
-    inventory::{ClusterKey, standing::Standing},
-    wave::{self, ClusterProgress, WaveCluster, WaveSettings},
+use image_swap_core::{
+    fleet::{
+        inventory::{ClusterKey, standing::Standing},
+        wave::{self, ClusterProgress, WaveCluster, WaveSettings},
+    },
+    status::workload_cluster::state,
 };
 use tracing::info;
 
@@ -86,12 +89,17 @@ impl Fleet {
     /// Returns the report for metrics.
     pub(super) fn report(&self, hub: &HubView) -> FleetReport {
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
-        for cluster in self.clusters.values() {
-            let state = cluster.report.as_ref().map_or("Pending", |it| &it.state);
+        let mut clusters = BTreeMap::new();
+        for (key, cluster) in &self.clusters {
+            let state = cluster.report.as_ref().map_or(state::PENDING, |it| &it.state);
             *states.entry(state.to_owned()).or_default() += 1;
+            if self.settings.has_cluster_metrics {
+                clusters.insert(key.clone(), state.to_owned());
+            }
         }
         FleetReport {
             states,
+            clusters,
             revision: match hub.declaration {
                 Some(HubDeclaration::Present(revision, _)) => Some(revision),
                 Some(HubDeclaration::Absent) | None => None,

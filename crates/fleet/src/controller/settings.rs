@@ -30,6 +30,8 @@ pub struct FleetSettings {
     /// Fallback to public registries in the bootstrap script of new machines; `None` if no script
     /// is written.
     pub bootstrap: Option<Fallback>,
+    /// True if the metrics have the state of each cluster.
+    pub has_cluster_metrics: bool,
     /// Intervals and deadlines.
     pub timing: FleetTiming,
 }

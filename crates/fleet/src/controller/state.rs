@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::settings::FleetSettings;
-use crate::names::FleetNames;
+use crate::{events::FleetEvents, names::FleetNames};
 
 /// Key of the waves in the `ConfigMap`.
 const WAVES: &str = "waves.json";
@@ -92,11 +92,15 @@ impl StoredState {
         Ok(())
     }
 
-    /// Stores `waves` if they differ.
+    /// Stores `waves` if they differ, and publishes the change as `events`.
     ///
     /// # Errors
     /// [`Error::Api`].
-    pub(super) async fn store_waves(&mut self, waves: &WaveState) -> Result<(), Error> {
+    pub(super) async fn store_waves(
+        &mut self,
+        waves: &WaveState,
+        events: &FleetEvents,
+    ) -> Result<(), Error> {
         if self.waves == *waves {
             return Ok(());
         }
@@ -109,6 +113,7 @@ impl StoredState {
             "data": { WAVES: text },
         });
         api::apply(&self.maps, &name, &object).await?;
+        events.note_rollout(&self.waves, waves);
         self.waves = waves.clone();
         Ok(())
     }

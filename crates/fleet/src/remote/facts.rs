@@ -10,7 +10,7 @@ use super::{
     objects::LiveObject,
 };
 
-/// Longest UID, and longest version of Kubernetes, in bytes.
+/// Longest UID, in bytes.
 const TEXT_MAX: usize = 64;
 /// Longest `GROUP/VERSION`, in bytes.
 const GROUP_MAX: usize = 320;
@@ -20,16 +20,8 @@ const SERVED_MAX: usize = 1024;
 /// Facts about a workload cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteFacts {
-    /// Version of Kubernetes, such as `v1.34.1`.
-    pub version: String,
     /// Groups with versions that the API server serves, as `GROUP/VERSION`, and `v1`.
     pub served: BTreeSet<String>,
-}
-
-#[derive(Deserialize)]
-struct VersionInfo {
-    #[serde(rename = "gitVersion")]
-    git_version: String,
 }
 
 #[derive(Deserialize)]
@@ -63,26 +55,17 @@ impl RemoteCluster {
         if is_uid && uid.len() <= TEXT_MAX { Ok(uid) } else { Err(RemoteError::BadResponse) }
     }
 
-    /// Returns the version of the API server, and the APIs that it serves.
+    /// Returns the APIs that the API server serves.
     ///
     /// # Errors
     /// The cluster does not answer, or refuses a request.
     pub async fn discover(&self) -> Result<RemoteFacts, RemoteError> {
-        let version: Option<VersionInfo> = self.read("/version", JSON).await?;
-        let version = version.ok_or(RemoteError::Refused(404))?.git_version;
-        if version.len() > TEXT_MAX || !version.bytes().all(is_of_version) {
-            return Err(RemoteError::BadResponse);
-        }
         let groups: Option<GroupList> = self.read("/apis", JSON).await?;
         let groups = groups.ok_or(RemoteError::Refused(404))?.groups;
         let versions = groups.into_iter().flat_map(|it| it.versions).map(|it| it.text);
         let known = versions.filter(|it| it.len() <= GROUP_MAX);
         let mut served: BTreeSet<String> = known.take(SERVED_MAX).collect();
         served.insert("v1".to_owned());
-        Ok(RemoteFacts { version, served })
+        Ok(RemoteFacts { served })
     }
-}
-
-const fn is_of_version(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+' | b'_')
 }

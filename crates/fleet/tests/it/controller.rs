@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::fleet::{CONTROLLER, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl};
+use crate::{
+    fleet::{CONTROLLER, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl},
+    hub::NAMESPACE,
+};
 
 // guarantee: 6b
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +39,9 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     let message = condition(&status, "Conflict")["message"].to_string();
     assert!(message.contains("replicas"), "{message}");
     fleet.wait_object(0, CONTROLLER, |it| it.is_some_and(|it| it["spec"]["replicas"] == 3));
-    assert!(!status.to_string().contains("hunter2"), "{status}");
+    let event = fleet.wait_event(NAMESPACE, "a.kubeconfig", "Conflict");
+    assert_eq!(event["type"], "Warning");
+    assert!(![&status, &event].iter().any(|it| it.to_string().contains("hunter2")), "{event}");
 
     // A silent cluster delays no other one, and gets the declaration when it is back.
     fleet.planes.workloads[1].api_server().suspend().unwrap();
@@ -50,6 +55,13 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     fleet.wait_applied("b", "Unreachable");
     fleet.planes.workloads[1].api_server().resume().unwrap();
     fleet.wait_declared(1, 3, "three");
+    let events = ["Unreachable", "Recovered"];
+    for reason in events {
+        fleet.wait_event(NAMESPACE, "b.kubeconfig", reason);
+    }
+    let describe = ["describe", "workloadcluster", "b.kubeconfig", "--namespace", NAMESPACE];
+    let described = kubectl(&fleet.planes.hub, &describe);
+    assert!(events.iter().all(|it| described.contains(it)), "{described}");
 
     // Another leader continues.
     fleet.lead(|_| {}).await;

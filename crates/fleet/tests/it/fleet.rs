@@ -150,6 +150,17 @@ impl Fleet {
         self.wait(cluster, reason, |status| condition(status, "Applied")["reason"] == reason)
     }
 
+    /// Waits for an Event with `reason` about the object `name` of the management cluster.
+    pub(crate) fn wait_event(&self, namespace: &str, name: &str, reason: &str) -> Value {
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
+        let is_it = |it: &&Value| it["reason"] == reason && it["regarding"]["name"] == name;
+        wait_until(&format!("an Event {reason} about {name}"), || {
+            let list = self.planes.hub.get(&path).ok().flatten().unwrap_or_default();
+            let found = list["items"].as_array().and_then(|all| all.iter().find(is_it).cloned());
+            found.ok_or_else(|| list.to_string())
+        })
+    }
+
     /// Waits until a cluster has the declaration `revision` with the folder `path`.
     pub(crate) fn wait_declared(&self, index: usize, revision: u64, path: &str) {
         let plane = &self.planes.workloads[index];
@@ -236,6 +247,7 @@ pub(crate) fn settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 0,
+        has_cluster_metrics: false,
         timing: FleetTiming {
             compare: Duration::from_secs(2),
             longest_pause: Duration::from_secs(2),
@@ -262,10 +274,11 @@ fn check_declared(secret: &Value, revision: u64, path: &str) -> Result<(), Strin
     if is_wanted { Ok(()) } else { Err(secret["metadata"].to_string()) }
 }
 
-/// Runs kubectl on a cluster.
-pub(crate) fn kubectl(plane: &ControlPlane, arguments: &[&str]) {
+/// Runs kubectl on a cluster. Returns its output.
+pub(crate) fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> String {
     let output = block_in_place(|| plane.kubectl().args(arguments).output()).unwrap();
     assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Returns the condition `kind` of a status; null if it is absent.

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
+/// Name of the `ConfigMap` with the state of the rollout.
+const STATE_NAME: &str = "image-swap-fleet-state";
 /// Names of the clusters, the canary first.
 const NAMES: [&str; 3] = ["canary", "x", "y"];
 
@@ -88,11 +90,9 @@ fn verified(revision: u64) -> Value {
 }
 
 fn order(fleet: &Fleet, annotation: &str) {
-    let name = "image-swap-fleet-state";
-    kubectl(
-        &fleet.planes.hub,
-        &["annotate", "configmap", name, "--namespace", FLEET, "--overwrite", annotation],
-    );
+    let kind_and_name = ["annotate", "configmap", STATE_NAME];
+    let flags = ["--namespace", FLEET, "--overwrite", annotation];
+    kubectl(&fleet.planes.hub, &[&kind_and_name[..], &flags].concat());
 }
 
 /// Returns the number of the declaration of a cluster.
@@ -147,6 +147,8 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
         assert_eq!(condition(&status, "Applied")["reason"], "WaitingForWave");
         assert_eq!(condition(&status, "Healthy")["status"], "True", "{status}");
     }
+    let event = fleet.wait_event(FLEET, STATE_NAME, "RolloutStopped");
+    assert!(event["note"].as_str().unwrap().contains("canary"), "{event}");
     // Neither the recovery of the cluster nor another leader continues, and an order does.
     canary.beat(&verified(2));
     fleet.lead(waves).await;
@@ -163,6 +165,8 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
         let order = &state["metadata"]["annotations"]["image-swap.io/fleet"];
         if order.is_null() { Ok(()) } else { Err(order.to_string()) }
     });
+
+    fleet.wait_event(FLEET, STATE_NAME, "RolloutResumed");
 
     // The fleet is paused, then goes on. A cluster goes back by the number.
     order(&fleet, "image-swap.io/fleet=paused");

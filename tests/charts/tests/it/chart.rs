@@ -66,6 +66,7 @@ fleet:
   credentialProviders: {ocm: secretreader, gke: kubeconfig-secretreader}
   canary: canary=true
   waveSize: 5
+  metrics: {perCluster: true}
 ";
 
 /// Returns the directory of the chart.

@@ -112,6 +112,7 @@ fn rights_on_secrets_are_in_listed_namespaces() {
         "/secrets: : get list create patch delete",
         "/configmaps: image-swap-fleet-bundle: list watch",
         "/configmaps: image-swap-fleet-state: get list watch create patch",
+        "events.k8s.io/events: : create",
         "coordination.k8s.io/leases: image-swap-fleet-controller: get create patch update",
     ];
     let own = own.map(|right| format!("image-swap-fleet: {right}"));
@@ -122,6 +123,7 @@ fn rights_on_secrets_are_in_listed_namespaces() {
     let reports = [
         "image-swap.io/workloadclusters: : list create patch delete",
         "image-swap.io/workloadclusters/status: : patch",
+        "events.k8s.io/events: : create",
     ];
     for (sources, origins) in [
         ("[cluster-api, cluster-profile, kubeconfig]", vec![of_cluster_api, of_inventory]),
@@ -168,6 +170,7 @@ fn values_reach_the_fleet_controller() {
             "--workload-namespace=image-swap",
             "--canary=canary=true",
             "--wave-size=5",
+            "--cluster-metrics",
         ]
         .map(str::to_owned),
     );

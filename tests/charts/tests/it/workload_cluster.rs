@@ -116,3 +116,24 @@ fn columns_show_the_state_of_a_cluster() {
         assert!(fields.contains(field), "{path}");
     }
 }
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn columns_of_a_report_are_documented() {
+    let rendered = chart().with(FLEET);
+    let columns = version(&rendered)["additionalPrinterColumns"].as_array().unwrap();
+    let is_shown = |it: &&Value| it["priority"].is_null() && it["name"] != "Age";
+    let name = |it: &Value| it["name"].as_str().unwrap().to_uppercase();
+    let shown: BTreeSet<String> = columns.iter().filter(is_shown).map(name).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fleet.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let table = text.split_once("Its columns:").unwrap().1.split_once("`--output wide`").unwrap().0;
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), shown);
+    let since = columns.iter().find(|it| it["name"] == "Since").unwrap();
+    assert_eq!(
+        (&since["type"], &since["jsonPath"]),
+        (&json!("date"), &json!(".status.lastErrorTime"))
+    );
+}

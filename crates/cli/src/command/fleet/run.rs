@@ -88,6 +88,9 @@ pub(crate) struct RunArgs {
     /// The address of /healthz, /readyz and /metrics, plain HTTP.
     #[arg(long, value_name = "IP:PORT", value_parser = address, default_value = "0.0.0.0:8080", help_heading = SERVER)]
     admin_listen: SocketAddr,
+    /// Export the state of each workload cluster, with its namespace and name as labels.
+    #[arg(long, help_heading = SERVER)]
+    cluster_metrics: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -115,6 +118,7 @@ impl RunArgs {
             canary: self.canary,
             wave_size: self.wave_size,
             bootstrap: self.bootstrap_fallback,
+            has_cluster_metrics: self.cluster_metrics,
             timing: FleetTiming::default(),
         };
         block_on(lead(settings, self.kubeconfig, self.admin_listen))
@@ -129,7 +133,7 @@ async fn lead(
 ) -> Result<ExitCode, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::broken)?;
-    // Each workload cluster needs two connections.
+    // Each workload cluster needs a connection, and two with a server that has only HTTP/1.1.
     raise_file_limit();
     let admin = candidate::admin_port(admin_listen)?;
     let client = client(kubeconfig.as_deref()).await.map_err(Failure::broken)?;

@@ -83,6 +83,7 @@ fn settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 1,
+        has_cluster_metrics: false,
         timing: FleetTiming::default(),
     }
 }
@@ -134,6 +135,16 @@ async fn permissions_of_the_fleet_are_sufficient_and_used() {
         "stringData": { "kubeconfig": kubeconfig },
     });
     cluster.request("POST", CLUSTERS, Some(&secret));
+
+    // A kubeconfig without a cluster is an error, which becomes an Event.
+    let refused = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "refused", "labels": { "image-swap.io/fleet-cluster": "enabled" },
+        },
+        "stringData": { "kubeconfig": "{}" },
+    });
+    cluster.request("POST", CLUSTERS, Some(&refused));
 
     // The declaration of a number does not wait for the wave of another cluster.
     enroll(cluster).await;

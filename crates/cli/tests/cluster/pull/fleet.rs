@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use image_swap_cluster::{Controller, Intervals, Release, Settings, client};
+use image_swap_cluster::{AgentSettings, Controller, Intervals, Release, Settings, client};
 use image_swap_core::{fleet::inventory::ClusterSource, status::ControllerReport};
 use image_swap_fleet::{FleetController, FleetSettings, FleetTiming, sources::SourceSettings};
 use image_swap_testbed::{ControlPlane, ControlPlanes, Options, RunDir};
@@ -116,11 +116,20 @@ impl PullFleet {
 
     /// Starts the controller of the workload cluster, with the rights of the manifest.
     pub(super) async fn controller(&self) -> (watch::Receiver<ControllerReport>, ControllerTask) {
+        self.controller_with(None).await
+    }
+
+    /// Starts the controller of the workload cluster with these agents.
+    pub(super) async fn controller_with(
+        &self,
+        agents: Option<AgentSettings>,
+    ) -> (watch::Receiver<ControllerReport>, ControllerTask) {
         let token = self.workload().issue_token(RELEASE, "image-swap-controller").unwrap();
         let client = by_token(self.workload(), &self.files, &token).await;
         let settings = Settings {
             release: release(),
             chart_secret: None,
+            agents,
             heartbeat: true,
             hub_secret: Some("image-swap-hub".into()),
             ..settings()
@@ -212,6 +221,7 @@ fn fleet_settings() -> FleetSettings {
         },
         canary: None,
         wave_size: 0,
+        has_cluster_metrics: false,
         timing: FleetTiming { longest_pause: Duration::from_secs(2), ..FleetTiming::default() },
     }
 }

@@ -1,6 +1,7 @@
 //! A workload cluster that pulls its declaration from the management cluster.
 
 mod fleet;
+mod removal;
 
 use std::time::Duration;
 
@@ -151,7 +152,7 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
         assert!(message.contains(expected), "{message}");
     }
     apply(fleet.workload(), &fleet.enroll());
-    let (mut report, _controller) = fleet.controller().await;
+    let (mut report, controller) = fleet.controller().await;
     fleet.declare(2, "two");
     fleet.declared(2, "two").await;
     let client = fleet.as_workload().await;
@@ -188,7 +189,8 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
 
     // Another enrolment continues.
     fleet.declare(3, "three");
-    apply(fleet.workload(), &fleet.enroll());
+    let manifest = fleet.enroll();
+    apply(fleet.workload(), &manifest);
     fleet.declared(3, "three").await;
     until(&mut report, |it| problem(it).is_none()).await;
     fleet.declare(4, "four");
@@ -199,4 +201,7 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
     fleet.workload().request("DELETE", REGISTRY_INFO, None).unwrap();
     fleet.declare(5, "five");
     fleet.declared(5, "five").await;
+
+    drop(controller);
+    removal::remove(&fleet, &manifest).await;
 }

@@ -9,6 +9,20 @@ use super::{
 };
 use crate::status::{cluster_summary::ClusterSummary, node_mirror::NodeCondition};
 
+/// Reasons of conditions that are errors.
+pub(super) const ERRORS: [&str; 10] = [
+    reason::UNREACHABLE,
+    reason::REFUSED,
+    reason::DUPLICATE,
+    reason::CONFLICT,
+    reason::FAILED,
+    reason::DECLARATION_REFUSED,
+    reason::HEARTBEAT_STALE,
+    reason::SUMMARY_INVALID,
+    reason::PROBLEMS,
+    reason::DRIFT,
+];
+
 /// Returns the status of a cluster at the time `now`, in RFC 3339. `before` is the present status
 /// of its object; `None` without one. If nothing changed, the result equals it.
 pub fn status_of(
@@ -76,18 +90,6 @@ pub fn status_of(
 
 /// Returns the present error; `None` without one.
 fn error(verdicts: &[(&str, Verdict)]) -> Option<String> {
-    const ERRORS: [&str; 10] = [
-        reason::UNREACHABLE,
-        reason::REFUSED,
-        reason::DUPLICATE,
-        reason::CONFLICT,
-        reason::FAILED,
-        reason::DECLARATION_REFUSED,
-        reason::HEARTBEAT_STALE,
-        reason::SUMMARY_INVALID,
-        reason::PROBLEMS,
-        reason::DRIFT,
-    ];
     let of = |kind: &str| verdicts.iter().find(|(it, _)| *it == kind).map(|(_, it)| it);
     let found = [APPLIED, HEALTHY].into_iter().filter_map(of);
     let mut found = found.filter(|(_, reason, _)| ERRORS.contains(reason));

@@ -5,6 +5,7 @@
 //! a workload cluster sent, the status repeats only plain names of field managers.
 
 mod derive;
+mod event;
 mod facts;
 mod message;
 mod verdict;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     derive::{is_uid, status_of},
+    event::{ClusterEvent, RECOVERED},
     facts::{
         AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts, RemovalProgress,
         WantedDeclaration,

@@ -448,3 +448,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_errors_and_their_ends_are_events() {
+    let status = |facts: &ClusterFacts| status_of(facts, None, NOW);
+    let nothing = WorkloadClusterStatus::default();
+    let good = status(&in_force());
+    let down = |text: &str| {
+        status(&ClusterFacts { contact: ClusterContact::Unreachable(text.into()), ..in_force() })
+    };
+    let failed =
+        status(&ClusterFacts { outcome: ApplyOutcome::Failed("denied".into()), ..in_force() });
+    let newer = status(&ClusterFacts { stored: Some(2), ..in_force() });
+    let event = |before: &WorkloadClusterStatus, after: &WorkloadClusterStatus| {
+        ClusterEvent::of(before, after).map(|it| (it.is_warning, it.reason, it.note))
+    };
+    let begun = |reason: &str, note: &str| Some((true, reason.to_owned(), note.to_owned()));
+    let ended = |reason: &str, note: &str| Some((false, reason.to_owned(), note.to_owned()));
+    assert_eq!(event(&nothing, &good), None);
+    assert_eq!(event(&good, &newer), None);
+    assert_eq!(event(&nothing, &failed), begun("Failed", "denied"));
+    assert_eq!(event(&good, &down("timed out")), begun("Unreachable", "timed out"));
+    assert_eq!(event(&down("timed out"), &down("refused")), None);
+    assert_eq!(event(&down("timed out"), &failed), begun("Failed", "denied"));
+    let note = "Failed has ended; the state is InForce";
+    assert_eq!(event(&failed, &good), ended("Recovered", note));
+    let paused = status(&ClusterFacts { is_paused: true, ..in_force() });
+    let note = "Failed has ended; the state is Paused";
+    assert_eq!(event(&failed, &paused), ended("Recovered", note));
+}

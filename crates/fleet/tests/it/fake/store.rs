@@ -131,7 +131,6 @@ impl FakeStore {
                 "apiVersion": "v1", "kind": "Namespace",
                 "metadata": { "name": "kube-system", "uid": self.uid, "resourceVersion": "1" },
             })),
-            ("GET", "/version") => Some(json!({ "gitVersion": "v1.34.0" })),
             ("GET", "/apis") => Some(json!({ "kind": "APIGroupList", "groups": [] })),
             ("GET", LEASES) if is_watch => return FakeAnswer::Watch,
             ("GET", LEASES) => {
