@@ -15,7 +15,11 @@ const FLEET: &str = "image-swap-fleet";
 const VALUES: &str = "
 agent: {enabled: false}
 image: {registry: harbor.example.org}
-fleet: {enabled: true, namespaces: [clusters], sources: [cluster-api], bootstrap: {enabled: true}}
+fleet:
+  enabled: true
+  namespaces: [clusters, remote]
+  sources: [cluster-api]
+  bootstrap: {enabled: true}
 ";
 
 /// The release, with the programs of its Deployments.

@@ -12,14 +12,15 @@ use crate::{
 
 /// The `Cluster` whose templates get the script by the webhook.
 pub(crate) const CLUSTER: &str = "webhook";
-const SECRET: &str = "image-swap-bootstrap";
+/// The Secret with the script.
+pub(crate) const SECRET: &str = "image-swap-bootstrap";
 /// Kinds with the script, and the path to their lists.
-const KINDS: [(&str, &str); 2] = [
+pub(crate) const KINDS: [(&str, &str); 2] = [
     ("kubeadmcontrolplane", "/spec/kubeadmConfigSpec"),
     ("kubeadmconfigtemplate", "/spec/template/spec"),
 ];
 /// Flags of two tools of continuous delivery: one applies on its side, one on that of the API server.
-const STYLES: [&[&str]; 2] =
+pub(crate) const STYLES: [&[&str]; 2] =
     [&[], &["--server-side", "--force-conflicts", "--field-manager=gitops"]];
 
 /// Returns `manifests` with the label for the webhook on the kinds that it reviews.
