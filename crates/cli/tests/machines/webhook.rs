@@ -146,12 +146,16 @@ pub(crate) fn check_restored(cluster: &ComparedCluster<'_>) {
     }
 }
 
-/// Checks the list of objects that refer to the Secret. Machines with their bootstrap data need it
-/// no more.
+/// Checks the list of objects that refer to the Secret, and that of the documented command. Machines
+/// with their bootstrap data need it no more.
 pub(crate) fn check_references(release: &Release<'_>) {
     let expected = format!(
         "KubeadmControlPlane {NAMESPACE}/{CLUSTER}\nKubeadmConfigTemplate {NAMESPACE}/{CLUSTER}\n\
          {NAMESPACE}: keep the Secret {SECRET} until 2 objects no longer refer to it\n"
     );
     assert_eq!(release.references(), expected);
+    let documented = release.documented("kubectl get");
+    for kind in ["KubeadmControlPlane", "KubeadmConfigTemplate"] {
+        assert!(documented.contains(&format!("{kind} {NAMESPACE}/{CLUSTER} ")), "{documented}");
+    }
 }
