@@ -6,6 +6,7 @@ use crate::{
     compared::ComparedCluster,
     fleet,
     management::{CLASS, NAMESPACE, PLAIN, apply, kustomize, name, parts, render, try_apply},
+    moved,
     release::Release,
     webhook,
 };
@@ -52,10 +53,12 @@ fn check(api: &ClusterApi, plane: &ControlPlane, cluster: &str) {
 #[ignore = "needs Cluster API: cargo xtask test"]
 fn new_machines_have_the_mirrors() {
     let options = Options { controller_manager: true, ..Options::default() };
-    let planes = ControlPlanes::start(parts(), &options, 1).unwrap();
+    let planes = ControlPlanes::start(parts(), &options, 2).unwrap();
     let plane = &planes.hub;
     let api = ClusterApi::start(parts(), plane).unwrap();
-    plane.create_namespace(NAMESPACE).unwrap();
+    for namespace in [NAMESPACE, fleet::NAMESPACE] {
+        plane.create_namespace(namespace).unwrap();
+    }
     fleet::register(plane, &planes.workloads[0], "remote");
     let mut release = Release::install(plane);
     let manifests = webhook::manifests();
@@ -78,4 +81,5 @@ fn new_machines_have_the_mirrors() {
     webhook::check_references(&release);
     webhook::check_gitops(&mut cluster, &mut release);
     webhook::check_restored(&cluster);
+    moved::check(cluster, &planes.workloads[1]);
 }

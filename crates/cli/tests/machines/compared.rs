@@ -39,11 +39,7 @@ impl ComparedCluster<'_> {
         until("the controllers to compare the machines", DEADLINE, || {
             for kind in ["kubeadmcontrolplane", "machinedeployment"] {
                 let object = self.get(&[kind, self.name]);
-                let (spec, status) = (&object["spec"], &object["status"]);
-                let is_compared = status["observedGeneration"] == object["metadata"]["generation"]
-                    && status["upToDateReplicas"] == spec["replicas"]
-                    && status["replicas"] == spec["replicas"];
-                if !is_compared {
+                if !is_compared(&object) {
                     return Err(Wait::NotYet(object.to_string()));
                 }
             }
@@ -71,6 +67,15 @@ impl ComparedCluster<'_> {
         let text = self.kubectl(&[&["get", "--output=json"][..], arguments].concat());
         serde_json::from_str(&text).unwrap()
     }
+}
+
+/// Returns true if a controller has compared the machines of `object` with its templates, and
+/// replaces none.
+pub(crate) fn is_compared(object: &Value) -> bool {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    status["observedGeneration"] == object["metadata"]["generation"]
+        && status["upToDateReplicas"] == spec["replicas"]
+        && status["replicas"] == spec["replicas"]
 }
 
 /// Returns an object of a backup as Velero creates it again: only name, labels and annotations of the

@@ -6,9 +6,13 @@ use image_swap_testbed::{ControlPlane, Wait, until};
 use serde_json::{Value, json};
 
 use crate::{
-    management::{NAMESPACE, PLAIN, apply, output},
+    management::{NAMESPACE as MACHINES, PLAIN, apply, output},
     release::Release,
 };
+
+/// The namespace of a `Cluster` whose control plane is a real API server. It has no machines, so
+/// clusterctl would not move it.
+pub(crate) const NAMESPACE: &str = "remote";
 
 const DEADLINE: Duration = Duration::from_mins(2);
 
@@ -44,7 +48,9 @@ pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &
             "controlPlaneEndpoint": { "host": "127.0.0.1", "port": workload.port() },
         },
     });
+    let namespace = |name: &str| format!("namespace: {name}");
     let manifests = PLAIN.replace("NAME", cluster);
+    let manifests = manifests.replace(&namespace(MACHINES), &namespace(NAMESPACE));
     let is_kept = |it: &&str| {
         !it.contains("\nkind: DevCluster\n") && !it.contains("\nkind: MachineDeployment\n")
     };

@@ -10,5 +10,6 @@ mod compared;
 mod fleet;
 mod kept;
 mod management;
+mod moved;
 mod release;
 mod webhook;

@@ -1,6 +1,6 @@
 //! A release of the chart on a management cluster, whose programs run on this machine.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{env, ffi::OsStr, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use image_swap_testbed::{
     ControlPlane, HelmMajor, HelmWait, Live, Port, Process, Wait, own_address, until,
@@ -15,7 +15,11 @@ const FLEET: &str = "image-swap-fleet";
 const VALUES: &str = "
 agent: {enabled: false}
 image: {registry: harbor.example.org}
-fleet: {enabled: true, namespaces: [clusters], sources: [cluster-api], bootstrap: {enabled: true}}
+fleet:
+  enabled: true
+  namespaces: [clusters, remote]
+  sources: [cluster-api]
+  bootstrap: {enabled: true}
 ";
 
 /// The release, with the programs of its Deployments.
@@ -96,9 +100,24 @@ impl<'a> Release<'a> {
 
     /// Returns the objects that refer to the Secret, as the program lists them.
     pub(crate) fn references(&self) -> String {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_image-swap"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_image-swap"));
         command.args(["fleet", "references", "--namespaces", NAMESPACE, "--kubeconfig"]);
         output(command.arg(self.plane.kubeconfig()))
+    }
+
+    /// Returns the output of the command in docs/bootstrap.md that begins with `start`.
+    pub(crate) fn documented(&self, start: &str) -> String {
+        let blocks = include_str!("../../../../docs/bootstrap.md").split("```");
+        let mut commands = blocks.filter_map(|block| block.strip_prefix("console\n"));
+        let command = commands.find(|it| it.starts_with(start)).unwrap();
+        let kubectl = self.plane.kubectl();
+        let folder = Path::new(kubectl.get_program()).parent().unwrap();
+        let path = [folder.as_os_str(), &env::var_os("PATH").unwrap()].join(OsStr::new(":"));
+        let mut shell = Command::new("sh");
+        for (name, value) in kubectl.get_envs() {
+            shell.env(name, value.unwrap());
+        }
+        output(shell.args(["-c", command]).env("PATH", path))
     }
 }
 

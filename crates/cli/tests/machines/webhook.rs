@@ -12,14 +12,15 @@ use crate::{
 
 /// The `Cluster` whose templates get the script by the webhook.
 pub(crate) const CLUSTER: &str = "webhook";
-const SECRET: &str = "image-swap-bootstrap";
+/// The Secret with the script.
+pub(crate) const SECRET: &str = "image-swap-bootstrap";
 /// Kinds with the script, and the path to their lists.
-const KINDS: [(&str, &str); 2] = [
+pub(crate) const KINDS: [(&str, &str); 2] = [
     ("kubeadmcontrolplane", "/spec/kubeadmConfigSpec"),
     ("kubeadmconfigtemplate", "/spec/template/spec"),
 ];
 /// Flags of two tools of continuous delivery: one applies on its side, one on that of the API server.
-const STYLES: [&[&str]; 2] =
+pub(crate) const STYLES: [&[&str]; 2] =
     [&[], &["--server-side", "--force-conflicts", "--field-manager=gitops"]];
 
 /// Returns `manifests` with the label for the webhook on the kinds that it reviews.
@@ -145,12 +146,16 @@ pub(crate) fn check_restored(cluster: &ComparedCluster<'_>) {
     }
 }
 
-/// Checks the list of objects that refer to the Secret. Machines with their bootstrap data need it
-/// no more.
+/// Checks the list of objects that refer to the Secret, and that of the documented command. Machines
+/// with their bootstrap data need it no more.
 pub(crate) fn check_references(release: &Release<'_>) {
     let expected = format!(
         "KubeadmControlPlane {NAMESPACE}/{CLUSTER}\nKubeadmConfigTemplate {NAMESPACE}/{CLUSTER}\n\
          {NAMESPACE}: keep the Secret {SECRET} until 2 objects no longer refer to it\n"
     );
     assert_eq!(release.references(), expected);
+    let documented = release.documented("kubectl get");
+    for kind in ["KubeadmControlPlane", "KubeadmConfigTemplate"] {
+        assert!(documented.contains(&format!("{kind} {NAMESPACE}/{CLUSTER} ")), "{documented}");
+    }
 }
