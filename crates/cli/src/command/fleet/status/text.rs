@@ -166,7 +166,6 @@ fn problem(text: &mut String, cluster: &ClusterRow, now: UnixTime) {
 /// empty if none is needed.
 fn remedy(state: &str, health: &str) -> &'static str {
     match (state, health) {
-        (reason::REFUSED, _) => "replace its kubeconfig",
         (reason::UNREACHABLE, _) => "check its API server, and the network to it",
         (reason::DUPLICATE, _) => "delete one of the two entries",
         (reason::CONFLICT, _) => "remove these fields from the other writer",
