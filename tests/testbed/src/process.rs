@@ -129,6 +129,8 @@ impl Process {
             // Variables of the test process, such as proxies, must not reach the servers.
             .env_clear()
             .env("PATH", search_path())
+            // Less garbage collection: an API server starts with a quarter less processor time.
+            .env("GOGC", "400")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             // Ctrl-C is for the test process, which ends its servers itself.
