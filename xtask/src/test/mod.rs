@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check of the project, in one command.
 
-pub(crate) mod retried;
+pub(crate) mod report;
 pub(crate) mod runner;
 pub(crate) mod scan;
 pub(crate) mod short;
