@@ -11,6 +11,13 @@ pub(crate) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result
     build_with(host, subcommand, arguments, |_| ())
 }
 
+/// Builds programs, and returns their paths in any order.
+pub(crate) fn build_all(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = process::cargo(host, &[subcommand]);
+    command.arg("--message-format=json-render-diagnostics").args(arguments);
+    Ok(process::text(&mut command)?.lines().filter_map(executable).collect())
+}
+
 /// Builds one program as [`build`] does, after `prepare` changed the command of cargo.
 pub(crate) fn build_with(
     host: &Host,

@@ -26,6 +26,10 @@ use crate::{
 /// Seconds for each target in `cargo xtask test`.
 const SMOKE: u64 = 20;
 
+/// Codegen units of the programs of `cargo xtask test`. All processors compile one crate, and the
+/// programs are a little slower. A long search has one unit.
+const UNITS: &str = "16";
+
 /// The number of lines that are repeated from the output of a failed search.
 const SHOWN: usize = 80;
 
@@ -47,7 +51,7 @@ impl Args {
     pub(crate) fn run(self, host: &Host) -> Result<ExitCode> {
         let Self { seconds, targets } = self;
         let targets = chosen(targets, targets_of(host)?)?;
-        let engine = Engine::find(host)?;
+        let engine = Engine::find(host, "1")?;
         print_line(&format!("{}, {seconds} s a target", engine.name()));
         search(host, &engine, seconds, &targets)?;
         Ok(ExitCode::SUCCESS)
@@ -56,7 +60,7 @@ impl Args {
 
 /// Searches for a short time in every target.
 pub(crate) fn smoke(host: &Host) -> Result<Outcome> {
-    let engine = Engine::find(host)?;
+    let engine = Engine::find(host, UNITS)?;
     let targets = targets_of(host)?;
     search(host, &engine, SMOKE, &targets)?;
     let targets = targets.len();
@@ -82,14 +86,15 @@ fn targets_of(host: &Host) -> Result<Vec<String>> {
 }
 
 enum Engine {
-    /// libFuzzer, with the PATH on which cargo finds cargo-fuzz.
-    LibFuzzer { path: OsString },
+    /// libFuzzer, with the PATH on which cargo finds cargo-fuzz, and the number of codegen units.
+    LibFuzzer { path: OsString, units: &'static str },
     /// proptest, with the reason for the lack of libFuzzer.
     Proptest(String),
 }
 
 impl Engine {
-    fn find(host: &Host) -> Result<Self> {
+    /// Finds the engine. libFuzzer searches in programs of `units` codegen units.
+    fn find(host: &Host, units: &'static str) -> Result<Self> {
         let mut nightly = Command::new("rustup");
         nightly.args(["run", "nightly", "rustc", "--version"]);
         let has_nightly = on_path("rustup").is_some()
@@ -103,7 +108,8 @@ impl Engine {
         };
         let folders = program.parent().map(PathBuf::from).into_iter();
         let path = env::var_os("PATH").unwrap_or_default();
-        Ok(Self::LibFuzzer { path: env::join_paths(folders.chain(env::split_paths(&path)))? })
+        let path = env::join_paths(folders.chain(env::split_paths(&path)))?;
+        Ok(Self::LibFuzzer { path, units })
     }
 
     fn name(&self) -> String {
@@ -116,16 +122,16 @@ impl Engine {
     /// Returns the command that builds the programs of [`Self::search`].
     fn build(&self, host: &Host) -> Command {
         match self {
-            Self::LibFuzzer { path } => cargo_fuzz(host, path, &["build"]),
+            Self::LibFuzzer { path, units } => cargo_fuzz(host, path, units, &["build"]),
             Self::Proptest(_) => proptest(host, &["--no-run"]),
         }
     }
 
     fn search(&self, host: &Host, seconds: u64, target: &str) -> Command {
         match self {
-            Self::LibFuzzer { path } => {
+            Self::LibFuzzer { path, units } => {
                 let time = format!("-max_total_time={seconds}");
-                let mut command = cargo_fuzz(host, path, &["run", target, "--", &time]);
+                let mut command = cargo_fuzz(host, path, units, &["run", target, "--", &time]);
                 command.args(["-timeout=10", "-rss_limit_mb=2048", "-max_len=2048"]);
                 command
             }
@@ -177,10 +183,11 @@ fn search(host: &Host, engine: &Engine, seconds: u64, targets: &[String]) -> Res
     Ok(())
 }
 
-fn cargo_fuzz(host: &Host, path: &OsStr, arguments: &[&str]) -> Command {
+fn cargo_fuzz(host: &Host, path: &OsStr, units: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     let (task, arguments) = arguments.split_at(1);
     command.args(["run", "nightly", "cargo", "fuzz"]).args(task).args(["--fuzz-dir", FOLDER]);
+    command.args(["--codegen-units", units]);
     command.args(arguments).env("PATH", path);
     command.current_dir(&host.root).stdin(Stdio::null());
     command

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     error::Error,
-    run,
+    run::{self, LESS_COLLECTION},
     wait::{Wait, until},
 };
 
@@ -129,6 +129,7 @@ impl Process {
             // Variables of the test process, such as proxies, must not reach the servers.
             .env_clear()
             .env("PATH", search_path())
+            .envs([LESS_COLLECTION])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             // Ctrl-C is for the test process, which ends its servers itself.

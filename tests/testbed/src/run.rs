@@ -10,6 +10,10 @@ use std::{
 
 use crate::{error::Error, progress::Progress};
 
+/// A variable of programs in Go: less garbage collection. An API server starts with a quarter less
+/// processor time, and holds 80 MB more.
+pub(crate) const LESS_COLLECTION: (&str, &str) = ("GOGC", "400");
+
 /// The number of output lines that an error repeats.
 const LINES: usize = 30;
 /// The interval between announcements of a long step.

@@ -128,7 +128,7 @@ impl Args {
             }
         }
         if let Entry::Vacant(here) = programs.entry(Platform::here()) {
-            here.insert(read(&program::build(host, &self.profile)?)?);
+            here.insert(read(&program::build(host, &self.profile, &[])?)?);
         }
         Ok(programs)
     }
@@ -146,7 +146,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 /// `target/`. Returns its size.
 pub(crate) fn of_tests(host: &Host) -> Result<String> {
     let to = Product::begin(&host.root)?;
-    let program = program::build(host, "dev")?;
+    let program = program::build(host, "dev", program::OF_TESTS)?;
     let programs = Programs::from([(Platform::here(), read(&program)?)]);
     let layout = make(host, programs, AUTHORITIES.as_ref(), None)?;
     layout.write(&to, env!("CARGO_PKG_VERSION"))?;

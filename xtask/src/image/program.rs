@@ -13,16 +13,20 @@ use crate::{executable, host::Host, process};
 /// The licences of glibc, in Debian's package libc6-dev.
 pub(crate) const GLIBC: &str = "/usr/share/doc/libc6-dev/copyright";
 
-/// Builds the program for this machine's platform with cargo's `profile`, and returns its
-/// path.
+/// Features of dependencies that tests enable. With them the program of the tests shares all
+/// compiled dependencies with the tests. They change nothing outside a test.
+pub(super) const OF_TESTS: &[&str] = &["--features", "tokio/test-util"];
+
+/// Builds the program for this machine's platform with cargo's `profile` and `features`, and
+/// returns its path.
 ///
 /// glibc is linked in. Since version 2.34 its resolver needs no module at run time, so names
 /// are resolved as in other programs. Only linking differs from other builds: all compiled
 /// crates are shared with them.
-pub(super) fn build(host: &Host, profile: &str) -> Result<PathBuf> {
+pub(super) fn build(host: &Host, profile: &str, features: &[&str]) -> Result<PathBuf> {
     let arguments = ["--package", "image-swap", "--bin", "image-swap", "--profile", profile];
     let last = ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"];
-    executable::build(host, "rustc", &[&arguments[..], &last].concat())
+    executable::build(host, "rustc", &[&arguments[..], features, &last].concat())
 }
 
 /// Returns the licence files of the program: its own licence, the list of its crates and

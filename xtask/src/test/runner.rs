@@ -3,15 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZero,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
-use anyhow::Result;
+use anyhow::{Error, Result, bail};
 use image_swap_testbed::Minor;
 
-use super::{retried, scan::Test};
+use super::{report::RunReport, scan::Test};
 use crate::{host::Host, process, tool};
 
 /// A test runner.
@@ -55,47 +55,81 @@ impl Runner {
     /// without one.
     ///
     /// # Errors
-    /// A test failed, or the runner does not start.
+    /// A test failed, the runner does not start, or cargo-nextest left out a test of `choice`.
     pub(crate) fn run(
         &self,
         host: &Host,
         choice: Choice<'_>,
         minor: Option<Minor>,
     ) -> Result<String> {
-        retried::forget(&host.root);
-        process::run(&mut self.command(host, choice, minor))?;
-        let names = retried::names(&host.root);
+        let Self::Nextest(program) = self else {
+            process::run(on(minor, &mut cargo_test(host, choice)))?;
+            return Ok(String::new());
+        };
+        RunReport::forget(&host.root)?;
+        let ended = process::run(on(minor, &mut run(host, program, choice)));
+        // Without a report no test ran.
+        let report = match RunReport::read(&host.root) {
+            Ok(report) => report,
+            Err(missing) => return Err(ended.err().unwrap_or(missing)),
+        };
+        let list = process::text(on(minor, &mut list(host, program, choice)))?;
+        let left = report.not_run(&list);
+        if !left.is_empty() {
+            bail!("{}", left_out(&left, ended.err()));
+        }
+        ended?;
+        let names = report.retried();
         Ok(match names[..] {
             [] => String::new(),
             _ => format!("; at the second attempt: {}", names.join(", ")),
         })
     }
+}
 
-    /// Returns the command that runs `choice` on the Kubernetes version `minor`, or on the
-    /// one that the environment names.
-    fn command(&self, host: &Host, choice: Choice<'_>, minor: Option<Minor>) -> Command {
-        let mut command = match self {
-            Self::Nextest(program) => {
-                let mut command = Command::new(program);
-                command.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]);
-                command.args(nextest(choice));
-                if !matches!(choice, Choice::Plain) {
-                    command.arg("--test-threads").arg(threads().to_string());
-                }
-                process::in_checkout(host, &mut command);
-                command
-            }
-            Self::Cargo(_) => {
-                let mut command = process::cargo(host, &["test"]);
-                command.args(["--workspace", "--no-fail-fast"]);
-                command.args(["--lib", "--bins", "--tests", "--examples"]);
-                command.arg("--").args(cargo(choice));
-                command
-            }
-        };
-        command.envs(minor.map(|minor| (Minor::VARIABLE, minor.to_string())));
-        command
+/// Makes `command` test the Kubernetes version `minor`.
+fn on(minor: Option<Minor>, command: &mut Command) -> &mut Command {
+    command.envs(minor.map(|minor| (Minor::VARIABLE, minor.to_string())))
+}
+
+/// Returns the command of cargo-nextest that runs `choice`.
+fn run(host: &Host, program: &Path, choice: Choice<'_>) -> Command {
+    let mut command = nextest(host, program, "run", choice);
+    command.arg("--no-fail-fast");
+    if !matches!(choice, Choice::Plain) {
+        command.arg("--test-threads").arg(threads().to_string());
     }
+    command
+}
+
+/// Returns the command of cargo-nextest that prints a line `program test` for each test of
+/// `choice`.
+fn list(host: &Host, program: &Path, choice: Choice<'_>) -> Command {
+    let mut command = nextest(host, program, "list", choice);
+    command.args(["--message-format", "oneline", "--cargo-quiet"]);
+    command
+}
+
+fn nextest(host: &Host, program: &Path, task: &str, choice: Choice<'_>) -> Command {
+    let mut command = Command::new(program);
+    command.args(["nextest", task, "--locked", "--workspace"]).args(selection(choice));
+    process::in_checkout(host, &mut command);
+    command
+}
+
+/// Returns the command of cargo that runs `choice`.
+fn cargo_test(host: &Host, choice: Choice<'_>) -> Command {
+    let mut command = process::cargo(host, &["test"]);
+    command.args(["--workspace", "--no-fail-fast"]);
+    command.args(["--lib", "--bins", "--tests", "--examples"]);
+    command.arg("--").args(cargo(choice));
+    command
+}
+
+/// Formats the tests that cargo-nextest left out, and its own error.
+fn left_out(tests: &[&str], error: Option<Error>) -> String {
+    let error = error.map(|error| format!("; {error:#}")).unwrap_or_default();
+    format!("cargo-nextest did not run {}: {}{error}", tests.len(), tests.join(", "))
 }
 
 /// Returns the number of tests that run at the same time: one more than this machine has
@@ -104,8 +138,8 @@ fn threads() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get) + 1
 }
 
-/// Returns the arguments of cargo-nextest for `choice`.
-fn nextest(choice: Choice<'_>) -> Vec<String> {
+/// Returns the arguments of cargo-nextest that select `choice`.
+fn selection(choice: Choice<'_>) -> Vec<String> {
     let arguments = match choice {
         Choice::Plain => Vec::new(),
         Choice::AllBut([]) => vec!["--run-ignored", "all"],
@@ -168,18 +202,26 @@ mod tests {
             "(package(=a) & (test(=z))) | (package(=b) & (test(=w) | test(=x::y)))".to_owned();
         assert_eq!(filterset(&tests), expected);
         assert_eq!(
-            nextest(Choice::AllBut(&tests)),
+            selection(Choice::AllBut(&tests)),
             ["--run-ignored", "all", "--filterset", &format!("not ({expected})")]
         );
-        let only = nextest(Choice::Only(&tests));
+        let only = selection(Choice::Only(&tests));
         assert_eq!(only, ["--run-ignored", "only", "--filterset", &expected]);
     }
 
     #[test]
     fn complete_run_has_no_filter() {
-        assert_eq!(nextest(Choice::AllBut(&[])), ["--run-ignored", "all"]);
+        assert_eq!(selection(Choice::AllBut(&[])), ["--run-ignored", "all"]);
         assert_eq!(cargo(Choice::AllBut(&[])), ["--include-ignored", "--exact"]);
-        assert!(nextest(Choice::Plain).is_empty() && cargo(Choice::Plain).is_empty());
+        assert!(selection(Choice::Plain).is_empty() && cargo(Choice::Plain).is_empty());
+    }
+
+    #[test]
+    fn tests_left_out_are_named_before_the_error() {
+        let tests = ["a::it x::y", "b z"];
+        assert_eq!(left_out(&tests, None), "cargo-nextest did not run 2: a::it x::y, b z");
+        let error = Error::msg("exit status: 100");
+        assert!(left_out(&tests, Some(error)).ends_with("b z; exit status: 100"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use self::plan::{CONTROLLER_MANAGER, Plan, Storage};
 pub(crate) use self::{network::ServiceNetwork, server::Server};
 use crate::{
     error::Error, http::Client, janitor::RunDir, parts::Parts, pki::Authority, port::Port,
-    process::Process,
+    process::Process, run::LESS_COLLECTION,
 };
 
 /// The deadline for a server to do its work. Normally it takes seconds; a machine that compiles
@@ -220,6 +220,7 @@ impl ControlPlane {
         let mut command = Command::new(&self.kubectl);
         // kubectl caches discovered APIs under the home directory.
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.dir.path());
+        command.envs([LESS_COLLECTION]);
         command
     }
 

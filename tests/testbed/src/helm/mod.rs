@@ -21,7 +21,7 @@ pub use self::{
     live::{HelmRevision, HelmWait, Live},
     manifest::HelmManifest,
 };
-use crate::{error::Error, janitor::RunDir, parts::HelmParts};
+use crate::{error::Error, janitor::RunDir, parts::HelmParts, run::LESS_COLLECTION};
 
 /// Port 9 discards, and no test listens on it.
 const NO_PROXY_HERE: &str = "http://127.0.0.1:9";
@@ -103,6 +103,7 @@ impl Helm {
             .env("HTTP_PROXY", NO_PROXY_HERE)
             .env("HTTPS_PROXY", NO_PROXY_HERE)
             .env("NO_COLOR", "1")
+            .envs([LESS_COLLECTION])
             .current_dir(self.home.path())
             .stdin(Stdio::null());
         command

@@ -99,8 +99,9 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
     control_plane.create_namespace("hooked")?;
 
     // busybox has no TLS that a current API server accepts: a connection is enough.
-    let script = "nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null \
-         && test -s /var/run/secrets/kubernetes.io/serviceaccount/token \
+    // kube-proxy may set its rules after the pod starts.
+    let script = "until nc -w 1 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null; \
+         do sleep 0.1; done; test -s /var/run/secrets/kubernetes.io/serviceaccount/token \
          && echo reached >/tmp/state; exec httpd -f -p 8080 -h /tmp";
     let image = Image::busybox(parts().registry()?, "server", &["sh", "-c", script])?;
     let reference = cluster.registry.push("server", "1", &image)?;
@@ -153,11 +154,12 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
     })?;
 
     let service = control_plane.get("/api/v1/namespaces/hooked/services/server")?.unwrap();
-    let url = format!("http://{}/state", service["spec"]["clusterIP"].as_str().unwrap());
-    let mut kubectl = control_plane.kubectl();
-    kubectl.args(["--namespace=hooked", "exec", "deployment/server", "--"]);
-    let output = kubectl.args(["wget", "-q", "-O", "-", &url]).output()?;
-    assert_eq!(String::from_utf8(output.stdout)?, "reached\n", "kube-proxy serves the address");
+    let address = service["spec"]["clusterIP"].as_str().unwrap();
+    // kube-proxy sets its rules once a second. A packet before them has no answer.
+    until("kube-proxy to serve the address", DEADLINE, || {
+        let found = fetch(control_plane, "hooked", "deployment/server", address)?;
+        if found == "reached\n" { Ok(()) } else { Err(Wait::NotYet(found)) }
+    })?;
 
     // A webhook behind a Service, at the node's address: the API server finds it itself.
     let listener = TcpListener::bind((cluster.node.address(), 0))?;
@@ -176,6 +178,26 @@ fn cluster_schedules_pods_that_reach_services() -> Outcome {
     let client = json!({ "service": { "namespace": "hooked", "name": "hook" } });
     control_plane.create(CONFIGURATIONS, &webhook(&client))?;
     assert_dialled(control_plane, listener)
+}
+
+/// Fetches `/state` of a server from a pod, and returns the body. Port 80 is the default. A missing
+/// connection fails soon, while that of busybox's `wget` lasts two minutes.
+fn fetch(
+    control_plane: &ControlPlane,
+    namespace: &str,
+    pod: &str,
+    address: &str,
+) -> Result<String, Wait> {
+    let (host, port) = address.split_once(':').unwrap_or((address, "80"));
+    let script = format!("printf 'GET /state HTTP/1.0\\r\\n\\r\\n' | nc -w 2 {host} {port}");
+    let mut kubectl = control_plane.kubectl();
+    kubectl.args(["--namespace", namespace, "exec", pod, "--", "sh", "-c", &script]);
+    let output = kubectl.output().map_err(|error| Wait::NotYet(error.to_string()))?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    let body = answer.split_once("\r\n\r\n").filter(|_| answer.contains(" 200 OK\r\n"));
+    let error = || String::from_utf8_lossy(&output.stderr);
+    body.map(|(_, body)| body.to_owned())
+        .ok_or_else(|| Wait::NotYet(format!("{answer}{}", error())))
 }
 
 /// Makes an image of busybox in the form of the program's image, with one file of source.
@@ -210,8 +232,8 @@ fn nodes_of_two_ages_reach_each_other() -> Outcome {
         assert!(found.starts_with(version), "{found}");
     }
 
-    let script = "nc $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null \
-         && echo $NAME >/tmp/state; exec httpd -f -p 8080 -h /tmp";
+    let script = "until nc -w 1 $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT </dev/null; \
+         do sleep 0.1; done; echo $NAME >/tmp/state; exec httpd -f -p 8080 -h /tmp";
     let image = Image::busybox(parts().registry()?, "server", &["sh", "-c", script])?;
     let reference = cluster.registry.push("server", "1", &image)?;
     control_plane.create_namespace("two")?;
@@ -241,14 +263,8 @@ fn nodes_of_two_ages_reach_each_other() -> Outcome {
     for from in ["current", "old"] {
         for (name, address) in &addresses {
             until(&format!("{from} to reach {name} at {address}"), DEADLINE, || {
-                let mut kubectl = control_plane.kubectl();
-                kubectl.args(["--namespace=two", "exec", from, "--", "wget", "-q"]);
-                let output = kubectl.args(["-O", "-", &format!("http://{address}/state")]).output();
-                let output = output.map_err(|error| Wait::NotYet(error.to_string()))?;
-                let found = String::from_utf8_lossy(&output.stdout);
-                let error = String::from_utf8_lossy(&output.stderr);
-                let is_reached = found.trim() == *name;
-                is_reached.then_some(()).ok_or_else(|| Wait::NotYet(format!("{found}{error}")))
+                let found = fetch(control_plane, "two", from, address)?;
+                if found.trim() == *name { Ok(()) } else { Err(Wait::NotYet(found)) }
             })?;
         }
     }
