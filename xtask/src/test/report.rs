@@ -65,8 +65,8 @@ fn path(root: &Path) -> PathBuf {
 
 /// Returns the value of an attribute of the first element in `case`.
 fn attribute<'c>(case: &'c str, name: &str) -> Option<&'c str> {
-    let attributes = case.split('>').next()?.split(' ');
-    let value = attributes.filter_map(|it| it.strip_prefix(name)?.strip_prefix("=\"")).next()?;
+    let mut attributes = case.split('>').next()?.split(' ');
+    let value = attributes.find_map(|it| it.strip_prefix(name)?.strip_prefix("=\""))?;
     value.split('"').next()
 }
 
