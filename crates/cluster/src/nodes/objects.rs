@@ -144,12 +144,14 @@ impl NodeObjectStatus {
     }
 }
 
-/// Longest name of an object, in bytes.
-const NAME_MAX: usize = 253;
-/// Entries of the longest list in an object.
-const LIST_MAX: usize = 1000;
-
 impl NodeObject {
+    /// Returns true if a list or a name in the object is longer than one of Kubernetes.
+    pub(super) fn is_excessive(&self) -> bool {
+        let Self { spec, status, .. } = self;
+        let lists = [spec.taints.len(), status.container_statuses.len(), status.conditions.len()];
+        self.name().len() > NAME_MAX || lists.into_iter().any(|length| length > LIST_MAX)
+    }
+
     pub(super) fn name(&self) -> &str {
         self.meta().name.as_deref().unwrap_or_default()
     }
