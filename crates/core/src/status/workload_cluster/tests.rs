@@ -241,10 +241,18 @@ fn stored_declaration_waits_for_no_wave() {
 
 #[test]
 fn health_follows_the_heartbeat() {
-    let rows: [(Change, &str, &str); 7] = [
+    let rows: [(Change, &str, &str); 8] = [
         (|it| it.heartbeat = HeartbeatFacts::default(), reason::NO_HEARTBEAT, state::UPDATING),
         (|it| it.heartbeat = overdue(), reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.is_stale = true, reason::HEARTBEAT_STALE, state::UNHEALTHY),
+        (
+            |it| {
+                it.stored_hash = "a".into();
+                it.heartbeat.summary.as_mut().unwrap().hash = "edited".into();
+            },
+            reason::UPDATING,
+            state::UPDATING,
+        ),
         (|it| it.heartbeat.summary = None, reason::SUMMARY_INVALID, state::UNHEALTHY),
         (
             |it| it.refused_declaration = Some("no DOMAIN".into()),
@@ -386,6 +394,7 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
                 wave,
                 outcome,
                 stored,
+                stored_hash: "a".to_owned(),
                 conflicts,
                 drift,
                 waiting: "the webhook waits",
