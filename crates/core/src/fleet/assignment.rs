@@ -270,7 +270,7 @@ mod tests {
     /// Returns the assignment of a cluster with a Secret `registry-info` beside it.
     fn assigned_beside(own: Option<NamespaceDeclaration>) -> Assignment {
         let mut history = history();
-        for own in own {
+        if let Some(own) = own {
             history.set_beside("fleet".into(), own);
         }
         let secret = effective("any").secret;

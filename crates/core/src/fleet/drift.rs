@@ -246,10 +246,11 @@ mod tests {
     #[test]
     fn reports_quote_no_text_of_a_cluster() {
         let applied = json!({ "spec": { "replicas": 2 } });
+        let long = format!("conflict with \"{}\"", "x".repeat(41));
         let causes = [
             (".spec.replicas", r#"conflict with "argocd-controller""#),
             (".spec.replicas.call", r#"conflict with "call 555""#),
-            ("call 555", &format!("conflict with \"{}\"", "x".repeat(41))),
+            ("call 555", &*long),
         ];
         let expected = vec![
             field(".spec.replicas", "argocd-controller"),

@@ -53,8 +53,7 @@ fn has(item: &Value, keys: &[(&str, Value)]) -> bool {
     if let [("", value)] = keys {
         return item == value;
     }
-    let is_there = |(key, _): &&(&str, Value)| item.get(key).is_some();
-    keys.iter().any(|it| is_there(&it))
+    keys.iter().any(|(key, _)| item.get(key).is_some())
         && keys.iter().all(|(key, value)| match item.get(key) {
             Some(found) => found == value,
             // The API server adds the default.
@@ -104,7 +103,7 @@ mod tests {
             (r#".spec.containers[name="call"].image"#, ".spec.containers"),
             (r#".spec.containers[name="one",call="555"]"#, ".spec.containers"),
             (r#".spec.containers[call="555"]"#, ".spec.containers"),
-            (r".spec.containers[1].image", ".spec.containers"),
+            (".spec.containers[1].image", ".spec.containers"),
             (r#".spec.containers[name="tw"#, ".spec.containers"),
             (r#".metadata.finalizers[="call"]"#, ".metadata.finalizers"),
         ] {

@@ -245,7 +245,8 @@ async fn profiles_of_both_versions_use_both_plugins() {
             let server = format!("https://{name}.example.org");
             let api_version = format!("{MULTICLUSTER}/{version}");
             let is_wanted = |it: &InventoryEntry| {
-                it.origin.api_version == api_version && token(it) == Some((&server, expected))
+                it.origin.api_version == api_version
+                    && token(it) == Some((server.as_str(), *expected))
             };
             entry(&mut inventory, &key(ClusterSource::ClusterProfile, name), is_wanted).await;
         }

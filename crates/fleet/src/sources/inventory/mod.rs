@@ -14,9 +14,8 @@ use image_swap_core::{
 };
 
 use super::{
-    RegistryInfos,
     event::{ListedSource, SecretKey, SourceEvent},
-    secrets::ReadResult,
+    secrets::{ReadResult, RegistryInfos},
     settings::SourceSettings,
 };
 
@@ -328,8 +327,12 @@ impl InventoryState {
             (Err(_), RegistryInfoState::Read(_)) => return,
             (Err(reason), _) => RegistryInfoState::Unreadable(reason.clone()),
         };
-        // Machine templates need it before the first cluster.
-        self.is_changed = true;
+        // Machine templates need it before the first cluster. The first absence is no change.
+        self.is_changed |= match (&*state, &next) {
+            (RegistryInfoState::Unknown, RegistryInfoState::Read(None)) => false,
+            (_, RegistryInfoState::Read(_)) => true,
+            (_, RegistryInfoState::Unknown | RegistryInfoState::Unreadable(_)) => false,
+        };
         *state = next;
         let of_namespace = self.clusters.keys().filter(|key| key.namespace == namespace);
         let keys: Vec<_> = of_namespace.cloned().collect();

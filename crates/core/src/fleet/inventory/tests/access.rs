@@ -96,7 +96,8 @@ fn profile_connects_to_its_own_server() {
 #[test]
 fn profile_uses_only_secrets_that_permit_it() {
     let user = CredentialForm::User { server: server(), key: "value".into(), context: None };
-    let data = [("token", "hunter2"), ("value", &*kubeconfig("hunter2"))];
+    let text = kubeconfig("hunter2");
+    let data = [("token", "hunter2"), ("value", &*text)];
     for form in [CredentialForm::Token(server()), user] {
         let profile = found(ClusterSource::ClusterProfile, form);
         let reason = |secret: &CredentialSecret| match profile.access(Some(secret)) {
