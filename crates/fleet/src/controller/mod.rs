@@ -14,6 +14,7 @@ mod rollout;
 mod settings;
 mod state;
 mod task;
+mod tenants;
 mod tokens;
 
 use std::{

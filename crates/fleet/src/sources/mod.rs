@@ -10,16 +10,9 @@ mod secrets;
 mod settings;
 mod watches;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use image_swap_core::{
-    control::effective::SecretData,
-    fleet::inventory::{ClusterKey, ClusterSource, Inventory},
-};
+use image_swap_core::fleet::inventory::{ClusterKey, ClusterSource, Inventory};
 use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
@@ -31,6 +24,7 @@ use tracing::info;
 pub(crate) use self::discovery::{ApiKind, served};
 pub use self::{
     event::ListedSource,
+    secrets::RegistryInfos,
     settings::{SEARCH_INTERVAL, SourceSettings},
 };
 use self::{
@@ -44,10 +38,6 @@ use self::{
 const EVENTS: usize = 256;
 /// Limit of Secrets that are read at a time.
 const READS: usize = 8;
-
-/// Secrets `registry-info` by namespace, without those that were never read; `None` for a Secret that
-/// does not exist.
-pub type RegistryInfos = BTreeMap<String, Option<Arc<SecretData>>>;
 
 /// Inventory, as far as the API server lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

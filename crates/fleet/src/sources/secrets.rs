@@ -1,9 +1,9 @@
 //! Requests for Secrets.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use image_swap_cluster::{error::reason, secret::declared};
-use image_swap_core::fleet::inventory::found::CredentialSecret;
+use image_swap_core::{control::effective::SecretData, fleet::inventory::found::CredentialSecret};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::time::timeout;
@@ -12,6 +12,10 @@ use super::event::SecretKey;
 
 /// The deadline of a request.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Secrets `registry-info` by namespace, without those that were never read; `None` for a Secret that
+/// does not exist.
+pub type RegistryInfos = BTreeMap<String, Option<Arc<SecretData>>>;
 
 /// Result of a request: the Secret, `None` if it does not exist, or the reason of a failure.
 pub(super) type ReadResult = Result<Option<Arc<CredentialSecret>>, String>;

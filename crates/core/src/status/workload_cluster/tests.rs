@@ -376,10 +376,10 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
     (
         (access, contact, removal, wanted, outcome, lists),
         (text(), prop::option::of(0..3_u64), prop::bool::weighted(0.1), rare),
-        (prop::option::weighted(0.1, text()), heartbeat()),
+        (prop::option::weighted(0.1, text()), prop::option::weighted(0.1, text()), heartbeat()),
         prop::collection::vec(text(), 0..6),
     )
-        .prop_map(|(one, two, (wave, heartbeat), duplicates)| {
+        .prop_map(|(one, two, (wave, refused_declaration, heartbeat), duplicates)| {
             let (access, contact, removal, wanted, outcome, (conflicts, drift)) = one;
             let (uid, stored, is_paused, duplicate_of) = two;
             ClusterFacts {
@@ -391,6 +391,7 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
                 duplicates,
                 removal,
                 wanted,
+                refused_declaration,
                 wave,
                 outcome,
                 stored,

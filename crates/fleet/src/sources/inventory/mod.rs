@@ -14,9 +14,8 @@ use image_swap_core::{
 };
 
 use super::{
-    RegistryInfos,
     event::{ListedSource, SecretKey, SourceEvent},
-    secrets::ReadResult,
+    secrets::{ReadResult, RegistryInfos},
     settings::SourceSettings,
 };
 
