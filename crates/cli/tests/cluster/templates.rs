@@ -179,7 +179,7 @@ fn documented_command_lists_templates(cluster: &TestCluster) {
 
 /// Checks the API server without a replica: it refuses only updates that would lose the script.
 fn only_losing_updates_are_refused(cluster: &TestCluster, files: &Value, commands: &Value) {
-    for index in 0..KINDS.len() {
+    for (index, (_, kind, ..)) in KINDS.iter().enumerate() {
         let path = collection(index, CLUSTERS);
         let own = format!("{path}/new");
         let stored = cluster.get(&own).unwrap();
@@ -192,7 +192,7 @@ fn only_losing_updates_are_refused(cluster: &TestCluster, files: &Value, command
         let mut disabled = lost.clone();
         disabled["metadata"]["labels"]["image-swap.io/bootstrap"] = "disabled".into();
         assert_eq!(refused(cluster, "PUT", &dry_run, &disabled), None);
-        let is_config = KINDS[index].1 == "KubeadmConfig";
+        let is_config = *kind == "KubeadmConfig";
         for owner in ["Machine", "KubeadmControlPlane"] {
             let mut owned = lost.clone();
             owned["metadata"]["ownerReferences"] =

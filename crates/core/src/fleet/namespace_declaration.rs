@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     control::effective::{self, Effective, Origin, SecretData},
     declaration::UnixTime,
+    diagnostic::Diagnostic,
     status::StoredDeclaration,
 };
 
@@ -61,7 +62,7 @@ impl NamespaceDeclaration {
 fn refusal(present: &SecretData, last: Option<&Effective>, now: UnixTime) -> Option<String> {
     let decision = effective::decide(Some(present), None, last, now);
     let refused = decision.about.into_iter().find(|it| it.refused)?;
-    let error = refused.findings.into_iter().find(|it| it.is_error());
+    let error = refused.findings.into_iter().find(Diagnostic::is_error);
     Some(error.map_or_else(|| "no declaration".to_owned(), |it| it.to_string()))
 }
 

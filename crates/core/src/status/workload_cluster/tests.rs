@@ -241,7 +241,7 @@ fn stored_declaration_waits_for_no_wave() {
 
 #[test]
 fn health_follows_the_heartbeat() {
-    let rows: [(Change, &str, &str); 8] = [
+    let rows: [(Change, &str, &str); 9] = [
         (|it| it.heartbeat = HeartbeatFacts::default(), reason::NO_HEARTBEAT, state::UPDATING),
         (|it| it.heartbeat = overdue(), reason::HEARTBEAT_STALE, state::UNHEALTHY),
         (|it| it.heartbeat.is_stale = true, reason::HEARTBEAT_STALE, state::UNHEALTHY),

@@ -317,22 +317,21 @@ impl InventoryState {
     fn set_registry_info(&mut self, namespace: &str, result: &ReadResult) {
         let Some(state) = self.registry_infos.get_mut(namespace) else { return };
         let next = match (result, &*state) {
-            (Ok(None), RegistryInfoState::Read(None)) => return,
+            // The last content stays in force after an error.
+            (Ok(None), RegistryInfoState::Read(None)) | (Err(_), RegistryInfoState::Read(_)) => {
+                return;
+            }
             (Ok(None), _) => RegistryInfoState::Read(None),
             (Ok(Some(found)), RegistryInfoState::Read(Some(last))) if **last == found.secret => {
                 return;
             }
             (Ok(Some(found)), _) => RegistryInfoState::Read(Some(Arc::new(found.secret.clone()))),
-            // The last content stays in force.
-            (Err(_), RegistryInfoState::Read(_)) => return,
             (Err(reason), _) => RegistryInfoState::Unreadable(reason.clone()),
         };
         // Machine templates need it before the first cluster. The first absence is no change.
-        self.is_changed |= match (&*state, &next) {
-            (RegistryInfoState::Unknown, RegistryInfoState::Read(None)) => false,
-            (_, RegistryInfoState::Read(_)) => true,
-            (_, RegistryInfoState::Unknown | RegistryInfoState::Unreadable(_)) => false,
-        };
+        let is_absent = matches!(next, RegistryInfoState::Read(None));
+        let is_first = matches!(state, RegistryInfoState::Unknown);
+        self.is_changed |= matches!(next, RegistryInfoState::Read(_)) && !(is_first && is_absent);
         *state = next;
         let of_namespace = self.clusters.keys().filter(|key| key.namespace == namespace);
         let keys: Vec<_> = of_namespace.cloned().collect();
