@@ -276,8 +276,8 @@ async fn running_controller_reports_a_changed_declaration() {
             summary["registryInfoRevision"] == 1 && summary["hash"] == *hash
         });
         fleet.wait("a", "known by its heartbeat", |status| {
-            let reason = condition(status, "Healthy")["reason"].as_str().unwrap_or_default();
-            !["NoHeartbeat", "NotConnected", ""].contains(&reason)
+            let healthy = condition(status, "Healthy");
+            !["NoHeartbeat", "NotConnected", ""].map(Value::from).contains(&healthy["reason"])
         });
     };
     let wait_restored = || {

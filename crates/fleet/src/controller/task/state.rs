@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use image_swap_core::{
     declaration::UnixTime,
-    fleet::{bundle::BundlePhase, drift::RepairLog, pace::ComparePace},
+    fleet::{bundle::BundlePhase, drift::RepairLog},
     status::workload_cluster::{ApplyOutcome, ClusterFacts},
 };
 use tokio::time::Instant;
