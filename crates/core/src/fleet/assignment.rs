@@ -193,8 +193,9 @@ mod tests {
 
     fn history() -> DeclarationHistory {
         let mut history = DeclarationHistory::default();
-        history.record(1, effective("one"));
-        history.record(2, effective("two"));
+        for (revision, domain) in [(1, "one"), (2, "two")] {
+            history.record(revision, effective(domain), &[].into());
+        }
         history
     }
 

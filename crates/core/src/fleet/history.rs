@@ -1,6 +1,9 @@
 //! Declarations of the management cluster by their numbers, to which a cluster can return.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +12,7 @@ use crate::{
     status::StoredDeclaration,
 };
 
-/// Number of declarations that are kept.
+/// Number of declarations that are kept, apart from those in use.
 const KEPT: usize = 5;
 /// Bytes of the longest history, of the 1 MiB that the API server stores.
 const LONGEST: usize = 900 * 1024;
@@ -82,14 +85,31 @@ impl DeclarationHistory {
         numbered.chain(beside).collect()
     }
 
-    /// Adds the declaration with the number `revision` as the newest, and forgets the oldest one.
-    /// Higher numbers are those of a former release, and are forgotten.
-    pub fn record(&mut self, revision: u64, effective: Effective) {
+    /// Adds the declaration with the number `revision` as the newest, and forgets older ones.
+    /// Higher numbers are those of a former release, and are forgotten. The numbers `in_use` are
+    /// those of single clusters, which keep them; they are forgotten only for lack of space.
+    pub fn record(&mut self, revision: u64, effective: Effective, in_use: &BTreeSet<u64>) {
         self.numbered.retain(|number, _| *number <= revision);
         self.numbered.insert(revision, Arc::new(effective));
-        while self.numbered.len() > 1 && (self.numbered.len() > KEPT || self.length() > LONGEST) {
-            self.numbered.pop_first();
+        while let Some(number) = self.superfluous(in_use) {
+            self.numbered.remove(&number);
         }
+    }
+
+    /// Returns the number of the declaration that is forgotten next; `None` if all are kept.
+    fn superfluous(&self, in_use: &BTreeSet<u64>) -> Option<u64> {
+        let is_unused = |number: &&u64| !in_use.contains(number);
+        let numbers = self.numbered.keys();
+        if let Some(number) = numbers.clone().rev().skip(KEPT).find(is_unused) {
+            return Some(*number);
+        }
+        if self.length() <= LONGEST {
+            return None;
+        }
+        // The newest one stays.
+        let mut older = numbers.rev().skip(1).rev();
+        let oldest = older.clone().next();
+        older.find(is_unused).or(oldest).copied()
     }
 
     /// Returns the declaration with the number `revision`; `None` if it is not kept.
@@ -148,11 +168,15 @@ mod tests {
         DeclarationHistory::read(&bytes.collect())
     }
 
+    fn record(history: &mut DeclarationHistory, revision: u64, password: &str) {
+        history.record(revision, beside(secret(password)), &BTreeSet::new());
+    }
+
     #[test]
     fn last_declarations_are_kept() {
         let mut history = DeclarationHistory::default();
         for revision in 1..=8 {
-            history.record(revision, beside(secret(&revision.to_string())));
+            record(&mut history, revision, &revision.to_string());
         }
         assert_eq!(history.get(3), None);
         assert_eq!(history.get(4), Some(&Arc::new(beside(secret("4")))));
@@ -164,9 +188,9 @@ mod tests {
     fn numbers_of_a_former_release_are_forgotten() {
         let mut history = DeclarationHistory::default();
         for revision in 4..=8 {
-            history.record(revision, beside(secret(&revision.to_string())));
+            record(&mut history, revision, &revision.to_string());
         }
-        history.record(1, beside(secret("new")));
+        record(&mut history, 1, "new");
         assert_eq!(history.newest(), Some((1, &Arc::new(beside(secret("new"))))));
         assert_eq!(history.numbered.len(), 1);
     }
@@ -175,9 +199,28 @@ mod tests {
     fn long_declarations_displace_older_ones() {
         let mut history = DeclarationHistory::default();
         for revision in 1..=3 {
-            history.record(revision, beside(secret(&"x".repeat(400 * 1024))));
+            record(&mut history, revision, &"x".repeat(400 * 1024));
         }
         assert_eq!(history.numbered.len(), 2);
+    }
+
+    #[test]
+    fn declarations_in_use_are_kept() {
+        let numbers =
+            |history: &DeclarationHistory| history.numbered.keys().copied().collect::<Vec<u64>>();
+        let mut history = DeclarationHistory::default();
+        for revision in 1..=9 {
+            history.record(revision, beside(secret("x")), &BTreeSet::from([1, 3, 8]));
+        }
+        assert_eq!(numbers(&history), [1, 3, 5, 6, 7, 8, 9]);
+        // They are the last to be displaced.
+        let long = "x".repeat(500 * 1024);
+        history.record(10, beside(secret(&long)), &BTreeSet::from([1, 9]));
+        assert_eq!(numbers(&history), [1, 6, 7, 8, 9, 10]);
+        history.record(11, beside(secret(&long)), &BTreeSet::from([1, 9]));
+        assert_eq!(numbers(&history), [1, 9, 11]);
+        history.record(12, beside(secret(&long.repeat(2))), &BTreeSet::from([1, 9, 11]));
+        assert_eq!(numbers(&history), [12]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Clusters that join and leave the fleet, and their identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_cluster::clock::now;
 use image_swap_core::fleet::inventory::{
@@ -73,6 +73,12 @@ impl Fleet {
         let known = self.clusters.iter();
         let known = known.filter_map(|(key, it)| Some((key.clone(), identity(it)?)));
         standings(&known.collect())
+    }
+
+    /// Returns the numbers of declarations that single clusters keep.
+    pub(super) fn revisions_in_use(&self, inventory: &ListedInventory) -> BTreeSet<u64> {
+        let pinned = inventory.clusters.values().filter_map(|it| it.settings.pinned_revision);
+        pinned.chain(self.waves.former.values().copied()).collect()
     }
 
     /// Returns true if the cluster of `key` is the management cluster.

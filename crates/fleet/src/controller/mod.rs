@@ -263,7 +263,7 @@ impl Fleet {
         else {
             return Ok(());
         };
-        self.record(declaration, &inventory.registry_infos);
+        self.record(declaration, &inventory);
         self.stored.store_history(&self.history).await?;
         self.forget_clusters(&inventory).await;
         for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
@@ -381,17 +381,14 @@ impl Fleet {
     }
 
     /// Records new declarations. An invalid Secret beside the objects of clusters changes nothing.
-    fn record(
-        &mut self,
-        declaration: &HubDeclaration,
-        registry_infos: &BTreeMap<String, Arc<SecretData>>,
-    ) {
+    fn record(&mut self, declaration: &HubDeclaration, inventory: &ListedInventory) {
         if let HubDeclaration::Present(revision, effective) = declaration
             && self.history.newest().is_none_or(|it| it.0 != *revision || **it.1 != *effective)
         {
-            self.history.record(*revision, effective.clone());
+            let in_use = self.revisions_in_use(inventory);
+            self.history.record(*revision, effective.clone(), &in_use);
         }
-        for (namespace, secret) in registry_infos {
+        for (namespace, secret) in &inventory.registry_infos {
             let last =
                 self.history.beside(namespace).map(|(_, effective)| Effective::clone(effective));
             let decision = effective::decide(Some(secret), None, last.as_ref(), now());

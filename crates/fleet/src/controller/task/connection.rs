@@ -29,9 +29,9 @@ impl ClusterSession {
         remote: RemoteCluster,
         (version, uid): (&str, String),
         workload: &Release,
-        stale: Duration,
+        stale_after: Duration,
     ) -> Self {
-        let (heartbeat, watching) = follow(&remote, workload, stale);
+        let (heartbeat, watching) = follow(&remote, workload, stale_after);
         let version = version.to_owned();
         Self { remote, version, uid, heartbeat, watching, begun: Instant::now() }
     }
@@ -39,14 +39,14 @@ impl ClusterSession {
     /// Follows the heartbeat from the beginning if it is stale, or if a part of the time for the
     /// first one is over. A cluster that has just received image-swap, or another declaration, has
     /// the whole time.
-    pub(super) fn expect_heartbeat(&mut self, workload: &Release, stale: Duration) {
+    pub(super) fn expect_heartbeat(&mut self, workload: &Release, stale_after: Duration) {
         let is_waiting = {
             let state = self.heartbeat.borrow();
-            state.is_stale || (state.received.is_none() && self.begun.elapsed() > stale / 4)
+            state.is_stale || (state.received.is_none() && self.begun.elapsed() > stale_after / 4)
         };
         if is_waiting {
             self.watching.abort();
-            (self.heartbeat, self.watching) = follow(&self.remote, workload, stale);
+            (self.heartbeat, self.watching) = follow(&self.remote, workload, stale_after);
             self.begun = Instant::now();
         }
     }
@@ -56,9 +56,9 @@ impl ClusterSession {
 fn follow(
     remote: &RemoteCluster,
     workload: &Release,
-    stale: Duration,
+    stale_after: Duration,
 ) -> (watch::Receiver<HeartbeatState>, JoinHandle<()>) {
-    heartbeat::follow_remote(remote, &workload.namespace, &workload.heartbeat(), stale)
+    heartbeat::follow_remote(remote, &workload.namespace, &workload.heartbeat(), stale_after)
 }
 
 impl Drop for ClusterSession {

@@ -55,6 +55,7 @@ impl ClusterTask {
             let order = self.orders.borrow_and_update().clone();
             if std::mem::replace(&mut state.resumed, order.resumed) != order.resumed {
                 state.applied = None;
+                self.expect_heartbeat(&mut state);
             }
             // Boxed: a task that waits for its next attempt keeps no memory for it.
             let attempt = Box::pin(self.attempt(&order, &mut state));
@@ -263,15 +264,20 @@ impl ClusterTask {
         state.take_report(&report);
         if report.is_complete() {
             let before = state.facts.stored.replace(declaration.revision);
-            if before != Some(declaration.revision)
-                && let Some(session) = &mut state.session
-            {
-                session.expect_heartbeat(&self.settings.workload, self.settings.timing.stale);
+            if before != Some(declaration.revision) {
+                self.expect_heartbeat(state);
             }
             filled.stored().hash.clone_into(&mut state.facts.stored_hash);
             state.applied = Some(filled);
         }
         Ok(())
+    }
+
+    /// Lets the time for a heartbeat begin again unless heartbeats arrive.
+    fn expect_heartbeat(&self, state: &mut TaskState) {
+        if let Some(session) = &mut state.session {
+            session.expect_heartbeat(&self.settings.workload, self.settings.timing.stale);
+        }
     }
 
     /// Returns the objects of the cluster; the outcome if the bundle cannot be filled. `served` has

@@ -48,8 +48,9 @@ impl ClusterTask {
         state.facts.uid.clone_from(&uid);
         state.version.clone_from(version);
         state.facts.contact = ClusterContact::Reached;
-        let (workload, stale) = (&self.settings.workload, self.settings.timing.stale);
-        state.session = Some(ClusterSession::begin(remote, (version, uid), workload, stale));
+        let (workload, stale_after) = (&self.settings.workload, self.settings.timing.stale);
+        let session = ClusterSession::begin(remote, (version, uid), workload, stale_after);
+        state.session = Some(session);
         Ok(())
     }
 
