@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(compared[..5], [0, 5, 15, 35, 75]);
         assert!(compared.len() < 160, "{}", compared.len());
         // A cluster that was honest for a while is compared soon again.
-        let later = Duration::from_secs(2 * 86_400);
+        let later = Duration::from_hours(48);
         pace.begin(later);
         assert_eq!(pace.open(), later + COMPARE_PAUSE);
     }

@@ -277,8 +277,7 @@ async fn running_controller_reports_a_changed_declaration() {
         });
         fleet.wait("a", "known by its heartbeat", |status| {
             let healthy = condition(status, "Healthy");
-            let reason = healthy["reason"].as_str().unwrap_or_default();
-            !["NoHeartbeat", "NotConnected", ""].contains(&reason)
+            !["NoHeartbeat", "NotConnected", ""].map(Value::from).contains(&healthy["reason"])
         });
     };
     let wait_restored = || {
