@@ -49,7 +49,9 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
         path: path.to_owned(),
         token: token.trim_start_matches("Bearer ").to_owned(),
     };
-    let fault = state.store().fault.clone().filter(|(prefix, _)| path.starts_with(prefix));
+    let fault = state.store().fault.clone().filter(|(prefix, _)| {
+        path.starts_with(prefix) || format!("{method} {path}").starts_with(prefix)
+    });
     if let Some((_, fault)) = fault {
         state.store().requests.push(request);
         return misbehave(stream, state, fault).await;
