@@ -223,7 +223,8 @@ async fn refused_objects_quote_nothing() {
     let objects = [BundleObject::namespace("image-swap")];
     let path = "/api/v1/namespaces/image-swap";
     // A conflict names a field of the applied object, and a manager with a plain name.
-    server.misbehave(Some((path, Fault::Status(409, String::new()))));
+    let write = format!("PATCH {path}");
+    server.misbehave(Some((&write, Fault::Status(409, String::new()))));
     let mut log = RepairLog::default();
     let found = connect(&server).apply(&objects, &mut log, NOW).await.unwrap();
     let shown = format!("{found:?}");

@@ -18,6 +18,8 @@ use crate::{
 };
 
 const MULTICLUSTER: &str = "multicluster.x-k8s.io";
+/// Bytes of a declaration of which one Secret contains no two.
+const LONG: usize = 600 * 1024;
 /// Namespaces of tenants.
 const TENANTS: [&str; 2] = [OTHER, "another"];
 
@@ -78,7 +80,7 @@ async fn long_declarations_of_tenants_delay_no_cluster() {
         fleet.planes.hub.create_namespace(tenant).unwrap();
         let server = FakeServer::start(tenant).await;
         fleet.enter_in(tenant, "own", &server.kubeconfig(ADMINISTRATOR));
-        declare_beside(&fleet, tenant, tenant, 800 * 1024);
+        declare_beside(&fleet, tenant, tenant, LONG);
         servers.push(server);
     }
     fleet.lead(all).await;
@@ -86,7 +88,7 @@ async fn long_declarations_of_tenants_delay_no_cluster() {
     for (tenant, own) in TENANTS.iter().zip(&servers) {
         wait_fake(own, 1, tenant);
     }
-    declare_beside(&fleet, OTHER, "changed", 800 * 1024);
+    declare_beside(&fleet, OTHER, "changed", LONG);
     fleet.declare(2, "two");
     fleet.wait_fake("a", &server, 2, "two");
     wait_fake(&servers[0], 2, "changed");

@@ -104,7 +104,8 @@ impl FakeServer {
         .to_string()
     }
 
-    /// Sets the fault of requests for paths with a prefix; `None` ends it.
+    /// Sets the fault of requests for paths with a prefix, which may begin with a method and a space;
+    /// `None` ends it.
     pub(crate) fn misbehave(&self, fault: Option<(&str, Fault)>) {
         self.shared.store().fault = fault.map(|(path, fault)| (path.to_owned(), fault));
         self.shared.change();

@@ -46,7 +46,9 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
     let token = header("authorization").unwrap_or_default();
     let token = token.trim_start_matches("Bearer ").to_owned();
     let request = FakeRequest { method: method.to_owned(), path: path.to_owned(), token };
-    let fault = state.store().fault.clone().filter(|(prefix, _)| path.starts_with(prefix));
+    let fault = state.store().fault.clone().filter(|(prefix, _)| {
+        path.starts_with(prefix) || format!("{method} {path}").starts_with(prefix)
+    });
     if let Some((_, fault)) = fault {
         state.store().requests.push(request);
         return misbehave(stream, state, fault, query.contains("watch=true")).await;
