@@ -26,6 +26,12 @@ impl AttemptEnds {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// Waits until the attempts that begin now have ended, and at most [`MOST`].
+    pub(super) async fn wait_for_others(&self) {
+        self.note();
+        self.settle().await;
+    }
+
     /// Waits until no attempt has ended for [`QUIET`], and at most [`MOST`].
     pub(super) async fn settle(&self) {
         let latest = Instant::now() + MOST;

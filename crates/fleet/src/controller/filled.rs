@@ -13,6 +13,7 @@ use image_swap_core::fleet::{
 };
 
 use super::task::StoredDeclarationId;
+use crate::remote::mark_created;
 
 /// Filled bundles in use. A thousand clusters that receive the same declaration share one.
 #[derive(Default)]
@@ -105,7 +106,7 @@ impl FilledBundles {
         if let Some(found) = known.iter().filter_map(Weak::upgrade).find(is_same) {
             return Ok(found);
         }
-        let objects = bundle.fill(&BundleSlots {
+        let mut objects = bundle.fill(&BundleSlots {
             namespace,
             declaration: &declaration.effective,
             revision: declaration.revision,
@@ -114,6 +115,7 @@ impl FilledBundles {
             served: &served,
             hub_secret: None,
         })?;
+        mark_created(&mut objects);
         let filled = Arc::new(FilledBundle {
             bundle: Arc::clone(bundle),
             declaration: declaration.clone(),

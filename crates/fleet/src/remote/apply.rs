@@ -175,8 +175,8 @@ impl RemoteCluster {
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
             self.end_removal(objects).await?;
         }
-        let marked = marked(object, live.as_ref());
-        let value = marked.as_ref().unwrap_or(&object.value);
+        let unmarked = unmarked(object, live.as_ref());
+        let value = unmarked.as_ref().unwrap_or(&object.value);
         let written = match self.apply_object(object, value, false).await? {
             Ok(written) => written,
             Err(refused) => match contest(&refused, value) {
@@ -262,17 +262,28 @@ fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
     Some(contest.about(value))
 }
 
-/// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller
-/// created it; `None` for other objects, and for one that another program created.
-fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
-    let is_declaration = object.kind == "Secret" && object.name == REGISTRY_INFO;
+/// Marks the namespaces, and the Secret with the declaration, as created by the fleet controller. An
+/// apply removes the mark from an object that another program created.
+pub fn mark_created(objects: &mut [BundleObject]) {
+    for object in objects.iter_mut().filter(|it| is_marked(it)) {
+        object.value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
+    }
+}
+
+/// Returns the content of `object` without that mark; `None` if it has none, or the fleet controller
+/// creates or created the object.
+fn unmarked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
     let is_created = live.is_none_or(LiveObject::is_created_by_fleet);
-    if !is_created || !(object.kind == "Namespace" || is_declaration) {
+    if is_created || !is_marked(object) {
         return None;
     }
     let mut value = object.value.clone();
-    value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
+    value["metadata"]["annotations"].as_object_mut()?.remove(CREATED_BY);
     Some(value)
+}
+
+fn is_marked(object: &BundleObject) -> bool {
+    object.kind == "Namespace" || (object.kind == "Secret" && object.name == REGISTRY_INFO)
 }
 
 fn is_anchor(object: &BundleObject) -> bool {

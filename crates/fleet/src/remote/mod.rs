@@ -17,7 +17,7 @@ mod remove;
 use image_swap_cluster::remote::{error, limits};
 
 pub use self::{
-    apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject},
+    apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject, mark_created},
     client::RemoteCluster,
     credential::FleetToken,
     error::RemoteError,

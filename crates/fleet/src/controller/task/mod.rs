@@ -57,6 +57,10 @@ impl ClusterTask {
                 state.applied = None;
                 self.expect_heartbeat(&mut state);
             }
+            if matches!(state.facts.contact, ClusterContact::Unreachable(_)) {
+                // Requests to clusters that answer precede it.
+                self.ends.wait_for_others().await;
+            }
             // Boxed: a task that waits for its next attempt keeps no memory for it.
             let attempt = Box::pin(self.attempt(&order, &mut state));
             let attempt = timeout(self.settings.timing.attempt, attempt);
