@@ -80,6 +80,9 @@ mod tests {
 
     fn valid(domain: &str) -> SecretData {
         let mut secret = secret(domain, 0);
+        let keys = [("BASE_PATH", ""), ("USERNAME", "u"), ("PASSWORD", "p"), ("INSECURE", "false")];
+        let keys = keys.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        secret.data.extend(keys);
         let rule = format!("docker.io::{domain}/hub");
         secret.data.insert("MIRROR_REGISTRIES".into(), rule.into_bytes());
         secret
