@@ -98,6 +98,7 @@ fn columns_show_the_state_of_a_cluster() {
         "Nodes",
         "Pods",
         "Heartbeat",
+        "Since",
         "Age",
     ];
     assert_eq!(names, expected);
