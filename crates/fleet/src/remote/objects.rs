@@ -97,7 +97,7 @@ struct LiveManager {
 }
 
 impl LiveManagers {
-    /// Includes the entry `manager`.
+    /// Adds the entry `manager`.
     fn include(&mut self, manager: &LiveManager) {
         let LiveManager { manager, operation, subresource } = manager;
         let is_own = OWN_MANAGERS.contains(&manager.as_str());
