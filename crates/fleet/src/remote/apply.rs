@@ -175,8 +175,8 @@ impl RemoteCluster {
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
             self.end_removal(objects).await?;
         }
-        let unmarked = unmarked(object, live.as_ref());
-        let value = unmarked.as_ref().unwrap_or(&object.value);
+        let marked = marked(object, live.as_ref());
+        let value = marked.as_ref().unwrap_or(&object.value);
         let written = match self.apply_object(object, value, false).await? {
             Ok(written) => written,
             Err(refused) => match contest(&refused, value) {
@@ -263,26 +263,36 @@ fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
 }
 
 /// Marks the namespaces, and the Secret with the declaration, as created by the fleet controller. An
-/// apply removes the mark from an object that another program created.
-pub fn mark_created(objects: &mut [BundleObject]) {
-    for object in objects.iter_mut().filter(|it| is_marked(it)) {
+/// apply corrects the mark of each object, which needs a copy.
+pub(crate) fn mark_created(objects: &mut [BundleObject]) {
+    for object in objects.iter_mut().filter(|it| is_markable(it)) {
         object.value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
     }
 }
 
-/// Returns the content of `object` without that mark; `None` if it has none, or the fleet controller
-/// creates or created the object.
-fn unmarked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
+/// Returns the content of a namespace, or of the Secret with the declaration, with the mark if the
+/// fleet controller creates or created it, and without it otherwise; `None` if `object` is so
+/// already, and for other objects.
+fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
+    if !is_markable(object) {
+        return None;
+    }
     let is_created = live.is_none_or(LiveObject::is_created_by_fleet);
-    if is_created || !is_marked(object) {
+    let is_marked = object.value["metadata"]["annotations"].get(CREATED_BY).is_some();
+    if is_created == is_marked {
         return None;
     }
     let mut value = object.value.clone();
-    value["metadata"]["annotations"].as_object_mut()?.remove(CREATED_BY);
+    let annotations = &mut value["metadata"]["annotations"];
+    if is_created {
+        annotations[CREATED_BY] = FLEET_MANAGER.into();
+    } else {
+        annotations.as_object_mut()?.remove(CREATED_BY);
+    }
     Some(value)
 }
 
-fn is_marked(object: &BundleObject) -> bool {
+fn is_markable(object: &BundleObject) -> bool {
     object.kind == "Namespace" || (object.kind == "Secret" && object.name == REGISTRY_INFO)
 }
 

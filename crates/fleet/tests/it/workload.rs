@@ -16,7 +16,7 @@ use image_swap_core::{
         kubeconfig::RemoteAccess,
     },
 };
-use image_swap_fleet::remote::{ApplyReport, RemoteCluster, RemoteLimits, Removal, mark_created};
+use image_swap_fleet::remote::{ApplyReport, RemoteCluster, RemoteLimits, Removal};
 use image_swap_testbed::{ControlPlane, Options, Parts, Wait};
 use image_swap_testkit::registry_keys;
 use serde_json::{Value, json};
@@ -85,9 +85,7 @@ impl Workload {
             served: &facts.served,
             hub_secret: None,
         };
-        let mut objects = bundle.fill(&slots).unwrap();
-        mark_created(&mut objects);
-        objects
+        bundle.fill(&slots).unwrap()
     }
 
     /// Applies `objects` as a bundle.
