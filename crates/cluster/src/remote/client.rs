@@ -31,6 +31,8 @@ const PARSED_MAX: usize = 1 << 20;
 pub const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// Response with a whole object.
 pub const JSON: &str = "application/json";
+/// Body of a merge patch (RFC 7396).
+pub const MERGE: &str = "application/merge-patch+json";
 /// Body of a server-side apply.
 pub const APPLY: &str = "application/apply-patch+yaml";
 

@@ -24,6 +24,8 @@ use crate::declaration::UnixTime;
 const CONFLICT: &str = "FieldManagerConflict";
 /// Annotation of an object that Helm installed.
 pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
+/// Manager in a report whose name is not shown.
+pub const OTHER_MANAGER: &str = "another manager";
 /// Number of fields of an object that a report names.
 const FIELDS: usize = 8;
 /// Number of causes of a refusal that are read.
@@ -149,7 +151,7 @@ impl ContestedField {
         let field = field_path::known(&self.field, applied);
         let field = if field.is_empty() { "a field".to_owned() } else { field };
         let manager = Some(self.manager).filter(|it| is_plain(it));
-        Self { field, manager: manager.unwrap_or_else(|| "another manager".to_owned()) }
+        Self { field, manager: manager.unwrap_or_else(|| OTHER_MANAGER.to_owned()) }
     }
 }
 

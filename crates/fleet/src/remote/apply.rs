@@ -293,7 +293,12 @@ fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
 }
 
 fn is_markable(object: &BundleObject) -> bool {
-    object.kind == "Namespace" || (object.kind == "Secret" && object.name == REGISTRY_INFO)
+    object.kind == "Namespace" || is_declaration(object)
+}
+
+/// Returns true if `object` is the Secret with the declaration.
+pub(super) fn is_declaration(object: &BundleObject) -> bool {
+    object.kind == "Secret" && object.name == REGISTRY_INFO
 }
 
 fn is_anchor(object: &BundleObject) -> bool {

@@ -3,6 +3,7 @@
 //! A workload cluster may be slow, broken or hostile. Every request has a deadline, every response
 //! a limit, and no error quotes a response.
 
+mod added;
 mod apply;
 mod client;
 mod credential;

@@ -52,6 +52,9 @@ impl RemoteCluster {
             }
         }
         let mut report = self.apply(objects, log, now).await?;
+        if report.is_complete() {
+            self.remove_added_values(objects, &mut report, log, now).await?;
+        }
         if report.is_complete() && record != wanted {
             self.prune(&record, &wanted, removal, &mut report).await?;
         }

@@ -16,6 +16,7 @@ mod identity;
 mod prune;
 mod remote;
 mod removal;
+mod repairs;
 mod rollout;
 mod simulator;
 mod sources;
