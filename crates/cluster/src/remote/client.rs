@@ -1,5 +1,7 @@
 //! Clients of other clusters.
 
+use std::sync::Arc;
+
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     Method, Request,
@@ -99,8 +101,9 @@ impl RemoteClient {
             }
             RemoteCredential::Certificate { .. } => None,
         };
-        let transport = transport(tls, name, limits);
-        let service = RemoteService::new(transport, &config.cluster_url, token, limits)?;
+        let opened = Arc::default();
+        let transport = transport(tls, name, limits, Arc::clone(&opened));
+        let service = RemoteService::new((transport, opened), &config.cluster_url, token, limits)?;
         Ok(Self { service, limits: *limits })
     }
 
@@ -113,6 +116,12 @@ impl RemoteClient {
     /// Returns a client of kube, as [`Self::client`], for responses of at most `max` bytes.
     pub fn client_within(&self, max: usize) -> Client {
         Client::new(self.service.within(max), "default")
+    }
+
+    /// Returns the number of connections that were opened so far. Another server may answer over a
+    /// new one.
+    pub fn connections(&self) -> usize {
+        self.service.connections()
     }
 
     /// Returns the limits.

@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -51,11 +54,13 @@ const IDLE_MAX: usize = 1;
 /// HTTP client of one server.
 pub(super) type RemoteTransport = Client<RemoteConnector, Body>;
 
-/// Returns an HTTP client. All requests share one connection over HTTP/2.
+/// Returns an HTTP client, which counts its connections in `opened`. All requests share one
+/// connection over HTTP/2.
 pub(super) fn transport(
     mut tls: ClientConfig,
     server_name: Option<ServerName<'static>>,
     limits: &RemoteLimits,
+    opened: Arc<AtomicUsize>,
 ) -> RemoteTransport {
     tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // A connection lasts for days, and the default reserves memory for the sessions of 32 servers.
@@ -68,7 +73,7 @@ pub(super) fn transport(
     tcp.set_keepalive_interval(Some(PROBE_TIMEOUT));
     tcp.set_tcp_user_timeout(Some(limits.idle));
     let tls = TlsConnector::from(Arc::new(tls));
-    let connector = RemoteConnector { tcp, tls, server_name, limits: *limits };
+    let connector = RemoteConnector { tcp, tls, server_name, limits: *limits, opened };
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         // The pool would replace a connection whose only request is an old watch.
@@ -93,6 +98,8 @@ pub(super) struct RemoteConnector {
     /// Name in the certificate; `None` if it is the host of the URL.
     server_name: Option<ServerName<'static>>,
     limits: RemoteLimits,
+    /// Number of connections so far.
+    opened: Arc<AtomicUsize>,
 }
 
 impl Service<Uri> for RemoteConnector {
@@ -105,7 +112,7 @@ impl Service<Uri> for RemoteConnector {
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
-        let (tls, limits) = (self.tls.clone(), self.limits);
+        let (tls, limits, opened) = (self.tls.clone(), self.limits, Arc::clone(&self.opened));
         let name = if let Some(name) = &self.server_name {
             Ok(name.clone())
         } else {
@@ -122,6 +129,7 @@ impl Service<Uri> for RemoteConnector {
             };
             let late = |_| io::Error::from(io::ErrorKind::TimedOut);
             let stream = timeout(limits.connect, handshake).await.map_err(late)??;
+            opened.fetch_add(1, Ordering::Relaxed);
             Ok(RemoteStream(Box::pin(TokioIo::new(stream))))
         })
     }

@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,6 +40,8 @@ pub(super) struct RemoteService {
 /// Server with its credential.
 struct RemoteEndpoint {
     transport: RemoteTransport,
+    /// Number of connections so far.
+    opened: Arc<AtomicUsize>,
     authority: Authority,
     /// Path in front of all paths, without `/` at its end.
     prefix: String,
@@ -50,7 +55,7 @@ impl RemoteService {
     /// # Errors
     /// [`RemoteError::BadAccess`].
     pub(super) fn new(
-        transport: RemoteTransport,
+        (transport, opened): (RemoteTransport, Arc<AtomicUsize>),
         url: &Uri,
         token: Option<HeaderValue>,
         limits: &RemoteLimits,
@@ -58,8 +63,13 @@ impl RemoteService {
         let none = RemoteError::BadAccess("the server has no host");
         let authority = url.authority().ok_or(none)?.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
-        let endpoint = Arc::new(RemoteEndpoint { transport, authority, prefix, token });
+        let endpoint = Arc::new(RemoteEndpoint { transport, opened, authority, prefix, token });
         Ok(Self { endpoint, limits: *limits })
+    }
+
+    /// Returns the number of connections that were opened so far.
+    pub(super) fn connections(&self) -> usize {
+        self.endpoint.opened.load(Ordering::Relaxed)
     }
 
     /// Returns the service with a limit of `response` bytes for a response.

@@ -38,6 +38,11 @@ impl RemoteCluster {
         &self.0
     }
 
+    /// Returns the number of connections so far, as [`RemoteClient::connections`].
+    pub(crate) fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
     /// Returns the limits.
     pub(super) const fn limits(&self) -> &RemoteLimits {
         self.0.limits()

@@ -1,6 +1,6 @@
 //! Entries, their clusters and their tokens.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use image_swap_cluster::{client, config, connect};
 use image_swap_core::fleet::inventory::ClusterSource;
@@ -78,6 +78,24 @@ async fn entry_with_another_cluster_begins_again() {
     fleet.wait_fake("new", &fourth, 1, "again");
     // An entry outside of the namespaces received nothing at all.
     assert_eq!(outside.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn update_reaches_no_other_cluster_at_the_address() {
+    let mut fleet = Fleet::prepare(0);
+    let [old, new] = [FakeServer::start("old").await, FakeServer::start("new").await];
+    fleet.enter("new", &new.kubeconfig(ADMINISTRATOR));
+    fleet.enter("old", &old.kubeconfig(ADMINISTRATOR));
+    // No comparison notices the other cluster before the update.
+    fleet.lead(|settings| settings.timing.compare = Duration::from_hours(1)).await;
+    fleet.wait_fake("new", &new, 1, "one");
+    fleet.wait_fake("old", &old, 1, "one");
+    old.replace("new");
+    fleet.declare(2, "two");
+    fleet.wait_applied("old", "Duplicate");
+    assert!(old.objects().is_empty(), "{:?}", old.objects());
+    fleet.wait_fake("new", &new, 2, "two");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,8 @@ pub(super) struct ClusterSession {
     /// Version of the access.
     pub(super) version: String,
     pub(super) uid: String,
+    /// Number of connections at the last request for the UID.
+    pub(super) opened: usize,
     pub(super) heartbeat: watch::Receiver<HeartbeatState>,
     watching: JoinHandle<()>,
     /// Begin of the time in which a heartbeat is to arrive.
@@ -31,9 +33,10 @@ impl ClusterSession {
         workload: &Release,
         stale_after: Duration,
     ) -> Self {
+        let opened = remote.connections();
         let (heartbeat, watching) = follow(&remote, workload, stale_after);
         let version = version.to_owned();
-        Self { remote, version, uid, heartbeat, watching, begun: Instant::now() }
+        Self { remote, version, uid, opened, heartbeat, watching, begun: Instant::now() }
     }
 
     /// Follows the heartbeat from the beginning if it is stale, or if a part of the time for the

@@ -30,11 +30,16 @@ impl ClusterTask {
         state: &mut TaskState,
     ) -> Result<(), RemoteError> {
         let EntryAccess::Usable { access, version } = &order.entry.access else { return Ok(()) };
-        // Another cluster may have taken the address since the last comparison.
-        if let Some(session) = state.session.as_ref().filter(|it| it.version == *version)
-            && (state.applied.is_some() || session.remote.identity().await? == session.uid)
-        {
-            return Ok(());
+        if let Some(session) = state.session.as_mut().filter(|it| it.version == *version) {
+            // Another cluster may have taken the address since the last comparison, and answers over
+            // a new connection.
+            if state.applied.is_some() && session.opened == session.remote.connections() {
+                return Ok(());
+            }
+            if session.remote.identity().await? == session.uid {
+                session.opened = session.remote.connections();
+                return Ok(());
+            }
         }
         state.session = None;
         state.applied = None;
