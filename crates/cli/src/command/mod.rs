@@ -26,6 +26,15 @@ use tokio::runtime;
 
 use crate::failure::Failure;
 
+/// Runs `work` to its end on this thread, and its tasks on `threads` other threads.
+fn block_on_threads<T>(
+    threads: usize,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(Failure::broken)?.block_on(work)
+}
+
 /// Runs `work` to its end on this thread.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();

@@ -21,11 +21,14 @@ use tracing::info;
 
 use crate::{
     choice::{Choice, FALLBACKS, address, one_of},
-    command::{block_on, candidate},
+    command::{block_on_threads, candidate},
     failure::Failure,
     logging::LogArgs,
 };
 
+/// Threads of the tasks of workload clusters. A declaration for a thousand clusters needs more than
+/// one.
+const THREADS: usize = 2;
 const MANAGEMENT: &str = "Management cluster";
 const INVENTORY: &str = "Workload clusters";
 const ROLLOUT: &str = "Rollout";
@@ -121,7 +124,7 @@ impl RunArgs {
             has_cluster_metrics: self.cluster_metrics,
             timing: FleetTiming::default(),
         };
-        block_on(lead(settings, self.kubeconfig, self.admin_listen))
+        block_on_threads(THREADS, lead(settings, self.kubeconfig, self.admin_listen))
     }
 }
 
