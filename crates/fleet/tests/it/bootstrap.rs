@@ -35,7 +35,7 @@ fn wait_script_in(
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn bootstrap_script_follows_the_declaration() {
-    let mut fleet = Fleet::with_clusters().await;
+    let mut fleet = Fleet::with_clusters(2).await;
     fleet.lead(|settings| settings.bootstrap = Some(Fallback::Upstream)).await;
     let secret = wait_script(&fleet, "of one", |it| it.contains("harbor.example.org/v2/one"));
     assert_eq!(secret["metadata"]["labels"]["clusterctl.cluster.x-k8s.io/move"], "");

@@ -1,4 +1,4 @@
-//! The fleet controller on a management cluster with two workload clusters.
+//! The fleet controller on a management cluster with real workload clusters.
 
 use serde_json::json;
 
@@ -11,15 +11,15 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn declaration_reaches_every_cluster_and_stays_in_force() {
-    let mut fleet = Fleet::with_clusters().await;
-    for index in [0, 1] {
+    let mut fleet = Fleet::with_clusters(3).await;
+    for index in 0..3 {
         fleet.wait_declared(index, 1, "one");
         fleet.wait_object(index, CONTROLLER, |it| it.is_some());
     }
 
     // A change of the declaration.
     fleet.declare(2, "two");
-    for index in [0, 1] {
+    for index in 0..3 {
         fleet.wait_declared(index, 2, "two");
     }
 
@@ -52,6 +52,7 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     apply(&fleet.planes.workloads[0], &mine.to_string());
     fleet.declare(3, "three");
     fleet.wait_declared(0, 3, "three");
+    fleet.wait_declared(2, 3, "three");
     fleet.wait_applied("b", "Unreachable");
     fleet.planes.workloads[1].api_server().resume().unwrap();
     fleet.wait_declared(1, 3, "three");
@@ -66,7 +67,7 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     // Another leader continues.
     fleet.lead(|_| {}).await;
     fleet.declare(4, "four");
-    for index in [0, 1] {
+    for index in 0..3 {
         fleet.wait_declared(index, 4, "four");
     }
 
@@ -84,7 +85,9 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     fleet.annotate("b", "image-swap.io/fleet=removed");
     fleet.wait_applied("b", "Removed");
     fleet.wait_object(1, CONTROLLER, |it| it.is_none());
-    fleet.wait_object(0, CONTROLLER, |it| it.is_some());
+    for index in [0, 2] {
+        fleet.wait_object(index, CONTROLLER, |it| it.is_some());
+    }
 
     // The declaration of the management cluster is gone: nothing changes.
     kubectl(
@@ -98,7 +101,7 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn one_cluster_in_two_entries_has_one_in_force() {
-    let fleet = Fleet::with_clusters().await;
+    let fleet = Fleet::with_clusters(2).await;
     fleet.wait_declared(0, 1, "one");
     let kubeconfig = fleet.planes.workloads[0].administrator_kubeconfig().unwrap();
     fleet.enter("again", &kubeconfig);

@@ -32,7 +32,7 @@ pub(crate) const REGISTRY_INFO: &str = "/api/v1/namespaces/jet-system/secrets/re
 pub(crate) const CONTROLLER: &str =
     "/apis/apps/v1/namespaces/image-swap/deployments/image-swap-controller";
 /// Names of the entries of real workload clusters.
-const NAMES: [&str; 2] = ["a", "b"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// A management cluster with a fleet controller, and real workload clusters.
 pub(crate) struct Fleet {
@@ -42,10 +42,10 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts a management cluster with two workload clusters, declares the registry with the
-    /// number 1, and starts the fleet controller.
-    pub(crate) async fn with_clusters() -> Self {
-        let mut fleet = Self::prepare(NAMES.len());
+    /// Starts a management cluster with `number` workload clusters, three at most, declares the
+    /// registry with the number 1, and starts the fleet controller.
+    pub(crate) async fn with_clusters(number: usize) -> Self {
+        let mut fleet = Self::prepare(number);
         for (plane, name) in fleet.planes.workloads.iter().zip(NAMES) {
             fleet.enter(name, &plane.administrator_kubeconfig().unwrap());
         }
