@@ -136,13 +136,7 @@ impl FakeMachine {
 
     /// Removes all files, and writes config.toml.
     fn reset(&self, config: Option<&str>) {
-        for path in ["/etc/containerd", "/var/lib/image-swap"] {
-            for entry in fs::read_dir(self.path(path)).unwrap().flatten() {
-                let path = entry.path();
-                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-                    .unwrap();
-            }
-        }
+        clear(&self.host.root());
         let _ = fs::remove_file(self.path("/run/containerd/restarts"));
         if let Some(config) = config {
             self.write(CONFIG, config);
@@ -396,7 +390,41 @@ fn killed_script_is_completed_by_next_run() -> Outcome {
         "{kills} of {} places",
         places.len()
     );
+    // Real containerd starts with the files that each kill left, and pulls.
+    let options = HostOptions { trust: Trust::Public, ..HostOptions::default() };
+    let stage = ContainerdHost::with("2.4", &options)?;
+    let mut origins = BTreeSet::new();
+    for left in &seen {
+        copy_tree(left, &machine.host.root(), &stage);
+        stage.start();
+        origins.insert(stage.pull("quay.io/team/app")?);
+    }
+    assert_eq!(origins, BTreeSet::from([MIRROR, "quay.io"].map(str::to_owned)));
     Ok(())
+}
+
+/// Removes the files that image-swap may change from a host, whose folders are mounted.
+fn clear(root: &Path) {
+    for path in ["etc/containerd", "var/lib/image-swap"] {
+        for entry in fs::read_dir(root.join(path)).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    }
+}
+
+/// Replaces the files of `stage` by those of `tree`, which lie below `root`.
+fn copy_tree(tree: &Tree, root: &Path, stage: &ContainerdHost) {
+    clear(&stage.host.root());
+    for (path, (mode, content)) in tree {
+        let path = stage.at(path.strip_prefix(root).unwrap().to_str().unwrap());
+        if mode & 0o170_000 == 0o040_000 {
+            fs::create_dir_all(&path).unwrap();
+        } else {
+            fs::write(&path, content).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777)).unwrap();
+    }
 }
 
 /// Returns a root file system with busybox alone.
