@@ -1,6 +1,9 @@
 //! Clusters that join and leave the fleet, and their identities.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use image_swap_cluster::clock::now;
 use image_swap_core::fleet::inventory::{
@@ -33,6 +36,7 @@ impl Fleet {
             let former = cluster.former.as_ref().filter(|it| it.uid == *uid).cloned();
             let new = || KnownIdentity { uid: uid.clone(), since: now() };
             cluster.identity = Some(former.unwrap_or_else(new));
+            self.standings = None;
         }
         cluster.version.clone_from(&report.version);
         cluster.report = Some(report);
@@ -50,6 +54,7 @@ impl Fleet {
                 let _ = (&mut cluster.task).await;
             }
             self.has_gone = true;
+            self.standings = None;
         }
         let objects = self.objects.retain(inventory.clusters.keys(), &inventory.refused).await;
         self.has_gone |= !matches!(objects, Ok(0));
@@ -68,11 +73,16 @@ impl Fleet {
 
     /// Returns the standing of each cluster whose identity is known. Before the first contact it is
     /// that of the stored report, so that no other entry replaces this one.
-    pub(super) fn standings(&self) -> BTreeMap<ClusterKey, Standing> {
+    pub(super) fn standings(&mut self) -> Arc<BTreeMap<ClusterKey, Standing>> {
+        if let Some(standings) = &self.standings {
+            return Arc::clone(standings);
+        }
         let identity = |it: &RunningCluster| it.identity.clone().or_else(|| it.former.clone());
         let known = self.clusters.iter();
         let known = known.filter_map(|(key, it)| Some((key.clone(), identity(it)?)));
-        standings(&known.collect())
+        let standings = Arc::new(standings(&known.collect()));
+        self.standings = Some(Arc::clone(&standings));
+        standings
     }
 
     /// Returns the numbers of declarations that single clusters keep.

@@ -208,6 +208,8 @@ impl FleetController {
                 BootstrapSecrets::new(client, release, fallback)
             }),
             inventory: None,
+            joined: None,
+            standings: None,
             uid: hub::identity(&self.client).await?,
             order: HubOrder::Continue,
             resumed: 0,
@@ -238,6 +240,10 @@ struct Fleet {
     bootstrap: Option<BootstrapSecrets>,
     /// Inventory; `None` before it is complete.
     inventory: Option<Arc<ListedInventory>>,
+    /// Inventory whose former members are forgotten; `None` before the first.
+    joined: Option<Arc<ListedInventory>>,
+    /// Standings of the clusters; `None` after a change of their identities.
+    standings: Option<Arc<BTreeMap<ClusterKey, Standing>>>,
     /// UID of the management cluster's namespace `kube-system`; `None` if it cannot be read.
     uid: Option<String>,
     /// Last order of an administrator.
@@ -282,12 +288,13 @@ impl Fleet {
             return Ok(());
         };
         self.record(declaration, &inventory);
-        // The management cluster has the newest declaration, too: clusters need not wait.
-        let stored = self.stored.store_history(&self.history).await;
-        let stored = self.record_namespaces(&inventory.registry_infos).await.and(stored);
-        self.forget_clusters(&inventory).await;
-        for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
-            self.objects.read_refused(&key.namespace).await;
+        let recorded = self.record_namespaces(&inventory.registry_infos).await;
+        if self.has_gone || !self.joined.as_ref().is_some_and(|it| Arc::ptr_eq(it, &inventory)) {
+            self.forget_clusters(&inventory).await;
+            for key in inventory.clusters.keys().filter(|key| !self.clusters.contains_key(key)) {
+                self.objects.read_refused(&key.namespace).await;
+            }
+            self.joined = Some(Arc::clone(&inventory));
         }
         let standings = self.standings();
         let is_resumed = hub.order == HubOrder::Resume && self.order != HubOrder::Resume;
@@ -297,7 +304,11 @@ impl Fleet {
             self.waves = std::mem::take(&mut self.waves).resumed();
         }
         self.roll_out(declaration, (&inventory, &standings));
-        self.stored.store_waves(&self.waves, &self.events).await?;
+        // The management cluster has the newest declaration, too: without waves, no cluster waits for
+        // the state.
+        if !self.settings.waves().is_off() {
+            self.stored.store_waves(&self.waves, &self.events).await?;
+        }
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
         }
@@ -346,7 +357,10 @@ impl Fleet {
                 None => self.begin(key, order),
             }
         }
-        self.write_bootstrap(declaration, &inventory.registry_infos).await.and(stored)
+        self.stored.store_waves(&self.waves, &self.events).await?;
+        let stored = self.stored.store_history(&self.history).await;
+        let written = self.write_bootstrap(declaration, &inventory.registry_infos).await;
+        written.and(recorded).and(stored)
     }
 
     /// Compares the bootstrap script in `namespace` at the next reconciliation.
@@ -378,6 +392,7 @@ impl Fleet {
     /// Starts the task of a new cluster.
     fn begin(&mut self, key: &ClusterKey, order: ClusterOrder) {
         let former = self.objects.former_identity(key, &order.entry.origin);
+        self.standings = None;
         let (orders, receiver) = watch::channel(order);
         let task = ClusterTask {
             key: key.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use image_swap_core::{
     fleet::{
         inventory::{ClusterKey, standing::Standing},
-        wave::{self, ClusterProgress, WaveCluster, WaveSettings},
+        wave::{self, ClusterProgress, WaveCluster},
     },
     status::workload_cluster::state,
 };
@@ -25,10 +25,31 @@ impl Fleet {
         (inventory, standings): (&ListedInventory, &BTreeMap<ClusterKey, Standing>),
     ) {
         let HubDeclaration::Present(wanted, _) = declaration else { return };
-        let settings = WaveSettings {
-            has_canary: self.settings.canary.is_some(),
-            size: self.settings.wave_size,
+        let settings = self.settings.waves();
+        let clusters = if settings.is_off() {
+            BTreeMap::new()
+        } else {
+            self.wave_clusters(*wanted, inventory, standings)
         };
+        let stored = std::mem::take(&mut self.waves);
+        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
+        if !decision.summary.is_empty() && decision.summary != self.rollout {
+            info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
+        }
+        self.waves = decision.state;
+        self.rollout = decision.summary;
+        if !settings.is_off() {
+            self.follow_inventory(inventory);
+        }
+    }
+
+    /// Returns the clusters that take part in the rollout of the declaration `wanted`.
+    fn wave_clusters(
+        &self,
+        wanted: u64,
+        inventory: &ListedInventory,
+        standings: &BTreeMap<ClusterKey, Standing>,
+    ) -> BTreeMap<ClusterKey, WaveCluster> {
         let mut clusters = BTreeMap::new();
         for (key, entry) in &inventory.clusters {
             let is_counted = entry.access.is_usable()
@@ -50,23 +71,14 @@ impl Fleet {
                 Some(report) if report.uid.is_none() => ClusterProgress::Unreachable,
                 // The attempt that an administrator resumed has not ended.
                 Some(report) if report.resumed != self.resumed => ClusterProgress::Pending,
-                Some(report) if report.revision == Some(*wanted) => report.progress.clone(),
+                Some(report) if report.revision == Some(wanted) => report.progress.clone(),
                 Some(_) => ClusterProgress::Pending,
             };
             let canary = self.settings.canary.as_ref();
             let is_canary = canary.is_some_and(|it| it.matches(&entry.labels));
             clusters.insert(key.clone(), WaveCluster { is_canary, progress });
         }
-        let stored = std::mem::take(&mut self.waves);
-        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
-        if !decision.summary.is_empty() && decision.summary != self.rollout {
-            info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
-        }
-        self.waves = decision.state;
-        self.rollout = decision.summary;
-        if !settings.is_off() {
-            self.follow_inventory(inventory);
-        }
+        clusters
     }
 
     /// Updates the declarations of clusters that take no part in the rollout. A cluster that was

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use image_swap_cluster::{AttemptBackoff, Release};
-use image_swap_core::{fleet::inventory::selector::LabelSelector, mirror::Fallback};
+use image_swap_core::{
+    fleet::{inventory::selector::LabelSelector, wave::WaveSettings},
+    mirror::Fallback,
+};
 
 use crate::{
     heartbeat::{PULL_STALE_AFTER, STALE_AFTER},
@@ -83,6 +86,11 @@ impl FleetSettings {
     /// Returns the fleet controller as a release of its own, for the leader election.
     pub fn candidate(&self) -> Release {
         self.names().controller
+    }
+
+    /// Returns the settings of waves.
+    pub(super) const fn waves(&self) -> WaveSettings {
+        WaveSettings { has_canary: self.canary.is_some(), size: self.wave_size }
     }
 
     pub(crate) fn names(&self) -> FleetNames {
