@@ -37,7 +37,7 @@ fn loses(kind: &MachineKind) -> String {
     format!("{old_file} && {lost}")
 }
 
-/// Returns the expression for objects of `kind` that must keep the script, as [`super::plan`] decides.
+/// Returns the expression for objects of `kind` that must keep the script, as [`super::plan()`] decides.
 fn is_kept(kind: &MachineKind) -> String {
     let mut kept = format!(
         "!{} && !has(object.metadata.deletionTimestamp)",

@@ -183,7 +183,7 @@ impl SimulatedCluster {
     pub(super) fn lease(&self, heartbeat: &Heartbeat) -> Value {
         let summary = json!({
             "version": "0.1.0", "registryInfoRevision": heartbeat.revision,
-            "source": "registry-info", "hash": format!("{:064x}", heartbeat.revision),
+            "source": "registry-info",
             "webhook": "Fail", "replicas": { "ready": 2, "total": 2 },
             "nodes": { "total": 3, "applied": 3, "verified": 3 },
             "podsNotFromMirror": null, "problems": [],
