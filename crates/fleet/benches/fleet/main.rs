@@ -33,7 +33,7 @@ const CLUSTERS: usize = 1000;
 const ROUNDS: usize = 5;
 /// Heartbeats of each cluster.
 const BEATS: usize = 10;
-/// Threads of the simulated clusters.
+/// Threads of the simulated clusters, and of the client without a fleet controller.
 const WORKERS: usize = 2;
 /// Deadline of a wait for all clusters.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -41,8 +41,9 @@ const PATIENCE: Duration = Duration::from_mins(5);
 fn main() -> Outcome<()> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        // One thread, as the fleet controller has.
-        ["pure", file] => Builder::new_current_thread()
+        // As many threads as the fleet controller has for clusters.
+        ["pure", file] => Builder::new_multi_thread()
+            .worker_threads(WORKERS)
             .enable_all()
             .build()?
             .block_on(pure::serve(Path::new(file))),
