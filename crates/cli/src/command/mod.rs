@@ -24,7 +24,7 @@ use std::future::Future;
 
 use tokio::runtime;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, reason};
 
 /// Runs `work` to its end on this thread, and its tasks on `threads` other threads.
 fn block_on_threads<T>(
@@ -32,7 +32,8 @@ fn block_on_threads<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    runtime.map_err(Failure::broken)?.block_on(work)
+    let broken = |error| Failure::Broken(format!("cannot start the runtime: {}", reason(&error)));
+    runtime.map_err(broken)?.block_on(work)
 }
 
 /// Runs `work` to its end on this thread.

@@ -19,7 +19,6 @@ use image_swap_webhook::{
     AdmissionMetrics, RulesInForce, SettingsInForce, TemplateNamespaces, Webhook,
 };
 use tokio::{
-    runtime,
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
@@ -33,6 +32,7 @@ use self::{
 };
 use crate::{
     choice::address,
+    command::block_on_threads,
     declaration::DeclarationArgs,
     exemptions::ExemptionArgs,
     failure::Failure,
@@ -145,18 +145,14 @@ impl Args {
             let files = DeclarationFiles::read(self.declaration)?;
             RulesFrom::Files(Box::new(files), self.certificate)
         };
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .enable_all()
-            .build()
-            .map_err(|error| broken("start the runtime", &error))?;
-        runtime.block_on(serve(
+        let served = serve(
             webhook,
             in_force,
             source,
             self.log.format(),
             [self.shutdown_delay, self.drain_timeout].map(Duration::from_secs),
-        ))
+        );
+        block_on_threads(WORKERS, served)
     }
 }
 
