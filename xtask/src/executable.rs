@@ -13,9 +13,7 @@ pub(crate) fn build(host: &Host, subcommand: &str, arguments: &[&str]) -> Result
 
 /// Builds programs, and returns their paths in any order.
 pub(crate) fn build_all(host: &Host, subcommand: &str, arguments: &[&str]) -> Result<Vec<PathBuf>> {
-    let mut command = process::cargo(host, &[subcommand]);
-    command.arg("--message-format=json-render-diagnostics").args(arguments);
-    Ok(process::text(&mut command)?.lines().filter_map(executable).collect())
+    built(host, subcommand, arguments, |_| ())
 }
 
 /// Builds one program as [`build`] does, after `prepare` changed the command of cargo.
@@ -25,12 +23,21 @@ pub(crate) fn build_with(
     arguments: &[&str],
     prepare: impl FnOnce(&mut Command),
 ) -> Result<PathBuf> {
+    let last = built(host, subcommand, arguments, prepare)?.pop();
+    last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))
+}
+
+/// Builds programs, and returns their paths in the order of cargo's messages.
+fn built(
+    host: &Host,
+    subcommand: &str,
+    arguments: &[&str],
+    prepare: impl FnOnce(&mut Command),
+) -> Result<Vec<PathBuf>> {
     let mut command = process::cargo(host, &[subcommand]);
     command.arg("--message-format=json-render-diagnostics").args(arguments);
     prepare(&mut command);
-    let messages = process::text(&mut command)?;
-    let last = messages.lines().rev().find_map(executable);
-    last.with_context(|| format!("expected an executable from cargo {subcommand}, found none"))
+    Ok(process::text(&mut command)?.lines().filter_map(executable).collect())
 }
 
 /// Returns the path in `"executable":"/path"` of a message of cargo.
