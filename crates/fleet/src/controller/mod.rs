@@ -11,6 +11,7 @@ pub(crate) mod namespaces;
 mod order;
 mod pull_task;
 mod rollout;
+mod secrets;
 mod settings;
 mod state;
 mod task;
@@ -279,8 +280,8 @@ impl Fleet {
     /// Decides on all clusters, and sends each task its order.
     ///
     /// # Errors
-    /// The waves cannot be written, and no task gets a new order then. Or a declaration or bootstrap
-    /// script cannot be written.
+    /// The state of the rollout, a declaration or a bootstrap script cannot be written. With waves, no
+    /// task gets a new order without that state.
     async fn reconcile(&mut self, hub: &HubView) -> Result<(), Error> {
         let (Some(declaration), Some(bundle), Some(inventory)) =
             (&hub.declaration, &hub.bundle, self.inventory.clone())

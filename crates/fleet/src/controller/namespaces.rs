@@ -6,23 +6,14 @@ use image_swap_cluster::{
     Error, api,
     secret::{self, annotation, text},
 };
-use image_swap_core::{
-    fleet::namespace_declaration::NamespaceDeclaration,
-    labels::{RELEASE, REVISION},
-};
+use image_swap_core::{fleet::namespace_declaration::NamespaceDeclaration, labels::REVISION};
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Client, ResourceExt as _, api::DeleteParams};
 use serde_json::json;
 use tracing::warn;
 
-use super::settings::FleetSettings;
+use super::{secrets::select, settings::FleetSettings};
 use crate::names::FleetNames;
-
-/// Secrets in a page of a list.
-const PAGE: u32 = 500;
 
 /// Secrets with the declarations of namespaces.
 pub(super) struct NamespaceSecrets {
@@ -50,26 +41,20 @@ impl NamespaceSecrets {
         &self,
         namespaces: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, NamespaceDeclaration>, Error> {
-        let release = &self.names.controller.name;
-        let mut params = ListParams::default().labels(&format!("{RELEASE}={release}")).limit(PAGE);
         let prefix = self.names.namespace_declaration("");
+        let own = (&*self.names.controller.name, &*prefix);
+        let action = "list the declarations of namespaces";
+        let names = select(&self.secrets, own, action, |found| Some(found.name_any()));
         let mut declarations = BTreeMap::new();
-        loop {
-            let page = self.secrets.list_metadata(&params).await;
-            let page = page.map_err(Error::api("list the declarations of namespaces"))?;
-            for name in page.items.iter().map(ResourceExt::name_any) {
-                let Some(namespace) = name.strip_prefix(&prefix) else { continue };
-                if !namespaces.contains(namespace) {
-                    self.delete(&name).await;
-                } else if let Some(found) = api::get(&self.secrets, &name).await? {
-                    declarations.insert(namespace.to_owned(), read(&found));
-                }
-            }
-            match page.metadata.continue_.filter(|it| !it.is_empty()) {
-                Some(next) => params = params.continue_token(&next),
-                None => return Ok(declarations),
+        for name in names.await? {
+            let Some(namespace) = name.strip_prefix(&prefix) else { continue };
+            if !namespaces.contains(namespace) {
+                self.delete(&name).await;
+            } else if let Some(found) = api::get(&self.secrets, &name).await? {
+                declarations.insert(namespace.to_owned(), read(&found));
             }
         }
+        Ok(declarations)
     }
 
     /// Deletes a Secret. The next leader repeats a failed deletion.

@@ -4,23 +4,16 @@ use image_swap_cluster::{
     Error, Release, api,
     secret::{self, text},
 };
-use image_swap_core::labels;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Api, Client, ResourceExt as _, api::DeleteParams};
 use serde_json::json;
 use tracing::warn;
 
-use super::settings::FleetSettings;
+use super::{secrets::select, settings::FleetSettings};
 use crate::remote::FleetToken;
 
 /// Annotation with the cluster of a token, as `NAMESPACE/NAME`.
 const CLUSTER: &str = "image-swap.io/workload-cluster";
-
-/// Secrets in a page of a list.
-const PAGE: u32 = 500;
 
 /// Tokens of the fleet controller, one Secret for each workload cluster.
 pub(super) struct StoredTokens {
@@ -97,24 +90,16 @@ impl StoredTokens {
     /// # Errors
     /// [`Error::Api`].
     pub(super) async fn delete_gone(&self, is_gone: impl Fn(&str) -> bool) -> Result<(), Error> {
-        let of_release = format!("{}={}", labels::RELEASE, self.release.name);
-        let mut params = ListParams::default().labels(&of_release).limit(PAGE);
-        let prefix = self.name_prefix();
-        loop {
-            let page = self.secrets.list_metadata(&params).await;
-            let page = page.map_err(Error::api("list the tokens of workload clusters"))?;
-            for found in page.items {
-                let cluster = found.annotations().get(CLUSTER).filter(|it| is_gone(it));
-                let name = found.name_any();
-                if cluster.is_some() && name.starts_with(&prefix) {
-                    self.delete_secret(&name).await?;
-                }
-            }
-            match page.metadata.continue_.filter(|it| !it.is_empty()) {
-                Some(next) => params = params.continue_token(&next),
-                None => return Ok(()),
-            }
+        let own = (&*self.release.name, &*self.name_prefix());
+        let action = "list the tokens of workload clusters";
+        let gone = select(&self.secrets, own, action, |found| {
+            let cluster = found.annotations().get(CLUSTER).filter(|it| is_gone(it));
+            cluster.map(|_| found.name_any())
+        });
+        for name in gone.await? {
+            self.delete_secret(&name).await?;
         }
+        Ok(())
     }
 
     async fn delete_secret(&self, name: &str) -> Result<(), Error> {
