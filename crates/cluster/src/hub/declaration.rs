@@ -198,12 +198,8 @@ async fn remove_foreign(
     object: &BundleObject,
     written: &Secret,
 ) -> Result<(), Error> {
-    let wanted = &object.value["data"];
-    let keys = written.data.iter().flat_map(|data| data.keys());
-    let foreign: Map<String, Value> = keys
-        .filter(|key| wanted.get(key.as_str()).is_none())
-        .map(|key| (key.clone(), Value::Null))
-        .collect();
+    let keys = written.data.iter().flat_map(|data| data.keys().map(String::as_str));
+    let foreign: Map<String, Value> = object.without_added(keys).collect();
     if foreign.is_empty() {
         return Ok(());
     }

@@ -50,10 +50,8 @@ impl RemoteCluster {
             return Ok(());
         };
         let live = LiveObject { metadata };
-        let wanted = &object.value["data"];
-        let added = data.into_iter().filter(|(key, _)| wanted.get(key).is_none());
-        let added: Map<String, Value> =
-            added.take(VALUES).map(|(key, _)| (key, Value::Null)).collect();
+        let keys = data.into_iter().map(|(key, _)| key);
+        let added: Map<String, Value> = object.without_added(keys).take(VALUES).collect();
         if added.is_empty() || !live.is_created_by_fleet() {
             return Ok(());
         }

@@ -101,6 +101,26 @@ impl BundleObject {
         }
     }
 
+    /// Returns the data of a merge patch that removes those of the `keys` of a Secret that the object
+    /// lacks: an apply keeps the values of other writers.
+    ///
+    /// ```
+    /// use image_swap_core::fleet::bundle::BundleObject;
+    ///
+    /// let mut secret = BundleObject::namespace("apps");
+    /// secret.value = serde_json::json!({ "data": { "a": "" } });
+    /// let removed: Vec<_> = secret.without_added(["a", "b"]).collect();
+    /// assert_eq!(removed, [("b".to_owned(), serde_json::Value::Null)]);
+    /// ```
+    pub fn without_added<K: Into<String> + AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> impl Iterator<Item = (String, Value)> {
+        let wanted = &self.value["data"];
+        let added = keys.into_iter().filter(|key| wanted.get(key.as_ref()).is_none());
+        added.map(|key| (key.into(), Value::Null))
+    }
+
     /// Returns the path of the object in the API.
     ///
     /// ```
