@@ -13,7 +13,6 @@ use image_swap_core::fleet::{
 };
 
 use super::task::StoredDeclarationId;
-use crate::remote::mark_created;
 
 /// Filled bundles in use. A thousand clusters that receive the same declaration share one.
 #[derive(Default)]
@@ -106,7 +105,7 @@ impl FilledBundles {
         if let Some(found) = known.iter().filter_map(Weak::upgrade).find(is_same) {
             return Ok(found);
         }
-        let mut objects = bundle.fill(&BundleSlots {
+        let objects = bundle.fill(&BundleSlots {
             namespace,
             declaration: &declaration.effective,
             revision: declaration.revision,
@@ -115,7 +114,6 @@ impl FilledBundles {
             served: &served,
             hub_secret: None,
         })?;
-        mark_created(&mut objects);
         let filled = Arc::new(FilledBundle {
             bundle: Arc::clone(bundle),
             declaration: declaration.clone(),

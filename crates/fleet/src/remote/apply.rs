@@ -262,38 +262,16 @@ fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
     Some(contest.about(value))
 }
 
-/// Marks the namespaces, and the Secret with the declaration, as created by the fleet controller. An
-/// apply corrects the mark of each object, which needs a copy.
-pub(crate) fn mark_created(objects: &mut [BundleObject]) {
-    for object in objects.iter_mut().filter(|it| is_markable(it)) {
-        object.value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
-    }
-}
-
-/// Returns the content of a namespace, or of the Secret with the declaration, with the mark if the
-/// fleet controller creates or created it, and without it otherwise; `None` if `object` is so
-/// already, and for other objects.
+/// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller
+/// created it; `None` for other objects, and for one that another program created.
 fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
-    if !is_markable(object) {
-        return None;
-    }
     let is_created = live.is_none_or(LiveObject::is_created_by_fleet);
-    let is_marked = object.value["metadata"]["annotations"].get(CREATED_BY).is_some();
-    if is_created == is_marked {
+    if !is_created || !(object.kind == "Namespace" || is_declaration(object)) {
         return None;
     }
     let mut value = object.value.clone();
-    let annotations = &mut value["metadata"]["annotations"];
-    if is_created {
-        annotations[CREATED_BY] = FLEET_MANAGER.into();
-    } else {
-        annotations.as_object_mut()?.remove(CREATED_BY);
-    }
+    value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
     Some(value)
-}
-
-fn is_markable(object: &BundleObject) -> bool {
-    object.kind == "Namespace" || is_declaration(object)
 }
 
 /// Returns true if `object` is the Secret with the declaration.

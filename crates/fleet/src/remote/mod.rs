@@ -17,7 +17,6 @@ mod remove;
 
 use image_swap_cluster::remote::{error, limits};
 
-pub(crate) use self::apply::mark_created;
 pub use self::{
     apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject},
     client::RemoteCluster,
