@@ -17,8 +17,9 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING},
     http::uri::{Authority, PathAndQuery, Scheme},
 };
-use image_swap_core::fleet::drift::RefusedStatus;
+use image_swap_core::fleet::drift::{RefusedDetails, RefusedStatus};
 use kube::client::Body;
+use serde::Serialize;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Service};
 
@@ -212,13 +213,31 @@ async fn read(mut body: Incoming) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// `Status` of Kubernetes without a text of the server.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OwnStatus {
+    kind: &'static str,
+    api_version: &'static str,
+    status: &'static str,
+    message: &'static str,
+    reason: &'static str,
+    details: RefusedDetails,
+    code: u16,
+}
+
 /// Returns a `Status` for `code`, with the causes of `found`.
 fn own_status(code: u16, found: &[u8]) -> String {
     let found: RefusedStatus = serde_json::from_slice(found).unwrap_or_default();
-    // Written without a tree of values, which would need many times the bytes of the causes.
-    let details = serde_json::to_string(&found.details).unwrap_or_else(|_| "{}".to_owned());
-    let reason = if code == 410 { "Expired" } else { "Refused" };
-    format!(
-        r#"{{"kind":"Status","apiVersion":"v1","status":"Failure","message":"the API server refused the request","reason":"{reason}","details":{details},"code":{code}}}"#
-    )
+    // No tree of values: it would need many times the bytes of the causes.
+    let status = OwnStatus {
+        kind: "Status",
+        api_version: "v1",
+        status: "Failure",
+        message: "the API server refused the request",
+        reason: if code == 410 { "Expired" } else { "Refused" },
+        details: found.details,
+        code,
+    };
+    serde_json::to_string(&status).unwrap_or_default()
 }

@@ -129,9 +129,7 @@ impl Contest {
         }
         (!updates.is_empty()).then_some(Self::Drift(updates))
     }
-}
 
-impl Contest {
     /// Returns the contest for a report about `applied`, which has no text that a workload cluster
     /// chose: fields of `applied`, and managers with plain names.
     #[must_use]
