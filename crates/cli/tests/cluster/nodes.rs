@@ -42,8 +42,8 @@ const PLATFORM: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 /// Digest of an image that the mirror does not serve.
 const OTHER: &str = "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
 
-pub(crate) fn with_agents() -> Settings {
-    let agents = AgentSettings {
+pub(crate) fn agents() -> AgentSettings {
+    AgentSettings {
         namespace: "image-swap-agent".into(),
         trial_namespace: "image-swap-trial".into(),
         fallback: Fallback::Upstream,
@@ -52,8 +52,11 @@ pub(crate) fn with_agents() -> Settings {
         deadline: Duration::from_secs(1),
         startup_taint: true,
         restart: None,
-    };
-    Settings { agents: Some(agents), ..settings() }
+    }
+}
+
+pub(crate) fn with_agents() -> Settings {
+    Settings { agents: Some(agents()), ..settings() }
 }
 
 /// Starts a cluster with the objects of the chart's agents.

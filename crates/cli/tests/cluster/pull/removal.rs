@@ -3,25 +3,18 @@
 use std::{env, fs, path::Path, process::Command, time::Duration};
 
 use image_swap_cluster::AgentSettings;
-use image_swap_core::mirror::Fallback;
 use image_swap_testbed::RunDir;
 use tokio::task::block_in_place;
 
 use super::fleet::PullFleet;
-use crate::test_cluster::{REGISTRATIONS, eventually};
+use crate::{
+    nodes::agents,
+    test_cluster::{REGISTRATIONS, eventually},
+};
 
 /// Returns the settings of agents in the manifest.
-fn agents() -> AgentSettings {
-    AgentSettings {
-        namespace: "image-swap-agent".into(),
-        trial_namespace: "image-swap-trial".into(),
-        fallback: Fallback::Upstream,
-        credentials: true,
-        trial_image: None,
-        deadline: Duration::from_mins(1),
-        startup_taint: false,
-        restart: None,
-    }
+fn settings() -> AgentSettings {
+    AgentSettings { deadline: Duration::from_mins(1), startup_taint: false, ..agents() }
 }
 
 /// Returns the commands below a heading of docs/fleet.md.
@@ -36,7 +29,7 @@ fn commands(heading: &str) -> String {
 /// Removes image-swap from the workload cluster by the documented commands. Its objects are those of
 /// `manifest`, and those of a controller that runs.
 pub(super) async fn remove(fleet: &PullFleet, manifest: &str) {
-    let (_report, controller) = fleet.controller_with(Some(agents())).await;
+    let (_report, controller) = fleet.controller_with(Some(settings())).await;
     eventually(|| fleet.get("/api/v1/namespaces/image-swap/secrets/image-swap-nodes")).await;
     let registration = format!("{REGISTRATIONS}/image-swap-admission");
     eventually(|| fleet.get(&registration)).await;
