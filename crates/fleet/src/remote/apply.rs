@@ -192,8 +192,10 @@ impl RemoteCluster {
                         report.limited.push(ContestedObject { object: name, fields, wait });
                         return Ok(());
                     }
-                    let written = self.apply_object(object, value, true).await?;
-                    let written = written.map_err(|it| RemoteError::of_code(it.code))?;
+                    let Some(written) = self.overwrite(object, value, live.as_ref()).await? else {
+                        // Perhaps an `Apply` manager: its change is compared first.
+                        return Box::pin(self.write(object, objects, report, log, now)).await;
+                    };
                     report.repaired.push(RepairedObject { object: name, fields });
                     written
                 }
@@ -205,6 +207,27 @@ impl RemoteCluster {
             report.written += 1;
         }
         Ok(())
+    }
+
+    /// Applies `value` to `object`, and takes its fields from other managers. Returns `None` if another
+    /// writer has changed the object since `live` was read.
+    ///
+    /// # Errors
+    /// The API server refuses it for another reason, or does not respond.
+    async fn overwrite(
+        &self,
+        object: &BundleObject,
+        value: &Value,
+        live: Option<&LiveObject>,
+    ) -> Result<Option<LiveObject>, RemoteError> {
+        let Some(live) = live else { return Ok(None) };
+        let mut value = value.clone();
+        value["metadata"]["resourceVersion"] = live.metadata.resource_version.as_str().into();
+        match self.apply_object(object, &value, true).await? {
+            Ok(written) => Ok(Some(written)),
+            Err(refused) if refused.code == 409 => Ok(None),
+            Err(refused) => Err(RemoteError::of_code(refused.code)),
+        }
     }
 
     /// Ends a removal that was given up: deletes the Secret by which agents restore their nodes, and

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use image_swap_core::fleet::{
-    bundle::{BundleObject, BundlePhase},
+    bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
     drift::RepairLog,
     kubeconfig::{RemoteAccess, RemoteCredential},
 };
@@ -64,7 +64,14 @@ async fn outcomes(kubeconfig: &str) -> Vec<Result<ApplyReport, RemoteError>> {
     // Drift, which is repaired, and then no more.
     results.push(cluster.apply(&two, &mut log, NOW).await);
     results.push(cluster.apply(&two, &mut log, NOW).await);
+    // A forced apply that names a former version.
     let other = json!({ "apiVersion": "v1", "kind": "Secret", "data": other["data"] });
+    let mut former = other.clone();
+    former["metadata"]["resourceVersion"] = "1".into();
+    let late = PatchParams::apply(FLEET_MANAGER).force();
+    let refused = secrets.patch("registry-info", &late, &Patch::Apply(&former)).await.unwrap_err();
+    let kube::Error::Api(refused) = refused else { panic!("{refused}") };
+    results.push(Err(RemoteError::of_code(refused.code)));
     let argo = PatchParams::apply("argocd-controller").force();
     secrets.patch("registry-info", &argo, &Patch::Apply(&other)).await.unwrap();
     // A conflict.

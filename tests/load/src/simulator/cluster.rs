@@ -221,6 +221,9 @@ impl SimulatedCluster {
     }
 
     /// Applies `body` to the object at `path`. Returns the object, and true if it is new.
+    ///
+    /// # Errors
+    /// Fields of other managers; none if a forced apply names another version than the present one.
     pub(super) fn apply(
         &self,
         cache: &ContentCache,
@@ -231,6 +234,9 @@ impl SimulatedCluster {
     ) -> Result<(LiveObject, bool), Vec<FieldConflict>> {
         let mut state = self.state();
         let before = state.objects.get(path).cloned();
+        if is_forced && before.as_ref().is_some_and(|it| !admits_version(body, it.version)) {
+            return Err(Vec::new());
+        }
         let key = hash(&(before.as_ref().map(|it| it.content_key), manager, body, is_forced, path));
         let content = cache.get(key, || {
             let value = serde_json::from_slice(body).unwrap_or_default();
@@ -285,6 +291,13 @@ impl SimulatedCluster {
         }
         (object, is_new)
     }
+}
+
+/// Returns true if `body` names no version of the object, or `version`.
+fn admits_version(body: &[u8], version: u64) -> bool {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    let named = object["metadata"]["resourceVersion"].as_str();
+    named.is_none_or(|it| it == version.to_string())
 }
 
 fn hash(value: &impl Hash) -> u64 {

@@ -17,6 +17,9 @@ type FieldPath = Vec<String>;
 const IDENTITY: [&[&str]; 4] =
     [&["apiVersion"], &["kind"], &["metadata", "name"], &["metadata", "namespace"]];
 
+/// Version that an apply expects.
+const VERSION: [&str; 2] = ["metadata", "resourceVersion"];
+
 /// Content of an object. Clusters with the same content share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ObjectContent {
@@ -54,7 +57,9 @@ impl ObjectContent {
         is_forced: bool,
     ) -> Result<Self, Vec<FieldConflict>> {
         let mut next = before.cloned().unwrap_or_default();
-        let new = fields_of(applied);
+        let mut new = fields_of(applied);
+        // A precondition, and no field of the content.
+        new.retain(|path, _| !VERSION.iter().eq(path.iter()));
         let is_own = |it: &FieldManager| it.is_apply && it.name == manager;
         let differs = |field: &FieldPath| next.fields.get(field) != new.get(field);
         let mut conflicts = Vec::new();

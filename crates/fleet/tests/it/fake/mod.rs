@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-use self::store::FakeStore;
+use self::store::{ContestedPath, FakeStore};
 pub(crate) use self::{
     fault::{Fault, SECRET},
     http2::{Http2Fault, Http2Server},
@@ -172,6 +172,18 @@ impl FakeServer {
     /// Returns the stored objects without what the server added.
     pub(crate) fn objects(&self) -> Vec<(String, Value)> {
         self.shared.store().plain()
+    }
+
+    /// Stores `object` at `path`, as another program does.
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        self.shared.store().put(path, object);
+    }
+
+    /// Refuses the next apply of the object at `path` because of an `Update` manager. An `Apply`
+    /// manager changes the object before the apply after that one.
+    pub(crate) fn contest(&self, path: &str) {
+        let path = path.to_owned();
+        self.shared.store().contest = Some(ContestedPath { path, is_taken: false });
     }
 
     /// Deletes the object at `path`.

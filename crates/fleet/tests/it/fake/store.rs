@@ -27,6 +27,15 @@ pub(super) struct FakeStore {
     /// Number of the write without an answer, and true if it takes effect; `None` without one.
     pub(super) stop: Option<(usize, bool)>,
     pub(super) is_stopped: bool,
+    pub(super) contest: Option<ContestedPath>,
+}
+
+/// Object that other managers change: an `Update` manager before the next apply, and an `Apply`
+/// manager as soon as that apply is refused.
+pub(super) struct ContestedPath {
+    pub(super) path: String,
+    /// True after the change by the `Apply` manager.
+    pub(super) is_taken: bool,
 }
 
 /// Answer of a stand-in.
@@ -51,6 +60,7 @@ impl FakeStore {
             writes: 0,
             stop: None,
             is_stopped: false,
+            contest: None,
         }
     }
 
@@ -96,12 +106,7 @@ impl FakeStore {
     }
 
     /// Answers a request.
-    pub(super) fn answer(
-        &mut self,
-        request: &FakeRequest,
-        is_watch: bool,
-        body: &[u8],
-    ) -> FakeAnswer {
+    pub(super) fn answer(&mut self, request: &FakeRequest, query: &str, body: &[u8]) -> FakeAnswer {
         self.requests.push(request.clone());
         let mut is_stored = true;
         if request.method != "GET" {
@@ -117,12 +122,13 @@ impl FakeStore {
         if was_stopped && !(is_stored && self.stop.is_some_and(|it| it.0 == self.writes)) {
             return FakeAnswer::Never;
         }
-        let answer = self.respond(request, is_watch, body);
+        let answer = self.respond(request, query, body);
         if was_stopped { FakeAnswer::Never } else { answer }
     }
 
-    fn respond(&mut self, request: &FakeRequest, is_watch: bool, body: &[u8]) -> FakeAnswer {
+    fn respond(&mut self, request: &FakeRequest, query: &str, body: &[u8]) -> FakeAnswer {
         let FakeRequest { method, path, token } = request;
+        let is_watch = query.contains("watch=true");
         if !self.tokens.contains(token) {
             return status(401);
         }
@@ -144,6 +150,9 @@ impl FakeStore {
             ("GET", path) => self.objects.get(path).cloned(),
             ("PATCH", path) => {
                 let object = serde_json::from_slice(body).unwrap();
+                if let Some(refused) = self.refusal(path, &object, query.contains("force=true")) {
+                    return refused;
+                }
                 Some(self.put(path, object))
             }
             ("POST", path) if path.ends_with("/token") => {
@@ -158,8 +167,30 @@ impl FakeStore {
         found.map_or_else(|| status(404), |found| FakeAnswer::Json(200, found))
     }
 
+    /// Returns the answer to an apply that is refused; `None` for another one.
+    fn refusal(&mut self, path: &str, object: &Value, is_forced: bool) -> Option<FakeAnswer> {
+        let stored = self.objects.get_mut(path)?;
+        let expected = &object["metadata"]["resourceVersion"];
+        if expected.is_string() && *expected != stored["metadata"]["resourceVersion"] {
+            return Some(status(409));
+        }
+        let contest = self.contest.as_mut().filter(|it| it.path == path && !is_forced)?;
+        let manager = if contest.is_taken { r#""other""# } else { r#""kubectl" using v1"# };
+        if !std::mem::replace(&mut contest.is_taken, true) {
+            self.version += 1;
+            stored["metadata"]["resourceVersion"] = self.version.to_string().into();
+            stored["metadata"]["labels"]["owner"] = "other".into();
+        }
+        let cause = json!({
+            "reason": "FieldManagerConflict", "field": ".metadata.labels",
+            "message": format!("conflict with {manager}"),
+        });
+        Some(FakeAnswer::Json(409, json!({ "kind": "Status", "details": { "causes": [cause] } })))
+    }
+
     /// Stores `object`, with a new version if it differs.
-    fn put(&mut self, path: &str, mut object: Value) -> Value {
+    pub(super) fn put(&mut self, path: &str, mut object: Value) -> Value {
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
         let before = self.objects.get(path);
         let mut version = before.map(|it| it["metadata"]["resourceVersion"].clone());
         let mut plain = before.cloned().unwrap_or_default();

@@ -53,7 +53,7 @@ async fn exchange(stream: &mut Stream, state: &FakeState) -> io::Result<bool> {
         state.store().requests.push(request);
         return misbehave(stream, state, fault, query.contains("watch=true")).await;
     }
-    let answer = state.store().answer(&request, query.contains("watch=true"), &body);
+    let answer = state.store().answer(&request, query, &body);
     state.change();
     match answer {
         FakeAnswer::Json(code, value) => {
