@@ -4,6 +4,7 @@
 //!   read a file or skip the check of a certificate.
 //! - [`inventory`] is the set of workload clusters.
 //! - [`assignment`] selects the declaration of a cluster.
+//! - [`wanted`] selects the declaration that a cluster is to have in the end.
 //! - [`bundle`] has the objects that a workload cluster receives.
 //! - [`event_pace`] limits the Events about workload clusters.
 //! - [`history`] keeps earlier declarations.
@@ -24,4 +25,5 @@ pub mod kubeconfig;
 pub mod namespace_declaration;
 pub mod pace;
 pub mod pull;
+pub mod wanted;
 pub mod wave;

@@ -13,7 +13,7 @@ use image_swap_core::{
         cluster_summary::SummaryProblem,
         workload_cluster::{
             AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, WantedDeclaration, status_of,
+            RemovalProgress, status_of,
         },
     },
 };
@@ -90,15 +90,22 @@ const fn is_of_other_entry(assignment: &Assignment) -> bool {
 /// Returns the facts at the beginning of an attempt: those of the order, and the other ones of
 /// `facts`.
 pub(super) fn begun(facts: ClusterFacts, order: &ClusterOrder) -> ClusterFacts {
+    // The verdict stays until the identity by the present access is known.
+    let is_unknown = order.assignment == Assignment::Identify;
+    let removal = match facts.removal {
+        _ if !is_unknown || !order.entry.settings.is_removed => RemovalProgress::None,
+        RemovalProgress::None => RemovalProgress::Removing,
+        known => known,
+    };
     let mut facts = ClusterFacts {
         access: AccessState::Usable,
         is_paused: false,
-        duplicate_of: None,
+        duplicate_of: facts.duplicate_of.filter(|_| is_unknown),
         duplicates: order.duplicates.iter().map(ToString::to_string).collect(),
         refused_declaration: order.refused_declaration.clone(),
-        wave: None,
-        removal: RemovalProgress::None,
-        wanted: wanted(order),
+        wave: facts.wave.filter(|_| is_unknown),
+        removal,
+        wanted: order.wanted,
         ..facts
     };
     let reason = match &order.assignment {
@@ -196,16 +203,6 @@ fn seconds(time: SystemTime) -> Option<UnixTime> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// Returns the declaration that the cluster is to have in the end.
-fn wanted(order: &ClusterOrder) -> WantedDeclaration {
-    match (&order.assignment, order.newest) {
-        (Assignment::Apply(declaration), _) => WantedDeclaration::Revision(declaration.revision),
-        (Assignment::Wait(WaitReason::Orphaned), _) => WantedDeclaration::Orphaned,
-        (_, Some(newest)) => WantedDeclaration::Revision(newest),
-        (_, None) => WantedDeclaration::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
@@ -216,7 +213,7 @@ mod tests {
             assignment::AssignedDeclaration,
             inventory::{ClusterSettings, EntryAccess, InventoryEntry, OriginObject},
         },
-        status::cluster_summary::ClusterSummary,
+        status::{cluster_summary::ClusterSummary, workload_cluster::WantedDeclaration},
     };
 
     use super::*;
@@ -235,6 +232,7 @@ mod tests {
         ClusterOrder {
             entry: Arc::new(entry),
             assignment: Assignment::Apply(AssignedDeclaration { revision: 2, effective }),
+            wanted: WantedDeclaration::Revision(2),
             bundle: Err("none".into()),
             refused_declaration: None,
             newest: Some(2),
@@ -278,6 +276,27 @@ mod tests {
             ..facts
         };
         assert_eq!(progress(&facts, &kept, false), (Some(2), ClusterProgress::Pending));
+    }
+
+    #[test]
+    fn renewed_access_changes_no_verdict() {
+        let identify = ClusterOrder { assignment: Assignment::Identify, ..order() };
+        let mut entry = (*identify.entry).clone();
+        entry.settings.is_removed = true;
+        let removed = ClusterOrder { entry: Arc::new(entry), ..identify.clone() };
+        let known = ClusterFacts {
+            duplicate_of: Some("x/y".into()),
+            wave: Some("waits for a".into()),
+            removal: RemovalProgress::Removed,
+            wanted: WantedDeclaration::Revision(2),
+            ..ClusterFacts::default()
+        };
+        assert_eq!(begun(known.clone(), &removed), known);
+        let started = begun(ClusterFacts::default(), &removed);
+        assert_eq!(started.removal, RemovalProgress::Removing);
+        let others = ClusterFacts { removal: RemovalProgress::None, ..known.clone() };
+        assert_eq!(begun(known.clone(), &identify), others);
+        assert_eq!(begun(known, &order()), begun_facts());
     }
 
     #[test]

@@ -34,6 +34,7 @@ use image_swap_core::{
             ClusterKey, ClusterSource,
             standing::{KnownIdentity, Standing},
         },
+        wanted::wanted,
         wave::WaveState,
     },
 };
@@ -320,7 +321,7 @@ impl Fleet {
         for (key, entry) in &inventory.clusters {
             let identity = self.clusters.get(key).and_then(|it| it.identity_by(entry));
             let standing = standings.get(key);
-            let assignment = assign(&AssignmentInput {
+            let input = AssignmentInput {
                 key,
                 entry,
                 identity,
@@ -333,10 +334,11 @@ impl Fleet {
                 is_declared: newest.is_some(),
                 waves: &self.waves,
                 rollout: &self.rollout,
-            });
+            };
             let order = ClusterOrder {
                 entry: Arc::clone(entry),
-                assignment,
+                assignment: assign(&input),
+                wanted: wanted(&input),
                 identity: identity.map(str::to_owned),
                 bundle: bundle.clone(),
                 refused_declaration: self.refused_declaration(key, entry),
@@ -360,7 +362,7 @@ impl Fleet {
         }
         self.stored.store_waves(&self.waves, &self.events).await?;
         let stored = self.stored.store_history(&self.history).await;
-        let written = self.write_bootstrap(declaration, &inventory.registry_infos).await;
+        let written = self.write_bootstrap(&inventory.registry_infos).await;
         written.and(recorded).and(stored)
     }
 
@@ -371,23 +373,19 @@ impl Fleet {
         }
     }
 
-    /// Stores the bootstrap script of new machines.
+    /// Stores the bootstrap script of new machines: that of the last valid declaration, whether or
+    /// not the management cluster still has it.
     ///
     /// # Errors
     /// A Secret cannot be read or written.
-    async fn write_bootstrap(
-        &mut self,
-        declaration: &HubDeclaration,
-        registry_infos: &RegistryInfos,
-    ) -> Result<(), Error> {
-        let (Some(secrets), HubDeclaration::Present(revision, effective)) =
-            (&mut self.bootstrap, declaration)
-        else {
-            return Ok(());
+    async fn write_bootstrap(&mut self, registry_infos: &RegistryInfos) -> Result<(), Error> {
+        let Some(secrets) = &mut self.bootstrap else { return Ok(()) };
+        let history = &self.history;
+        let declaration = |namespace: &str| match registry_infos.get(namespace)? {
+            Some(_) => history.beside(namespace)?.effective.as_ref(),
+            None => history.newest().map(|(_, effective)| effective),
         };
-        let beside = |namespace: &str| self.history.beside(namespace).map(|it| it.revision);
-        let namespaces = &self.settings.sources.namespaces;
-        secrets.reconcile(namespaces, (*revision, effective), registry_infos, beside).await
+        secrets.reconcile(&self.settings.sources.namespaces, declaration).await
     }
 
     /// Starts the task of a new cluster.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use image_swap_core::fleet::{
-    assignment::Assignment,
-    bundle::Bundle,
-    inventory::{ClusterKey, InventoryEntry},
-    wave::ClusterProgress,
+use image_swap_core::{
+    fleet::{
+        assignment::Assignment,
+        bundle::Bundle,
+        inventory::{ClusterKey, InventoryEntry},
+        wave::ClusterProgress,
+    },
+    status::workload_cluster::WantedDeclaration,
 };
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +24,8 @@ pub(super) struct ClusterOrder {
     pub(super) entry: Arc<InventoryEntry>,
     /// Assignment of the cluster with [`Self::identity`], and of no other one.
     pub(super) assignment: Assignment,
+    /// Declaration that the cluster is to have in the end.
+    pub(super) wanted: WantedDeclaration,
     /// UID of the namespace `kube-system`; `None` before the first contact with the present access.
     pub(super) identity: Option<String>,
     /// Bundle; the reason if there is none.
@@ -46,6 +51,7 @@ impl PartialEq for ClusterOrder {
         same_bundle
             && self.entry == other.entry
             && self.assignment == other.assignment
+            && self.wanted == other.wanted
             && self.identity == other.identity
             && self.refused_declaration == other.refused_declaration
             && self.duplicates == other.duplicates

@@ -95,6 +95,16 @@ pub enum WantedDeclaration {
     Revision(u64),
 }
 
+impl WantedDeclaration {
+    /// Returns the number of the declaration; `None` without one.
+    pub const fn revision(self) -> Option<u64> {
+        match self {
+            Self::Revision(number) => Some(number),
+            Self::None | Self::Orphaned => None,
+        }
+    }
+}
+
 /// Result of the last application of bundle and declaration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ApplyOutcome {

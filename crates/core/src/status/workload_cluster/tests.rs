@@ -319,6 +319,48 @@ fn status_survives_a_restart() {
 }
 
 #[test]
+fn status_outlasts_the_first_contact_after_a_restart() {
+    let identified = ClusterFacts {
+        contact: ClusterContact::Reached,
+        uid: UID.into(),
+        wanted: WantedDeclaration::Revision(3),
+        ..ClusterFacts::default()
+    };
+    let changes: [Change; 6] = [
+        |_| {},
+        |it| it.conflicts.push("a field".into()),
+        |it| it.outcome = ApplyOutcome::Failed("status 500".into()),
+        |it| it.heartbeat.is_stale = true,
+        |it| {
+            it.drift.push("a".into());
+            it.stored = Some(2);
+        },
+        |it| {
+            it.wave = Some("waits for a".into());
+            it.stored = Some(2);
+        },
+    ];
+    for change in changes {
+        let mut facts = in_force();
+        change(&mut facts);
+        let before = status_of(&facts, None, NOW);
+        assert_eq!(status_of(&identified, Some(&before), LATER), before);
+    }
+    // Another declaration, another cluster, and a comparison have a status of their own.
+    let before = status_of(&in_force(), None, NOW);
+    let reason = |facts: &ClusterFacts| {
+        let status = status_of(facts, Some(&before), LATER);
+        (status.condition(APPLIED).unwrap().reason.clone(), status.applied_revision)
+    };
+    let newer = ClusterFacts { wanted: WantedDeclaration::Revision(4), ..identified.clone() };
+    assert_eq!(reason(&newer), (reason::APPLYING.to_owned(), Some(3)));
+    let other = ClusterFacts { uid: "1".into(), ..identified.clone() };
+    assert_eq!(reason(&other), (reason::APPLYING.to_owned(), None));
+    let compared = ClusterFacts { outcome: ApplyOutcome::Failed("denied".into()), ..identified };
+    assert_eq!(reason(&compared), (reason::FAILED.to_owned(), None));
+}
+
+#[test]
 fn foreign_uid_is_no_status() {
     let facts = ClusterFacts { uid: "<script>".into(), ..in_force() };
     assert_eq!(status_of(&facts, None, NOW).cluster_uid, "");

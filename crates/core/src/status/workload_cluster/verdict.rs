@@ -229,7 +229,7 @@ impl ClusterFacts {
     }
 
     /// Returns true if no heartbeat is expected from the cluster.
-    fn is_duplicate_or_removed(&self) -> bool {
+    pub(super) fn is_duplicate_or_removed(&self) -> bool {
         self.duplicate_of.is_some() || self.removal == RemovalProgress::Removed
     }
 }
