@@ -2,14 +2,18 @@
 //!
 //! A Secret has no owner: a template refers to it, and new machines need it after the removal of
 //! image-swap. `clusterctl move` takes it along. A deleted or changed one is written again, since a
-//! machine without it cannot join.
+//! machine without it cannot join. So it is while the management cluster has no declaration: new
+//! machines keep the last one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use image_swap_cluster::{Error, Release, api, follow_presence, secret};
 use image_swap_core::{
-    control::effective::{Effective, Origin},
-    labels::{BOOTSTRAP_SECRET, REGISTRY_INFO},
+    control::effective::Effective,
+    labels::BOOTSTRAP_SECRET,
     mirror::Fallback,
     render::{
         Options,
@@ -22,8 +26,6 @@ use serde_json::json;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{info, warn};
 
-use crate::sources::RegistryInfos;
-
 /// Label by which `clusterctl move` takes an object along.
 const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
 
@@ -32,19 +34,8 @@ pub(super) struct BootstrapSecrets {
     client: Client,
     release: Release,
     fallback: Fallback,
-    /// Sources of the scripts that are stored, by namespace.
-    stored: BTreeMap<String, ScriptSource>,
-}
-
-/// The declarations that a script was rendered from.
-#[derive(Clone, PartialEq, Eq)]
-struct ScriptSource {
-    /// Number of the declaration of the management cluster.
-    revision: u64,
-    /// True if the namespace has a declaration of its own.
-    is_overridden: bool,
-    /// Number of that declaration in the history; 0 without one.
-    beside: u64,
+    /// Declarations of the scripts that are stored, by namespace.
+    stored: BTreeMap<String, Arc<Effective>>,
 }
 
 /// Follows the Secrets in `namespaces`. Returns the namespace of each that has changed, and the
@@ -76,45 +67,37 @@ impl BootstrapSecrets {
         self.stored.remove(namespace);
     }
 
-    /// Stores the script of `effective` in each namespace whose declaration has changed.
-    /// `registry_infos` has the declarations of namespaces, and `beside` returns the number of the
-    /// last valid one.
+    /// Stores the script in each namespace whose declaration has changed. `declaration` returns that
+    /// of a namespace; `None` if no valid one is known, which changes nothing.
     ///
     /// # Errors
     /// A Secret cannot be read or written. Those of other namespaces are written.
-    pub(super) async fn reconcile(
+    pub(super) async fn reconcile<'d>(
         &mut self,
         namespaces: &BTreeSet<String>,
-        (revision, effective): (u64, &Effective),
-        registry_infos: &RegistryInfos,
-        beside: impl Fn(&str) -> Option<u64>,
+        declaration: impl Fn(&str) -> Option<&'d Arc<Effective>>,
     ) -> Result<(), Error> {
         let mut outcome = Ok(());
         for namespace in namespaces {
-            let is_overridden = registry_infos.get(namespace).is_some_and(Option::is_some);
-            let beside = beside(namespace).unwrap_or_default();
-            let source = ScriptSource { revision, is_overridden, beside };
-            if self.stored.get(namespace) != Some(&source) {
-                match self.store(namespace, effective).await {
-                    Ok(()) => {
-                        self.stored.insert(namespace.clone(), source);
-                    }
-                    Err(error) => outcome = Err(error),
+            let Some(effective) = declaration(namespace) else { continue };
+            let stored = self.stored.get(namespace);
+            if stored.is_some_and(|it| Arc::ptr_eq(it, effective) || it == effective) {
+                continue;
+            }
+            match self.store(namespace, effective).await {
+                Ok(()) => {
+                    self.stored.insert(namespace.clone(), Arc::clone(effective));
                 }
+                Err(error) => outcome = Err(error),
             }
         }
         outcome
     }
 
-    /// Stores the script in `namespace`. An invalid declaration beside its clusters changes
-    /// nothing.
+    /// Stores the script of `effective` in `namespace`. An invalid declaration changes nothing.
     async fn store(&self, namespace: &str, effective: &Effective) -> Result<(), Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let own = api::get(&secrets, REGISTRY_INFO).await?.map(|found| Effective {
-            origin: Origin::RegistryInfo,
-            secret: secret::declared(&found),
-        });
-        let Some(declaration) = own.as_ref().unwrap_or(effective).declaration() else {
+        let Some(declaration) = effective.declaration() else {
             warn!(namespace, "the declaration for new machines is invalid; their script stays");
             return Ok(());
         };

@@ -54,6 +54,14 @@ async fn bootstrap_script_follows_the_declaration() {
     kubectl(&fleet.planes.hub, &deleted);
     fleet.wait_applied("a", "Orphaned");
     wait_script(&fleet, "of two", |it| it.contains("harbor.example.org/v2/two"));
+    let deleted = ["delete", "secret", "image-swap-bootstrap", "--namespace", NAMESPACE];
+    kubectl(&fleet.planes.hub, &deleted);
+    wait_script(&fleet, "of two again", |it| it.contains("harbor.example.org/v2/two"));
+    // So does the next leader.
+    fleet.kill().await;
+    kubectl(&fleet.planes.hub, &deleted);
+    fleet.lead(|settings| settings.bootstrap = Some(Fallback::Upstream)).await;
+    wait_script(&fleet, "by the next leader", |it| it.contains("harbor.example.org/v2/two"));
 }
 
 /// Declares a registry in the namespace [`OTHER`].
@@ -98,6 +106,11 @@ async fn declaration_of_a_namespace_precedes_its_clusters() {
         let rules = text(&server.get(REGISTRY_INFO).unwrap_or_default(), "MIRROR_REGISTRIES");
         if rules.ends_with("own.example.org/second") { Ok(()) } else { Err(rules) }
     });
+    // The management cluster needs no declaration for that.
+    let deleted = ["delete", "secret", "image-swap-last-good", "--namespace", RELEASE];
+    kubectl(&fleet.planes.hub, &deleted);
+    declare_beside(&fleet, "third");
+    wait("of the third", "own.example.org/v2/third");
     let deleted = ["delete", "secret", "registry-info", "--namespace", OTHER];
     kubectl(&fleet.planes.hub, &deleted);
     wait("of one again", "harbor.example.org/v2/one");
