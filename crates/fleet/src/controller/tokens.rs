@@ -1,5 +1,7 @@
 //! Tokens for workload clusters, in Secrets of the fleet controller's namespace.
 
+use std::time::Duration;
+
 use image_swap_cluster::{
     Error, Release, api,
     secret::{self, text},
@@ -7,10 +9,13 @@ use image_swap_cluster::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _, api::DeleteParams};
 use serde_json::json;
-use tracing::warn;
+use tokio::time::timeout;
 
 use super::{secrets::select, settings::FleetSettings};
 use crate::remote::FleetToken;
+
+/// Longest time for a read, so that a workload cluster is contacted without it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Annotation with the cluster of a token, as `NAMESPACE/NAME`.
 const CLUSTER: &str = "image-swap.io/workload-cluster";
@@ -21,6 +26,16 @@ pub(super) struct StoredTokens {
     release: Release,
 }
 
+/// Returns the token in `secret`; `None` if it is not that of `cluster`.
+fn read(secret: &Secret, cluster: &str) -> Option<FleetToken> {
+    let of_cluster = secret::annotation(secret, CLUSTER) == Some(cluster);
+    let token = text(secret, "token").filter(|_| of_cluster)?.to_owned();
+    let server = text(secret, "server")?.to_owned();
+    let issued = text(secret, "issued")?.parse().ok()?;
+    let expires = text(secret, "expires")?.parse().ok()?;
+    Some(FleetToken { token, server, issued, expires })
+}
+
 impl StoredTokens {
     pub(super) fn new(client: &Client, settings: &FleetSettings) -> Self {
         let secrets = Api::namespaced(client.clone(), &settings.namespace);
@@ -28,20 +43,14 @@ impl StoredTokens {
     }
 
     /// Returns the token of `cluster`; `None` without one.
-    pub(super) async fn load(&self, cluster: &str) -> Option<FleetToken> {
-        let found = match api::get(&self.secrets, &self.name(cluster)).await {
-            Ok(found) => found?,
-            Err(error) => {
-                warn!(cluster, %error, "cannot read the token of a workload cluster");
-                return None;
-            }
-        };
-        let of_cluster = secret::annotation(&found, CLUSTER) == Some(cluster);
-        let token = text(&found, "token").filter(|_| of_cluster)?.to_owned();
-        let server = text(&found, "server")?.to_owned();
-        let issued = text(&found, "issued")?.parse().ok()?;
-        let expires = text(&found, "expires")?.parse().ok()?;
-        Some(FleetToken { token, server, issued, expires })
+    ///
+    /// # Errors
+    /// [`Error::Api`], and [`Error::Late`].
+    pub(super) async fn load(&self, cluster: &str) -> Result<Option<FleetToken>, Error> {
+        let name = self.name(cluster);
+        let found = timeout(PATIENCE, api::get(&self.secrets, &name)).await;
+        let found = found.unwrap_or(Err(Error::Late(PATIENCE.as_secs())))?;
+        Ok(found.and_then(|found| read(&found, cluster)))
     }
 
     /// Stores the token of `cluster`, whose namespace kube-system has the UID `uid`.

@@ -14,7 +14,7 @@ use image_swap_core::{
 use image_swap_text::base64;
 use serde_json::{Value, json};
 
-use super::{client::RemoteCluster, error::RemoteError, limits::RemoteLimits};
+use super::{apply::ApplyReport, client::RemoteCluster, error::RemoteError, limits::RemoteLimits};
 
 /// Requested life of a token, in seconds.
 const LIFE: UnixTime = 7 * 24 * 60 * 60;
@@ -30,6 +30,21 @@ pub struct FleetToken {
     pub issued: UnixTime,
     /// Time at which it expires.
     pub expires: UnixTime,
+}
+
+/// Reason why there is no token.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// A request failed.
+    Request(RemoteError),
+    /// Other writers hold objects of the account, which stay as they are.
+    Contested(Box<ApplyReport>),
+}
+
+impl From<RemoteError> for TokenError {
+    fn from(error: RemoteError) -> Self {
+        Self::Request(error)
+    }
 }
 
 impl std::fmt::Debug for FleetToken {
@@ -60,14 +75,15 @@ impl FleetToken {
     /// with its permissions and a token.
     ///
     /// # Errors
-    /// The cluster does not respond, or refuses both credentials.
+    /// The cluster does not respond, or refuses both credentials. Other writers hold an object of the
+    /// account.
     pub async fn renew(
         &self,
         admin: &RemoteAccess,
         limits: &RemoteLimits,
         namespace: &str,
         now: UnixTime,
-    ) -> Result<Self, RemoteError> {
+    ) -> Result<Self, TokenError> {
         let own = RemoteCluster::connect(&self.access(admin), limits)?;
         match own.request_token(namespace, now).await {
             Err(RemoteError::Unauthorized | RemoteError::Refused(403 | 404)) => {
@@ -80,13 +96,14 @@ impl FleetToken {
     /// Creates the account of the fleet controller in `namespace` by `admin`, and returns a token.
     ///
     /// # Errors
-    /// The cluster does not respond, or refuses a request.
+    /// The cluster does not respond, or refuses a request. Other writers hold an object of the
+    /// account.
     pub async fn create(
         admin: &RemoteAccess,
         limits: &RemoteLimits,
         namespace: &str,
         now: UnixTime,
-    ) -> Result<Self, RemoteError> {
+    ) -> Result<Self, TokenError> {
         let cluster = RemoteCluster::connect(admin, limits)?;
         Ok(fleet_token(cluster.create_token(namespace, now).await?, admin, now))
     }
@@ -110,21 +127,22 @@ impl RemoteCluster {
     /// administrator, and returns a token for it. Needs the access of an administrator.
     ///
     /// # Errors
-    /// The cluster does not respond, or refuses a request.
+    /// The cluster does not respond, or refuses a request. Other writers hold an object of the
+    /// account.
     pub async fn create_token(
         &self,
         namespace: &str,
         now: UnixTime,
-    ) -> Result<IssuedToken, RemoteError> {
+    ) -> Result<IssuedToken, TokenError> {
         let objects = [BundleObject::namespace(namespace), binding(namespace), account(namespace)];
         let report = self.apply(&objects, &mut RepairLog::default(), now).await?;
         if let Some(failure) = report.failures.first() {
-            return Err(failure.error);
+            return Err(failure.error.into());
         }
         if !report.is_complete() {
-            return Err(RemoteError::Refused(409));
+            return Err(TokenError::Contested(Box::new(report)));
         }
-        self.request_token(namespace, now).await
+        Ok(self.request_token(namespace, now).await?)
     }
 
     /// Requests a token for the account of the fleet controller in `namespace`.

@@ -20,7 +20,7 @@ use image_swap_cluster::remote::{error, limits};
 pub use self::{
     apply::{ApplyReport, ContestedObject, ObjectFailure, RepairedObject},
     client::RemoteCluster,
-    credential::FleetToken,
+    credential::{FleetToken, TokenError},
     error::RemoteError,
     facts::RemoteFacts,
     limits::RemoteLimits,

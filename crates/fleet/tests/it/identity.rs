@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use image_swap_cluster::{client, config, connect};
 use image_swap_core::fleet::inventory::ClusterSource;
 use image_swap_fleet::FleetSettings;
+use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
@@ -153,6 +154,79 @@ fn grant(fleet: &Fleet) {
     kubectl(hub, &["create", "rolebinding", "fleet", "--role=fleet", "--user=fleet", "-n", OTHER]);
 }
 
+/// Returns a client of the management cluster with the rights of the user `fleet`.
+async fn limited(fleet: &Fleet) -> Client {
+    let mut config = config(Some(fleet.planes.hub.kubeconfig())).await.unwrap();
+    config.auth_info.impersonate = Some("fleet".to_owned());
+    config.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
+    connect(config).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn foreign_namespace_is_a_conflict() {
+    const PATH: &str = "/api/v1/namespaces/image-swap";
+
+    let mut fleet = Fleet::prepare(0);
+    let server = FakeServer::start("a").await;
+    let annotations = json!({ "meta.helm.sh/release-name": "other" });
+    let metadata = json!({ "name": "image-swap", "annotations": annotations });
+    server.put(PATH, json!({ "metadata": metadata }));
+    fleet.enter("a", &server.kubeconfig(ADMINISTRATOR));
+    fleet.lead(|_| {}).await;
+    let status = fleet.wait_applied("a", "Conflict");
+    let message = condition(&status, "Applied")["message"].to_string();
+    let expected = "Namespace image-swap belongs to another Helm release";
+    assert!(message.contains(expected), "{message}");
+    assert_eq!(server.objects().len(), 1, "{:?}", server.objects());
+    // It is no error of the fleet controller: the next comparison goes on.
+    server.remove(PATH);
+    fleet.wait_fake("a", &server, 1, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the API server: cargo xtask test"]
+async fn unread_token_is_read_again() {
+    let mut fleet = Fleet::prepare(0);
+    let server = FakeServer::start("a").await;
+    fleet.enter("a", &server.kubeconfig(ADMINISTRATOR));
+    fleet.lead(|_| {}).await;
+    fleet.wait_fake("a", &server, 1, "one");
+    fleet.kill().await;
+    // The stored token is the only credential left, and the next leader cannot read it yet.
+    server.refuse(|token| token == ADMINISTRATOR);
+    let rule = |resource: &str, verbs: &[&str], names: &[&str]| {
+        json!({
+            "apiGroups": [""], "resources": [resource], "verbs": verbs, "resourceNames": names,
+        })
+    };
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "limited", "namespace": FLEET },
+        "rules": [
+            rule("configmaps", &["*"], &[]),
+            rule("secrets", &["list", "watch", "create", "patch", "delete"], &[]),
+            rule("secrets", &["get"], &["image-swap-fleet-history"]),
+        ],
+    });
+    apply(&fleet.planes.hub, &role.to_string());
+    let bind = |name: &str, role: &str, namespace: &str| {
+        let binding = ["create", "rolebinding", name, role, "--user=fleet", "-n", namespace];
+        kubectl(&fleet.planes.hub, &binding);
+    };
+    bind("limited", "--role=limited", FLEET);
+    for namespace in [NAMESPACE, RELEASE] {
+        bind("all", "--clusterrole=cluster-admin", namespace);
+    }
+    let limited = limited(&fleet).await;
+    fleet.lead_by(&limited, |_| {}).await;
+    fleet.wait_applied("a", "Unreachable");
+    let all = ["create", "rolebinding", "all", "--clusterrole=cluster-admin", "--user=fleet"];
+    kubectl(&fleet.planes.hub, &[&all[..], &["-n", FLEET]].concat());
+    fleet.declare(2, "two");
+    fleet.wait_fake("a", &server, 2, "two");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
 async fn cluster_is_forgotten_with_its_entry_alone() {
@@ -171,10 +245,7 @@ async fn cluster_is_forgotten_with_its_entry_alone() {
 
     // The next leader may not list one of the namespaces.
     grant(&fleet);
-    let mut limited = config(Some(fleet.planes.hub.kubeconfig())).await.unwrap();
-    limited.auth_info.impersonate = Some("fleet".to_owned());
-    limited.auth_info.impersonate_groups = Some(vec!["system:authenticated".to_owned()]);
-    let limited = connect(limited).unwrap();
+    let limited = limited(&fleet).await;
     fleet.lead_by(&limited, |settings| settings.sources.namespaces = both()).await;
     fleet.declare(2, "two");
     fleet.wait_fake("kept", &kept, 2, "two");

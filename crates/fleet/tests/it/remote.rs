@@ -16,8 +16,9 @@ use image_swap_core::{
 };
 use image_swap_fleet::{
     STALE_AFTER, follow_remote,
-    remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits},
+    remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits, TokenError},
 };
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::fake::{ADMINISTRATOR, FakeServer, Fault, Http2Fault, Http2Server, SECRET, uid};
@@ -240,6 +241,36 @@ async fn refused_objects_quote_nothing() {
 }
 
 #[tokio::test]
+async fn apply_manager_between_two_requests_is_a_conflict() {
+    const PATH: &str = "/api/v1/namespaces/image-swap";
+
+    let server = FakeServer::start("1").await;
+    let (cluster, objects) = (connect(&server), [BundleObject::namespace("image-swap")]);
+    let mut log = RepairLog::default();
+    assert!(cluster.apply(&objects, &mut log, NOW).await.unwrap().is_complete());
+    server.contest(PATH);
+    let found = cluster.apply(&objects, &mut log, NOW).await.unwrap();
+    assert_eq!((found.conflicts.len(), found.repaired.len()), (1, 0), "{found:?}");
+    assert_eq!(server.get(PATH).unwrap()["metadata"]["labels"]["owner"], "other");
+}
+
+#[tokio::test]
+async fn namespace_of_another_program_gets_no_account() {
+    const PATH: &str = "/api/v1/namespaces/image-swap";
+
+    let server = FakeServer::start("1").await;
+    let annotations = json!({ "meta.helm.sh/release-name": "other" });
+    let namespace = json!({ "metadata": { "name": "image-swap", "annotations": annotations } });
+    server.put(PATH, namespace);
+    let administrator = access(&server, ADMINISTRATOR);
+    let created = FleetToken::create(&administrator, &LIMITS, "image-swap", NOW).await;
+    let Err(TokenError::Contested(report)) = created else { panic!("{created:?}") };
+    let conflicts: Vec<&str> = report.conflicts.iter().map(|it| &*it.object).collect();
+    assert_eq!(conflicts, ["Namespace image-swap"]);
+    assert!(server.requests().iter().all(|it| !it.path.ends_with("/token")));
+}
+
+#[tokio::test]
 async fn token_is_renewed_by_itself_then_by_the_administrator() {
     let server = FakeServer::start("1").await;
     let administrator = access(&server, ADMINISTRATOR);
@@ -256,6 +287,6 @@ async fn token_is_renewed_by_itself_then_by_the_administrator() {
     // Without both credentials nothing is left to try.
     server.refuse(|_| true);
     let found = third.renew(&administrator, &LIMITS, "image-swap", NOW).await;
-    assert_eq!(found, Err(RemoteError::Unauthorized));
+    assert_eq!(found, Err(TokenError::Request(RemoteError::Unauthorized)));
     assert!(server.requests().iter().any(|it| it.path.starts_with(KUBE_SYSTEM)));
 }

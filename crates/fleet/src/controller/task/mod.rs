@@ -37,7 +37,8 @@ impl ClusterTask {
         let mut backoff = self.settings.timing.backoff();
         let mut state = TaskState {
             session: None,
-            token: self.tokens().load(&self.key.to_string()).await,
+            token: None,
+            is_token_read: false,
             is_removed: false,
             facts: ClusterFacts::default(),
             applied: None,
@@ -143,8 +144,7 @@ impl ClusterTask {
                 if !state.is_that_of(order) {
                     return Ok(());
                 }
-                self.renew_token(order, state).await?;
-                if !state.is_that_of(order) {
+                if !self.renew_token(order, state).await? || !state.is_that_of(order) {
                     return Ok(());
                 }
                 self.apply(order, declaration, state).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use image_swap_cluster::clock::now;
 use image_swap_core::{
     fleet::{inventory::EntryAccess, kubeconfig::RemoteAccess},
-    status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts},
+    status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts, RemovalProgress},
 };
 use tokio::time::Instant;
 use tracing::warn;
@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{connection::ClusterSession, state::TaskState};
 use crate::{
     controller::order::{ClusterOrder, ClusterTask},
-    remote::{FleetToken, RemoteCluster, RemoteError},
+    remote::{FleetToken, RemoteCluster, RemoteError, TokenError},
 };
 
 /// Pause between two requests for a token, whatever the cluster answers.
@@ -46,6 +46,9 @@ impl ClusterTask {
         let (remote, uid) = self.contact(access, state).await?;
         if state.facts.uid != uid {
             // Another cluster: nothing is known about it.
+            state.is_removed = false;
+            state.facts.duplicate_of = None;
+            state.facts.removal = RemovalProgress::None;
             state.facts.stored = None;
             state.facts.outcome = ApplyOutcome::Pending;
             state.facts.heartbeat = HeartbeatFacts::default();
@@ -72,6 +75,7 @@ impl ClusterTask {
         access: &RemoteAccess,
         state: &mut TaskState,
     ) -> Result<(RemoteCluster, String), RemoteError> {
+        self.read_token(state).await;
         let is_forbidden = std::mem::take(&mut state.is_forbidden);
         let own = state.token.as_ref().filter(|it| it.is_of(access)).map(|it| it.access(access));
         if let Some(own) = own.as_ref().filter(|_| !is_forbidden) {
@@ -93,6 +97,20 @@ impl ClusterTask {
         }
     }
 
+    /// Reads the token that a former leader stored, unless it was read. A failed read is repeated at
+    /// the next connection.
+    async fn read_token(&self, state: &mut TaskState) {
+        if state.is_token_read {
+            return;
+        }
+        match self.tokens().load(&self.key.to_string()).await {
+            Ok(token) => (state.token, state.is_token_read) = (token, true),
+            Err(error) => {
+                warn!(cluster = %self.key, %error, "cannot read the token of a workload cluster");
+            }
+        }
+    }
+
     /// Connects by `access`. Returns the identity of the cluster with the connection.
     ///
     /// # Errors
@@ -107,7 +125,8 @@ impl ClusterTask {
     }
 
     /// Replaces the credential of the inventory by a token of an account of the fleet controller
-    /// in the cluster, and renews it at half of its life.
+    /// in the cluster, and renews it at half of its life. Returns false if other writers hold objects
+    /// of that account.
     ///
     /// # Errors
     /// The cluster does not answer, or refuses both credentials.
@@ -115,14 +134,14 @@ impl ClusterTask {
         &self,
         order: &ClusterOrder,
         state: &mut TaskState,
-    ) -> Result<(), RemoteError> {
-        let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(()) };
+    ) -> Result<bool, RemoteError> {
+        let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(true) };
         let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
         let now = now();
         if state.token.as_ref().is_some_and(|it| !it.is_due(now))
             || state.token_wait.is_some_and(|it| it > Instant::now())
         {
-            return Ok(());
+            return Ok(true);
         }
         let renewed = match &state.token {
             Some(token) => token.renew(access, limits, namespace, now).await,
@@ -130,13 +149,22 @@ impl ClusterTask {
         };
         let token = match renewed {
             Ok(token) => token,
-            // The present token is valid for the other half of its life.
-            Err(error @ RemoteError::Refused(_)) if state.token.is_some() => {
+            Err(TokenError::Contested(report)) => {
+                self.log(&report);
+                // The present token is valid for the other half of its life.
+                if state.token.is_none() {
+                    state.take_report(&report);
+                    return Ok(false);
+                }
+                state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
+                return Ok(true);
+            }
+            Err(TokenError::Request(error @ RemoteError::Refused(_))) if state.token.is_some() => {
                 warn!(cluster = %self.key, %error, "cannot renew the token of a workload cluster");
                 state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
-                return Ok(());
+                return Ok(true);
             }
-            Err(error) => return Err(error),
+            Err(TokenError::Request(error)) => return Err(error),
         };
         state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
         if let Err(error) =
@@ -144,9 +172,10 @@ impl ClusterTask {
         {
             warn!(cluster = %self.key, %error, "cannot store the token of a workload cluster");
         }
-        state.token = Some(token);
+        (state.token, state.is_token_read) = (Some(token), true);
         // The next connection uses the token.
         state.session = None;
-        self.connect(order, state).await
+        self.connect(order, state).await?;
+        Ok(true)
     }
 }

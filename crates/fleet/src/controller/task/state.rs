@@ -24,6 +24,8 @@ pub(super) struct TaskState {
     pub(super) session: Option<ClusterSession>,
     /// Token of the fleet controller for the cluster; `None` before the first.
     pub(super) token: Option<FleetToken>,
+    /// True once the token that a former leader stored was read, or another one took its place.
+    pub(super) is_token_read: bool,
     pub(super) facts: ClusterFacts,
     /// True if image-swap has been removed from the cluster.
     pub(super) is_removed: bool,
