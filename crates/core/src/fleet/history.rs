@@ -14,6 +14,8 @@ use crate::{control::effective::Effective, status::StoredDeclaration};
 const KEPT: usize = 5;
 /// Bytes of the longest history, of the 1 MiB that the API server stores.
 const LONGEST: usize = 900 * 1024;
+/// Bytes of the longest history in memory. Only declarations in use may exceed [`LONGEST`].
+const LONGEST_IN_MEMORY: usize = 4 * LONGEST;
 
 /// Declarations for workload clusters: of the management cluster, and of namespaces with clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,14 +59,19 @@ impl DeclarationHistory {
         Self { numbered: numbered.collect(), beside: BTreeMap::new() }
     }
 
-    /// Returns the data of that Secret: the newest declarations, as far as the API server stores
-    /// them. Holds credentials.
+    /// Returns the data of that Secret, as far as the API server stores them. The newest declaration is
+    /// the first to be left out, then the oldest. Holds credentials.
     pub fn data(&self) -> BTreeMap<String, String> {
-        let mut room = Some(LONGEST);
-        self.newest_first()
-            .take_while(|(key, value)| {
-                room = room.and_then(|it| it.checked_sub(key.len() + value.len()));
-                room.is_some()
+        let mut room = LONGEST;
+        let mut older = self.newest_first();
+        // The management cluster stores the newest one, too.
+        let newest = older.next();
+        older
+            .chain(newest)
+            .filter(|(key, value)| {
+                let left = room.checked_sub(key.len() + value.len());
+                room = left.unwrap_or(room);
+                left.is_some()
             })
             .collect()
     }
@@ -84,7 +91,8 @@ impl DeclarationHistory {
 
     /// Adds the declaration with the number `revision` as the newest, and forgets older ones.
     /// Higher numbers are those of a former release, and are forgotten. The numbers `in_use` are
-    /// those of single clusters, which keep them; they are forgotten only for lack of space.
+    /// those that clusters have. If the API server cannot store all of them, the oldest are kept in
+    /// memory alone, and forgotten only for lack of space there.
     pub fn record(&mut self, revision: u64, effective: Effective, in_use: &BTreeSet<u64>) {
         self.numbered.retain(|number, _| *number <= revision);
         self.numbered.insert(revision, Arc::new(effective));
@@ -100,12 +108,13 @@ impl DeclarationHistory {
         if let Some(number) = numbers.clone().rev().skip(KEPT).find(is_unused) {
             return Some(*number);
         }
-        if self.length() <= LONGEST {
+        let length = self.length();
+        if length <= LONGEST {
             return None;
         }
         // The newest one stays.
         let mut older = numbers.rev().skip(1).rev();
-        let oldest = older.clone().next();
+        let oldest = older.clone().next().filter(|_| length > LONGEST_IN_MEMORY);
         older.find(is_unused).or(oldest).copied()
     }
 
@@ -209,8 +218,12 @@ mod tests {
         assert_eq!(numbers(&history), [1, 6, 7, 8, 9, 10]);
         history.record(11, beside(secret(&long)), &BTreeSet::from([1, 9]));
         assert_eq!(numbers(&history), [1, 9, 11]);
-        history.record(12, beside(secret(&long.repeat(2))), &BTreeSet::from([1, 9, 11]));
-        assert_eq!(numbers(&history), [12]);
+        // Those that the API server cannot store stay in memory.
+        history.record(12, beside(secret(&long)), &BTreeSet::from([1, 9, 11]));
+        assert_eq!(numbers(&history), [1, 9, 11, 12]);
+        assert!(read(&history).numbered.keys().eq(&[1, 9, 11]));
+        history.record(13, beside(secret(&long.repeat(7))), &BTreeSet::from([1, 9, 11]));
+        assert_eq!(numbers(&history), [13]);
     }
 
     #[test]

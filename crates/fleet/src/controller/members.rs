@@ -85,10 +85,12 @@ impl Fleet {
         standings
     }
 
-    /// Returns the numbers of declarations that single clusters keep.
+    /// Returns the numbers of declarations that clusters keep: with waves also the one that all
+    /// clusters have until their wave of the next one begins.
     pub(super) fn revisions_in_use(&self, inventory: &ListedInventory) -> BTreeSet<u64> {
         let pinned = inventory.clusters.values().filter_map(|it| it.settings.pinned_revision);
-        pinned.chain(self.waves.former.values().copied()).collect()
+        let rolled_out = (!self.settings.waves().is_off()).then_some(self.waves.revision);
+        pinned.chain(self.waves.former.values().copied()).chain(rolled_out).collect()
     }
 
     /// Returns true if the cluster of `key` is the management cluster.

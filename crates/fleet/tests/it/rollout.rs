@@ -9,6 +9,7 @@ use std::{
 };
 
 use image_swap_fleet::FleetSettings;
+use image_swap_testkit::{last_good, registry_keys};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -17,7 +18,7 @@ use tokio::{
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer, Fault},
-    fleet::{FLEET, Fleet, REGISTRY_INFO, condition, kubectl, wait_until},
+    fleet::{FLEET, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl, wait_until},
 };
 
 const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
@@ -193,6 +194,12 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
     fleet.wait_fake("silent", &silent, 3, "three");
 }
 
+/// Declares a registry by a text of which one Secret contains no two.
+fn declare_long(fleet: &Fleet, revision: u64, path: &str) {
+    let keys = registry_keys(path).into_iter().chain([("NOTE", "x".repeat(500 << 10))]);
+    apply(&fleet.planes.hub, &last_good(RELEASE, revision, keys).to_string());
+}
+
 /// Waits until `x` waits for a wave, since the controller of the canary does not run.
 fn wait_silent(fleet: &Fleet) {
     fleet.wait("x", "stopped", |status| {
@@ -212,6 +219,7 @@ fn wait_silent(fleet: &Fleet) {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn canary_without_heartbeats_stops_the_rollout() {
     let mut fleet = Fleet::prepare(0);
+    declare_long(&fleet, 1, "one");
     let canary = BeatingServer::start(&fleet, "canary").await;
     let x = BeatingServer::start(&fleet, "x").await;
     fleet.lead(quick_waves).await;
@@ -228,12 +236,12 @@ async fn canary_without_heartbeats_stops_the_rollout() {
 
     // The next declaration stops the controller of the canary.
     canary.run(0);
-    fleet.declare(2, "two");
+    declare_long(&fleet, 2, "two");
     fleet.wait_fake("canary", &canary.server, 2, "two");
     wait_silent(&fleet);
     assert_eq!(revision(&x.server), "1");
 
-    // The other cluster keeps its declaration meanwhile, under another fleet controller as well.
+    // The other cluster keeps its declaration, though the history has no room for both, under another fleet controller as well.
     for _ in [1, 2] {
         x.server.remove(REGISTRY_INFO);
         wait_until("the declaration to be repaired", || {

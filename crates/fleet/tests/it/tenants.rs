@@ -93,12 +93,21 @@ async fn long_declarations_of_tenants_delay_no_cluster() {
     fleet.wait_fake("a", &server, 2, "two");
     wait_fake(&servers[0], 2, "changed");
 
+    let is_reported = |status: &Value| condition(status, "Applied")["reason"] == "InForce";
+    fleet.wait_in(TENANTS[1], "own", "reported", is_reported);
     // The next leader knows the numbers, and forgets a namespace that left the fleet.
     assert_eq!(stored(&fleet), TENANTS.map(str::to_owned).into());
     fleet.lead(|settings| settings.sources.namespaces = BTreeSet::from([OTHER.to_owned()])).await;
     declare_beside(&fleet, OTHER, "again", 0);
     wait_fake(&servers[0], 3, "again");
     assert_eq!(stored(&fleet), BTreeSet::from([OTHER.to_owned()]));
+    // Its report stays until an administrator deletes it, and does not come back.
+    let path = report(TENANTS[1], "own");
+    assert!(fleet.planes.hub.get(&path).unwrap().is_some());
+    kubectl(&fleet.planes.hub, &["delete", "workloadclusters", "--all", "-n", TENANTS[1]]);
+    declare_beside(&fleet, OTHER, "later", 0);
+    wait_fake(&servers[0], 4, "later");
+    assert!(fleet.planes.hub.get(&path).unwrap().is_none());
 }
 
 /// Waits until the condition `kind` of a tenant's cluster has `reason`, and returns its message.
