@@ -8,7 +8,7 @@ use crate::{
     management::{CLASS, NAMESPACE, PLAIN, apply, kustomize, name, parts, render, try_apply},
     moved,
     release::Release,
-    webhook,
+    resource_set, webhook,
 };
 
 /// Returns the lines of the files in cloud-config whose paths begin with `path`, joined.
@@ -53,14 +53,17 @@ fn check(api: &ClusterApi, plane: &ControlPlane, cluster: &str) {
 #[ignore = "needs Cluster API: cargo xtask test"]
 fn new_machines_have_the_mirrors() {
     let options = Options { controller_manager: true, ..Options::default() };
-    let planes = ControlPlanes::start(parts(), &options, 2).unwrap();
+    let planes = ControlPlanes::start(parts(), &options, 3).unwrap();
     let plane = &planes.hub;
     let api = ClusterApi::start(parts(), plane).unwrap();
-    for namespace in [NAMESPACE, fleet::NAMESPACE] {
+    for namespace in [NAMESPACE, fleet::NAMESPACE, resource_set::NAMESPACE] {
         plane.create_namespace(namespace).unwrap();
     }
-    fleet::register(plane, &planes.workloads[0], "remote");
+    fleet::register(plane, &planes.workloads[0], fleet::NAMESPACE, "remote");
+    let gitops = &planes.workloads[2];
+    fleet::register(plane, gitops, resource_set::NAMESPACE, resource_set::CLUSTER);
     let mut release = Release::install(plane);
+    resource_set::apply(plane);
     let manifests = webhook::manifests();
     release.wait_webhook(&manifests);
 
@@ -75,6 +78,7 @@ fn new_machines_have_the_mirrors() {
         check(&api, plane, cluster);
     }
     fleet::check(&release, &planes.workloads[0], "remote");
+    resource_set::check(plane, gitops);
 
     let mut cluster = ComparedCluster { plane, api, name: webhook::CLUSTER, change: 0 };
     webhook::check_class(&cluster, "class");

@@ -16,9 +16,9 @@ pub(crate) const NAMESPACE: &str = "remote";
 
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// Creates a `Cluster` whose control plane is `workload`, a real API server. Cluster API writes its
-/// kubeconfig with the authority of that API server.
-pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &str) {
+/// Creates the `Cluster` called `cluster` in `home`, whose control plane is `workload`, a real API
+/// server. Cluster API writes its kubeconfig with the authority of that API server.
+pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, home: &str, cluster: &str) {
     // Cluster API takes this object as the sign of an initialised control plane.
     let sign = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -28,7 +28,7 @@ pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &
     let authority = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
         "metadata": {
-            "name": format!("{cluster}-ca"), "namespace": NAMESPACE,
+            "name": format!("{cluster}-ca"), "namespace": home,
             "labels": { "cluster.x-k8s.io/cluster-name": cluster },
         },
         "stringData": {
@@ -40,7 +40,7 @@ pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &
     let infrastructure = json!({
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta2", "kind": "DevCluster",
         "metadata": {
-            "name": cluster, "namespace": NAMESPACE,
+            "name": cluster, "namespace": home,
             "annotations": { "cluster.x-k8s.io/managed-by": "administrator" },
         },
         "spec": {
@@ -50,14 +50,14 @@ pub(crate) fn register(plane: &ControlPlane, workload: &ControlPlane, cluster: &
     });
     let namespace = |name: &str| format!("namespace: {name}");
     let manifests = PLAIN.replace("NAME", cluster);
-    let manifests = manifests.replace(&namespace(MACHINES), &namespace(NAMESPACE));
+    let manifests = manifests.replace(&namespace(MACHINES), &namespace(home));
     let is_kept = |it: &&str| {
         !it.contains("\nkind: DevCluster\n") && !it.contains("\nkind: MachineDeployment\n")
     };
     let others: Vec<&str> = manifests.split("---\n").filter(is_kept).collect();
     apply(plane, &format!("{}---\n{infrastructure}\n", others.join("---\n")));
     let status = json!({ "status": { "initialization": { "provisioned": true } } }).to_string();
-    let arguments = ["patch", "devcluster", cluster, "--namespace", NAMESPACE, "--type=merge"];
+    let arguments = ["patch", "devcluster", cluster, "--namespace", home, "--type=merge"];
     output(plane.kubectl().args(arguments).args(["--subresource=status", "--patch", &status]));
 }
 

@@ -12,4 +12,5 @@ mod kept;
 mod management;
 mod moved;
 mod release;
+mod resource_set;
 mod webhook;

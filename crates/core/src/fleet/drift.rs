@@ -17,7 +17,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::field_path;
+use super::{field_path, in_force::ObjectsInForce};
 use crate::declaration::UnixTime;
 
 /// Reason of a cause in the status of a refused apply.
@@ -26,6 +26,8 @@ const CONFLICT: &str = "FieldManagerConflict";
 pub const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 /// Manager in a report whose name is not shown.
 pub const OTHER_MANAGER: &str = "another manager";
+/// Field in a report whose path is not known.
+const UNKNOWN_FIELD: &str = "a field";
 /// Number of fields of an object that a report names.
 const FIELDS: usize = 8;
 /// Number of causes of a refusal that are read.
@@ -145,9 +147,14 @@ impl Contest {
 }
 
 impl ContestedField {
+    /// Returns a field of which neither path nor manager is known.
+    pub fn unknown() -> Self {
+        Self { field: UNKNOWN_FIELD.to_owned(), manager: OTHER_MANAGER.to_owned() }
+    }
+
     fn about(self, applied: &Value) -> Self {
         let field = field_path::known(&self.field, applied);
-        let field = if field.is_empty() { "a field".to_owned() } else { field };
+        let field = if field.is_empty() { UNKNOWN_FIELD.to_owned() } else { field };
         let manager = Some(self.manager).filter(|it| is_plain(it));
         Self { field, manager: manager.unwrap_or_else(|| OTHER_MANAGER.to_owned()) }
     }
@@ -188,12 +195,14 @@ pub fn shown(text: &str) -> String {
     printable.take(LONGEST).collect()
 }
 
-/// Forced repairs of the objects of a workload cluster.
+/// Repairs of the objects of a workload cluster.
 ///
 /// At most [`REPAIRS`] are allowed per object within [`WINDOW`], so that two writers do not
 /// overwrite each other for ever.
 #[derive(Clone, Debug, Default)]
 pub struct RepairLog {
+    /// Objects after the last apply.
+    pub in_force: ObjectsInForce,
     objects: BTreeMap<String, VecDeque<UnixTime>>,
 }
 
@@ -203,23 +212,26 @@ impl RepairLog {
     /// # Errors
     /// Returns the seconds to wait if none is allowed.
     pub fn begin(&mut self, object: &str, now: UnixTime) -> Result<(), UnixTime> {
+        if let Some(wait) = self.wait(object, now) {
+            return Err(wait);
+        }
+        self.objects.entry(object.to_owned()).or_default().push_back(now);
+        Ok(())
+    }
+
+    /// Returns the seconds to wait before a repair of `object` is allowed; `None` if one is allowed
+    /// at `now`.
+    pub fn wait(&mut self, object: &str, now: UnixTime) -> Option<UnixTime> {
         self.objects.retain(|_, times| {
             // A clock that was set back forgets later repairs.
             times.retain(|at| *at <= now && now - at < WINDOW);
             !times.is_empty()
         });
-        if let Some(times) = self.objects.get_mut(object) {
-            if times.len() >= REPAIRS {
-                return Err(times.front().map_or(WINDOW, |first| WINDOW - (now - first)));
-            }
-            times.push_back(now);
-            return Ok(());
+        match self.objects.get(object) {
+            Some(times) if times.len() < REPAIRS => None,
+            Some(times) => Some(times.front().map_or(WINDOW, |first| WINDOW - (now - first))),
+            None => (self.objects.len() >= OBJECTS).then_some(WINDOW),
         }
-        if self.objects.len() >= OBJECTS {
-            return Err(WINDOW);
-        }
-        self.objects.insert(object.to_owned(), VecDeque::from([now]));
-        Ok(())
     }
 
     /// Returns the number of objects with repairs that still count.
@@ -334,8 +346,9 @@ mod tests {
     fn fourth_repair_waits() {
         let mut log = RepairLog::default();
         for _ in 0..REPAIRS {
-            assert_eq!(log.begin("a", 1000), Ok(()));
+            assert_eq!((log.wait("a", 1000), log.begin("a", 1000)), (None, Ok(())));
         }
+        assert_eq!(log.wait("a", 1100), Some(WINDOW - 100));
         assert_eq!(log.begin("a", 1100), Err(WINDOW - 100));
         assert_eq!(log.begin("b", 1100), Ok(()));
         assert_eq!(log.begin("a", 1000 + WINDOW), Ok(()));

@@ -2,6 +2,7 @@
 //!
 //! - [`kubeconfig`] reads the access to a workload cluster, and refuses what would run a program,
 //!   read a file or skip the check of a certificate.
+//! - [`in_force`] detects objects and fields that another program deleted.
 //! - [`inventory`] is the set of workload clusters.
 //! - [`assignment`] selects the declaration of a cluster.
 //! - [`wanted`] selects the declaration that a cluster is to have in the end.
@@ -20,6 +21,7 @@ pub mod drift;
 pub mod event_pace;
 mod field_path;
 pub mod history;
+pub mod in_force;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod namespace_declaration;

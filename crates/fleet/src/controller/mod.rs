@@ -205,10 +205,7 @@ impl FleetController {
             filled: Arc::default(),
             ends: Arc::default(),
             client: self.client.clone(),
-            bootstrap: self.settings.bootstrap.map(|fallback| {
-                let (client, release) = (self.client.clone(), self.settings.release.clone());
-                BootstrapSecrets::new(client, release, fallback)
-            }),
+            bootstrap: BootstrapSecrets::new(&self.client, &self.settings),
             inventory: None,
             joined: None,
             standings: None,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     client::{JSON, RefusedRequest, RemoteCluster},
     error::RemoteError,
-    objects::{LiveObject, nodes_secret},
+    objects::{ApplyMode, LiveObject, nodes_secret},
 };
 
 /// Pause between two looks at a custom resource that is not served yet.
@@ -35,7 +35,7 @@ pub struct ApplyReport {
     pub repaired: Vec<RepairedObject>,
     /// Objects that other managers hold. They stay as they are.
     pub conflicts: Vec<ContestedObject>,
-    /// Objects that an `Update` manager changes again and again. They are repaired later.
+    /// Objects that another program changes or deletes again and again. They are repaired later.
     pub limited: Vec<ContestedObject>,
     /// Objects that the API server refuses.
     pub failures: Vec<ObjectFailure>,
@@ -52,7 +52,8 @@ pub struct ApplyReport {
 pub struct RepairedObject {
     /// Kind, namespace and name.
     pub object: String,
-    /// Fields that were changed, and the managers that changed them. At most eight.
+    /// Fields that were changed, and the managers that changed them. At most eight. Empty for an
+    /// object that was deleted.
     pub fields: Vec<ContestedField>,
 }
 
@@ -62,7 +63,7 @@ pub struct ContestedObject {
     /// Kind, namespace and name.
     pub object: String,
     /// Fields, and the managers that hold them. At most eight. Empty for an object of another Helm
-    /// release.
+    /// release, and for one that was deleted.
     pub fields: Vec<ContestedField>,
     /// Seconds until the next repair; `None` for a conflict, which is never repaired.
     pub wait: Option<UnixTime>,
@@ -173,37 +174,44 @@ impl RemoteCluster {
             return Ok(());
         }
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
-            self.end_removal(objects).await?;
+            self.end_removal(objects, log).await?;
         }
         let marked = marked(object, live.as_ref());
         let value = marked.as_ref().unwrap_or(&object.value);
-        let written = match self.apply_object(object, value, false).await? {
-            Ok(written) => written,
-            Err(refused) => match contest(&refused, value) {
-                Some(Contest::Conflict(fields)) => {
-                    let object = object.to_string();
-                    report.conflicts.push(ContestedObject { object, fields, wait: None });
+        let name = object.to_string();
+        let is_lost = log.in_force.has_lost(object, live.as_ref().map(LiveObject::own_fields));
+        if is_lost && let Some(wait) = log.wait(&name, now) {
+            return self.hold((object, value), live.is_some(), wait, report).await;
+        }
+        let before = live.as_ref().map(|it| it.metadata.resource_version.as_str());
+        let written = match self.apply_object(object, value, ApplyMode::Plain).await? {
+            Ok(written) => {
+                let is_changed = before != Some(&*written.metadata.resource_version);
+                if is_lost && is_changed && log.begin(&name, now).is_ok() {
+                    let fields = lost_fields(before.is_some());
+                    report.repaired.push(RepairedObject { object: name, fields });
+                }
+                written
+            }
+            Err(refused) => {
+                let Some(fields) = drift((object, value), &refused, report)? else {
+                    return Ok(());
+                };
+                if let Err(wait) = log.begin(&name, now) {
+                    let wait = Some(wait);
+                    report.limited.push(ContestedObject { object: name, fields, wait });
                     return Ok(());
                 }
-                Some(Contest::Drift(fields)) => {
-                    let name = object.to_string();
-                    if let Err(wait) = log.begin(&name, now) {
-                        let wait = Some(wait);
-                        report.limited.push(ContestedObject { object: name, fields, wait });
-                        return Ok(());
-                    }
-                    let Some(written) = self.overwrite(object, value, live.as_ref()).await? else {
-                        // Perhaps an `Apply` manager: its change is compared first.
-                        return Box::pin(self.write(object, objects, report, log, now)).await;
-                    };
-                    report.repaired.push(RepairedObject { object: name, fields });
-                    written
-                }
-                None => return Err(RemoteError::of_code(refused.code)),
-            },
+                let Some(written) = self.overwrite(object, value, live.as_ref()).await? else {
+                    // Perhaps an `Apply` manager: its change is compared first.
+                    return Box::pin(self.write(object, objects, report, log, now)).await;
+                };
+                report.repaired.push(RepairedObject { object: name, fields });
+                written
+            }
         };
-        let before = live.map(|it| it.metadata.resource_version);
-        if before.is_none_or(|before| before != written.metadata.resource_version) {
+        log.in_force.record(object, written.own_fields());
+        if before != Some(&*written.metadata.resource_version) {
             report.written += 1;
         }
         Ok(())
@@ -223,19 +231,49 @@ impl RemoteCluster {
         let Some(live) = live else { return Ok(None) };
         let mut value = value.clone();
         value["metadata"]["resourceVersion"] = live.metadata.resource_version.as_str().into();
-        match self.apply_object(object, &value, true).await? {
+        match self.apply_object(object, &value, ApplyMode::Forced).await? {
             Ok(written) => Ok(Some(written)),
             Err(refused) if refused.code == 409 => Ok(None),
             Err(refused) => Err(RemoteError::of_code(refused.code)),
         }
     }
 
+    /// Records that another program deletes `object` or its fields again and again, and that it stays
+    /// as it is for `wait` seconds. Other managers may hold further fields of an object that
+    /// `exists`.
+    ///
+    /// # Errors
+    /// The API server refuses the object for another reason than other managers.
+    async fn hold(
+        &self,
+        (object, value): (&BundleObject, &Value),
+        exists: bool,
+        wait: UnixTime,
+        report: &mut ApplyReport,
+    ) -> Result<(), RemoteError> {
+        let mut fields = lost_fields(exists);
+        if exists && let Err(refused) = self.apply_object(object, value, ApplyMode::Trial).await? {
+            match drift((object, value), &refused, report)? {
+                Some(changed) => fields = changed,
+                None => return Ok(()),
+            }
+        }
+        let (object, wait) = (object.to_string(), Some(wait));
+        report.limited.push(ContestedObject { object, fields, wait });
+        Ok(())
+    }
+
     /// Ends a removal that was given up: deletes the Secret by which agents restore their nodes, and
     /// the controller, which does not write that Secret again until it restarts.
-    async fn end_removal(&self, objects: &[BundleObject]) -> Result<(), RemoteError> {
+    async fn end_removal(
+        &self,
+        objects: &[BundleObject],
+        log: &mut RepairLog,
+    ) -> Result<(), RemoteError> {
         let is_controller = |it: &&BundleObject| it.kind == "Deployment" && it.name == CONTROLLER;
         let Some(controller) = objects.iter().find(is_controller) else { return Ok(()) };
         let nodes = nodes_secret(controller.namespace.as_deref().unwrap_or_default());
+        log.in_force.forget(controller);
         for object in [&nodes, controller] {
             if let Some(live) = self.live(object).await? {
                 self.delete_object(object, &live.metadata.uid).await?;
@@ -283,6 +321,33 @@ fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
     }
     let contest = Contest::of(&serde_json::from_slice(&refused.status).ok()?)?;
     Some(contest.about(value))
+}
+
+/// Returns the fields of `object` that `Update` managers changed, from the status of a refused apply
+/// of `value`; `None` if `Apply` managers hold fields, which is recorded in `report`.
+///
+/// # Errors
+/// The API server refuses the object for another reason.
+fn drift(
+    (object, value): (&BundleObject, &Value),
+    refused: &RefusedRequest,
+    report: &mut ApplyReport,
+) -> Result<Option<Vec<ContestedField>>, RemoteError> {
+    match contest(refused, value) {
+        Some(Contest::Drift(fields)) => Ok(Some(fields)),
+        Some(Contest::Conflict(fields)) => {
+            let object = object.to_string();
+            report.conflicts.push(ContestedObject { object, fields, wait: None });
+            Ok(None)
+        }
+        None => Err(RemoteError::of_code(refused.code)),
+    }
+}
+
+/// Returns the fields in a report about an object that lost some, and `exists`; none of an object
+/// that was deleted.
+fn lost_fields(exists: bool) -> Vec<ContestedField> {
+    exists.then(ContestedField::unknown).into_iter().collect()
 }
 
 /// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller

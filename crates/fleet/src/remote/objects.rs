@@ -1,5 +1,7 @@
 //! Objects of a workload cluster, as far as they are read.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use hyper::Method;
 use image_swap_cluster::{api::MANAGER, remote::bounded};
 use image_swap_core::{
@@ -10,7 +12,7 @@ use image_swap_core::{
 use image_swap_text::base64;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Value, json};
 
@@ -75,6 +77,58 @@ fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error>
     String::deserialize(deserializer).map(|text| text == "true")
 }
 
+/// Mode of an apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ApplyMode {
+    /// Leaves fields of other managers.
+    Plain,
+    /// Takes fields of other managers.
+    Forced,
+    /// Stores nothing: the response is that of [`Self::Plain`].
+    Trial,
+}
+
+impl ApplyMode {
+    /// Returns the query of the request.
+    const fn query(self) -> &'static str {
+        match self {
+            Self::Plain => "force=false",
+            Self::Forced => "force=true",
+            Self::Trial => "force=false&dryRun=All",
+        }
+    }
+}
+
+/// Hash of the set of fields of a manager, whatever their order. The hash of an empty set is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FieldSetHash(u64);
+
+impl<'de> Deserialize<'de> for FieldSetHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = FieldSetHash;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a set of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldSetHash, A::Error> {
+                let mut sum = 0_u64;
+                while let Some((name, FieldSetHash(below))) = map.next_entry::<String, _>()? {
+                    let mut hasher = DefaultHasher::new();
+                    (name, below).hash(&mut hasher);
+                    sum = sum.wrapping_add(hasher.finish());
+                }
+                Ok(FieldSetHash(sum))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 /// The entries of `managedFields`, of which an API server may send any number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LiveManagers {
@@ -84,6 +138,8 @@ struct LiveManagers {
     is_of_fleet: bool,
     /// See [`LiveObject::has_other_apply`].
     has_other_apply: bool,
+    /// See [`LiveObject::own_fields`].
+    own_fields: FieldSetHash,
 }
 
 /// Entry of `managedFields`.
@@ -94,17 +150,22 @@ struct LiveManager {
     operation: String,
     /// Name of the subresource; empty for the object itself.
     subresource: String,
+    #[serde(rename = "fieldsV1")]
+    fields: FieldSetHash,
 }
 
 impl LiveManagers {
     /// Adds the entry `manager`.
     fn include(&mut self, manager: &LiveManager) {
-        let LiveManager { manager, operation, subresource } = manager;
+        let LiveManager { manager, operation, subresource, fields } = manager;
         let is_own = OWN_MANAGERS.contains(&manager.as_str());
         let applies = operation == "Apply";
         self.is_own |= is_own;
         self.is_of_fleet |= applies && manager == FLEET_MANAGER;
         self.has_other_apply |= applies && subresource.is_empty() && !is_own;
+        if applies && subresource.is_empty() && manager == FLEET_MANAGER {
+            self.own_fields = *fields;
+        }
     }
 }
 
@@ -198,6 +259,12 @@ impl LiveObject {
     pub(super) const fn has_other_apply(&self) -> bool {
         self.metadata.managed_fields.has_other_apply
     }
+
+    /// Returns the hash of the fields that the fleet controller applied, and that no other program
+    /// has changed or removed since.
+    pub(super) const fn own_fields(&self) -> u64 {
+        self.metadata.managed_fields.own_fields.0
+    }
 }
 
 impl RemoteCluster {
@@ -220,9 +287,9 @@ impl RemoteCluster {
         &self,
         object: &BundleObject,
         value: &Value,
-        is_forced: bool,
+        mode: ApplyMode,
     ) -> Result<Result<LiveObject, RefusedRequest>, RemoteError> {
-        let path = format!("{}?fieldManager={FLEET_MANAGER}&force={is_forced}", object.path());
+        let path = format!("{}?fieldManager={FLEET_MANAGER}&{}", object.path(), mode.query());
         let body = Some((APPLY, value));
         self.send(RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body })
             .await
@@ -276,7 +343,7 @@ mod tests {
             })
         };
         let flags = |entries: Value| {
-            let LiveManagers { is_own, is_of_fleet, has_other_apply } = managed(&entries);
+            let LiveManagers { is_own, is_of_fleet, has_other_apply, .. } = managed(&entries);
             (is_own, is_of_fleet, has_other_apply)
         };
         assert_eq!(flags(json!([{}])), (false, false, false));
@@ -287,6 +354,37 @@ mod tests {
         assert_eq!(flags(json!([entry("kubelet", "Apply", "status")])), (false, false, false));
         let both = json!([entry(FLEET_MANAGER, "Apply", ""), entry("flux", "Apply", "")]);
         assert_eq!(flags(both), (true, true, true));
+    }
+
+    #[test]
+    fn applied_fields_are_reduced_to_a_hash() {
+        let of = |manager: &str, operation: &str, subresource: &str, fields: Value| {
+            let entry = json!({
+                "manager": manager, "operation": operation, "subresource": subresource,
+                "fieldsV1": fields,
+            });
+            managed(&json!([entry, { "manager": "kubectl", "operation": "Apply" }])).own_fields.0
+        };
+        let own =
+            |fields: &str| of(FLEET_MANAGER, "Apply", "", serde_json::from_str(fields).unwrap());
+        let both = own(r#"{"f:data":{"f:a":{},"f:b":{}}}"#);
+        assert_eq!(own(r#"{"f:data":{"f:b":{},"f:a":{}}}"#), both);
+        for other in [
+            r#"{"f:data":{"f:a":{}}}"#,
+            r#"{"f:data":{"f:a":{"f:b":{}}}}"#,
+            r#"{"f:data":{},"f:a":{},"f:b":{}}"#,
+            "{}",
+        ] {
+            assert_ne!(own(other), both, "{other}");
+        }
+        let fields = json!({ "f:data": { "f:a": {} } });
+        for (manager, operation, subresource) in [
+            (FLEET_MANAGER, "Update", ""),
+            (FLEET_MANAGER, "Apply", "status"),
+            ("other", "Apply", ""),
+        ] {
+            assert_eq!(of(manager, operation, subresource, fields.clone()), 0);
+        }
     }
 
     #[test]

@@ -56,18 +56,19 @@ impl RemoteCluster {
             self.remove_added_values(objects, &mut report, log, now).await?;
         }
         if report.is_complete() && record != wanted {
-            self.prune(&record, &wanted, removal, &mut report).await?;
+            self.prune((&record, &wanted), removal, &mut report, log).await?;
         }
         Ok(report)
     }
 
-    /// Deletes the objects of `record` that are not among `wanted`, and records the rest.
+    /// Deletes the objects of `record` that are not among `wanted`, and records the rest. `log`
+    /// forgets them.
     async fn prune(
         &self,
-        record: &AppliedObjects,
-        wanted: &AppliedObjects,
+        (record, wanted): (&AppliedObjects, &AppliedObjects),
         removal: &Removal,
         report: &mut ApplyReport,
+        log: &mut RepairLog,
     ) -> Result<(), RemoteError> {
         let gone = record.without(wanted);
         let mut removed = RemovalReport::default();
@@ -82,6 +83,7 @@ impl RemoteCluster {
         report.restoring = removed.pending;
         if removed.failures.is_empty() && removed.pending == 0 {
             for object in &gone {
+                log.in_force.forget(object);
                 if self.remove_object(object, &mut removed).await? {
                     report.pruned.push(object.to_string());
                 }

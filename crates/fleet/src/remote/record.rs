@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     client::{JSON, RemoteCluster},
     error::RemoteError,
-    objects::named,
+    objects::{ApplyMode, named},
 };
 
 /// Key of the record in its `ConfigMap`.
@@ -70,7 +70,7 @@ impl RemoteCluster {
         objects: &AppliedObjects,
     ) -> Result<bool, RemoteError> {
         let map = record_map(namespace, objects);
-        match self.apply_object(&map, &map.value, true).await? {
+        match self.apply_object(&map, &map.value, ApplyMode::Forced).await? {
             Ok(_) => Ok(true),
             Err(refused) if refused.code == 404 => Ok(false),
             Err(refused) => Err(RemoteError::of_code(refused.code)),

@@ -22,7 +22,7 @@ use super::{
     credential::{account, binding},
     error::RemoteError,
     leftovers::{of_controller, reason_to_keep},
-    objects::{LiveObject, nodes_secret},
+    objects::{ApplyMode, LiveObject, nodes_secret},
     record::record_map,
     removal_report::{KeptObject, Removal, RemovalReport},
 };
@@ -138,7 +138,7 @@ impl RemoteCluster {
     ) -> Result<(), RemoteError> {
         if self.has_agents().await? {
             let secret = nodes_secret(&release.namespace);
-            let written = self.apply_object(&secret, &secret.value, true).await?;
+            let written = self.apply_object(&secret, &secret.value, ApplyMode::Forced).await?;
             written.map_err(|it| RemoteError::of_code(it.code))?;
         }
         let wait = RestoreWait::new(&self.client(), release, None).by_pages(PAGE);

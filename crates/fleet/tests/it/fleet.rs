@@ -9,9 +9,10 @@ use std::{
 };
 
 use image_swap_cluster::{Release, client};
-use image_swap_core::fleet::inventory::ClusterSource;
+use image_swap_core::{fleet::inventory::ClusterSource, status::workload_cluster::state};
 use image_swap_fleet::{
-    FleetController, FleetSettings, FleetTiming, remote::RemoteLimits, sources::SourceSettings,
+    FleetController, FleetReport, FleetSettings, FleetTiming, remote::RemoteLimits,
+    sources::SourceSettings,
 };
 use image_swap_testbed::{ControlPlane, ControlPlanes, Options, Parts, Wait, until};
 use image_swap_testkit::{last_good, registry_keys};
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::{
     sync::watch,
     task::{JoinHandle, block_in_place},
+    time::timeout,
 };
 
 use crate::{fake::FakeServer, hub::NAMESPACE};
@@ -39,6 +41,8 @@ pub(crate) struct Fleet {
     pub(crate) planes: ControlPlanes,
     pub(crate) leadership: watch::Sender<bool>,
     controller: Option<JoinHandle<()>>,
+    /// Report of the last fleet controller.
+    report: watch::Receiver<FleetReport>,
 }
 
 impl Fleet {
@@ -64,7 +68,9 @@ impl Fleet {
         }
         let helm = parts.helm().unwrap().helm4.clone();
         apply(&planes.hub, &render(&helm));
-        let fleet = Self { planes, leadership: watch::channel(true).0, controller: None };
+        let (leadership, report) =
+            (watch::channel(true).0, watch::channel(FleetReport::default()).1);
+        let fleet = Self { planes, leadership, controller: None, report };
         fleet.declare(1, "one");
         fleet
     }
@@ -102,6 +108,7 @@ impl Fleet {
         let mut settings = settings();
         change(&mut settings);
         let controller = FleetController::new(client, settings);
+        self.report = controller.report();
         let leadership = self.leadership.subscribe();
         self.controller = Some(tokio::spawn(async move { controller.run(leadership).await }));
     }
@@ -112,6 +119,19 @@ impl Fleet {
             controller.abort();
             let _ = controller.await;
         }
+    }
+
+    /// Waits until the fleet controller has applied the declaration `revision` to the only cluster,
+    /// which sends no heartbeats.
+    pub(crate) async fn applied(&self, revision: u64) {
+        let expected = FleetReport {
+            states: BTreeMap::from([(state::UPDATING.to_owned(), 1)]),
+            revision: Some(revision),
+            ..FleetReport::default()
+        };
+        let mut report = self.report.clone();
+        let found = timeout(DEADLINE, report.wait_for(|it| *it == expected)).await;
+        assert!(found.is_ok(), "{:?}", self.report.borrow());
     }
 
     /// Stores a declaration in force on the management cluster.

@@ -10,6 +10,7 @@ mod controller;
 mod fake;
 mod faults;
 mod fleet;
+mod gate;
 mod heartbeats;
 mod hub;
 mod identity;

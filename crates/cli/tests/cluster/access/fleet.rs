@@ -33,7 +33,7 @@ use crate::{
     test_cluster::{NAMESPACE, SECRETS, TestCluster, eventually, keys, parts, release},
 };
 
-const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
+pub(super) const CLUSTERS: &str = "/api/v1/namespaces/apps/secrets";
 const REPORTS: &str = "/apis/image-swap.io/v1alpha1/namespaces/apps/workloadclusters";
 const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
 const COPY: &str = "/api/v1/namespaces/apps/secrets/pulling.declaration";
@@ -52,12 +52,12 @@ async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {
 }
 
 /// Stores the declaration in force of the management cluster.
-fn declare(cluster: &TestCluster) {
+pub(super) fn declare(cluster: &TestCluster) {
     let secret = last_good(NAMESPACE, 1, keys("page.example.org"));
     cluster.request("POST", SECRETS, Some(&secret));
 }
 
-fn settings() -> FleetSettings {
+pub(super) fn settings() -> FleetSettings {
     FleetSettings {
         bootstrap: None,
         namespace: FLEET.to_owned(),

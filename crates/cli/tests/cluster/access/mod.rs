@@ -2,6 +2,7 @@
 
 mod enough;
 mod fleet;
+mod living_fleet;
 mod nodes;
 mod policy;
 mod refused;

@@ -12,6 +12,7 @@ use tokio::task::{block_in_place, spawn_blocking};
 
 use super::{
     VALUES,
+    living_fleet::{LivingFleet, script},
     nodes::wait_refused,
     policy::{MERGE, send},
     rules::{Right, granted},
@@ -90,9 +91,8 @@ async fn list_references(installed: &Installed) -> (String, Vec<Right>) {
 fn check_references(cluster: &TestCluster, printed: &str, has_references: bool) {
     let path = "/api/v1/namespaces/apps/secrets/image-swap-bootstrap";
     let secret = cluster.get(path).unwrap();
-    let script = secret["data"]["bootstrap.sh"].as_str().unwrap();
-    let script = image_swap_text::base64::decode(script).unwrap();
-    assert!(String::from_utf8(script).unwrap().ends_with("nothing to do.\nexit 0\n"));
+    let script = script(cluster).unwrap();
+    assert!(script.ends_with("nothing to do.\nexit 0\n"), "{script}");
     let annotation = &secret["metadata"]["annotations"]["image-swap.io/referenced-by"];
     let events = cluster.events("apps", "BootstrapScriptReferenced");
     if has_references {
@@ -161,6 +161,9 @@ async fn helm_waits_for_the_jobs_and_deletes_their_rights() {
         if has_references {
             add_references(cluster).await;
         }
+        // API servers enforce the loss of permissions some time after the deletion of a role.
+        let account = (!has_references).then_some(Account::Fleet);
+        let mut fleet = LivingFleet::start(&installed, account).await;
         let uid = add_configured_node(cluster).await;
         let kubeconfig = cluster.control_plane.kubeconfig();
         let helm = Live::new(parts().helm().unwrap(), major, kubeconfig).unwrap();
@@ -199,6 +202,7 @@ async fn helm_waits_for_the_jobs_and_deletes_their_rights() {
         succeed(cluster, &pod);
         let (printed, of_references) = list_references(&installed).await;
         uninstalling.await.unwrap().unwrap();
+        fleet.settle(&installed).await;
         check_references(cluster, &printed, has_references);
         for path in [
             format!("{ANCHORS}/image-swap-restore"),

@@ -186,6 +186,7 @@ impl ClusterTask {
             }
         };
         let remote = self.administrator(order, session).await;
+        state.repairs.in_force.clear();
         let report = remote.remove(&filled.objects, &self.removal()).await?;
         state.facts.outcome = match report.failures.first() {
             Some(failure) => ApplyOutcome::Failed(failure.to_string()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use image_swap_cluster::clock::now;
 use image_swap_core::{
-    fleet::{inventory::EntryAccess, kubeconfig::RemoteAccess},
+    fleet::{drift::RepairLog, inventory::EntryAccess, kubeconfig::RemoteAccess},
     status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts, RemovalProgress},
 };
 use tokio::time::Instant;
@@ -52,6 +52,7 @@ impl ClusterTask {
             state.facts.stored = None;
             state.facts.outcome = ApplyOutcome::Pending;
             state.facts.heartbeat = HeartbeatFacts::default();
+            state.repairs = RepairLog::default();
         }
         state.facts.uid.clone_from(&uid);
         state.version.clone_from(version);
@@ -167,6 +168,8 @@ impl ClusterTask {
             Err(TokenError::Request(error)) => return Err(error),
         };
         state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
+        // The namespace was applied with less content than that of the bundle.
+        state.repairs.in_force.clear();
         if let Err(error) =
             self.tokens().store(&self.key.to_string(), &state.facts.uid, &token).await
         {

@@ -116,10 +116,12 @@ impl TaskState {
     }
 }
 
-/// Returns an object that another writer holds, with its first field.
+/// Returns an object that another writer holds or changes, with its first field.
 fn contested(object: &ContestedObject) -> String {
-    match object.fields.first() {
-        Some(field) => format!("{}: {} by {}", object.object, field.field, field.manager),
-        None => format!("{} belongs to another Helm release", object.object),
+    let ContestedObject { object, fields, wait } = object;
+    match (fields.first(), wait) {
+        (Some(field), _) => format!("{object}: {} by {}", field.field, field.manager),
+        (None, Some(_)) => format!("{object}: deleted"),
+        (None, None) => format!("{object} belongs to another Helm release"),
     }
 }

@@ -92,16 +92,7 @@ impl FakeServer {
 
     /// Returns a kubeconfig with `token` for the server.
     pub(crate) fn kubeconfig(&self, token: &str) -> String {
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "contexts": [{ "name": "fake", "context": { "cluster": "fake", "user": "fake" } }],
-            "clusters": [{ "name": "fake", "cluster": {
-                "server": self.url,
-                "certificate-authority-data": base64::encode(&self.authority),
-            } }],
-            "users": [{ "name": "fake", "user": { "token": token } }],
-        })
-        .to_string()
+        kubeconfig(&self.url, &self.authority, token)
     }
 
     /// Sets the fault of requests for paths with a prefix, which may begin with a method and a space;
@@ -139,9 +130,12 @@ impl FakeServer {
         store.is_stopped = false;
     }
 
-    /// Returns true after the write at which the server was to stop.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.shared.store().is_stopped
+    /// Waits until the write at which the server was to stop.
+    pub(crate) async fn stopped(&self) {
+        let mut changes = self.shared.changes.subscribe();
+        while !self.shared.store().is_stopped {
+            changes.changed().await.unwrap();
+        }
     }
 
     /// Returns all requests so far.
@@ -198,8 +192,22 @@ impl FakeServer {
     }
 }
 
+/// Returns a kubeconfig with `token` for the server at `url`, whose certificate `authority` signed.
+pub(crate) fn kubeconfig(url: &str, authority: &str, token: &str) -> String {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+        "contexts": [{ "name": "fake", "context": { "cluster": "fake", "user": "fake" } }],
+        "clusters": [{ "name": "fake", "cluster": {
+            "server": url,
+            "certificate-authority-data": base64::encode(authority),
+        } }],
+        "users": [{ "name": "fake", "user": { "token": token } }],
+    })
+    .to_string()
+}
+
 /// Returns the configuration of a server on 127.0.0.1 with a certificate of `authority`.
-fn server_config(authority: &Authority) -> ServerConfig {
+pub(crate) fn server_config(authority: &Authority) -> ServerConfig {
     let identity = authority.server(&["127.0.0.1"]).unwrap();
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
