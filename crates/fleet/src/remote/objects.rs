@@ -1,9 +1,12 @@
 //! Objects of a workload cluster, as far as they are read.
 
 use hyper::Method;
-use image_swap_cluster::{api::MANAGER, remote::bounded};
+use image_swap_cluster::remote::bounded;
 use image_swap_core::{
-    fleet::bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+    fleet::{
+        bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+        repair::{OWN_MANAGERS, is_other_apply},
+    },
     labels::IMAGE_SWAP,
     status::RESTORE,
 };
@@ -21,9 +24,6 @@ use super::{
 
 /// Longest UID, in bytes. Kubernetes has UIDs of 36 bytes.
 const UID_MAX: usize = 128;
-
-/// Field managers of image-swap.
-const OWN_MANAGERS: [&str; 2] = [FLEET_MANAGER, MANAGER];
 
 /// Object of which only metadata are read.
 #[derive(Debug, Default, Deserialize)]
@@ -100,11 +100,10 @@ impl LiveManagers {
     /// Adds the entry `manager`.
     fn include(&mut self, manager: &LiveManager) {
         let LiveManager { manager, operation, subresource } = manager;
-        let is_own = OWN_MANAGERS.contains(&manager.as_str());
         let applies = operation == "Apply";
-        self.is_own |= is_own;
+        self.is_own |= OWN_MANAGERS.contains(&manager.as_str());
         self.is_of_fleet |= applies && manager == FLEET_MANAGER;
-        self.has_other_apply |= applies && subresource.is_empty() && !is_own;
+        self.has_other_apply |= is_other_apply(manager, operation, subresource);
     }
 }
 
@@ -256,6 +255,7 @@ impl RemoteCluster {
 
 #[cfg(test)]
 mod tests {
+    use image_swap_cluster::api::MANAGER;
     use image_swap_core::{
         fleet::{bundle::CREATED_BY, drift::HELM_RELEASE},
         labels::LEAVING,
