@@ -11,7 +11,7 @@ use super::{
 use crate::test_cluster::eventually;
 
 /// Annotates the object of the cluster `edge`; null removes the annotation.
-fn order(fleet: &PullFleet, value: Value) {
+fn order(fleet: &PullFleet, value: &Value) {
     let annotations = json!({ "image-swap.io/fleet": value });
     PullFleet::patch(
         &fleet.planes.hub,
@@ -54,24 +54,24 @@ async fn orders_hold_for_clusters_that_pull() {
 
     // The effect of an annotation ends with it.
     for value in ["removed", "77"] {
-        order(&fleet, value.into());
+        order(&fleet, &value.into());
         let failed = applied(&fleet, "Failed").await;
         assert!(failed["status"]["lastError"].is_string(), "{failed}");
-        order(&fleet, Value::Null);
+        order(&fleet, &Value::Null);
         applied(&fleet, "InForce").await;
     }
 
     // A new manifest has the declaration of a pinned cluster.
     fleet.declare(2, "two");
     fleet.declared(2, "two").await;
-    order(&fleet, "1".into());
+    order(&fleet, &"1".into());
     fleet.declared(1, "one").await;
     let [manifest, note] = enroll(&fleet, "edge");
     assert!(note.contains("edge has declaration 1;"), "{note}");
     apply(fleet.workload(), &manifest);
     fleet.declared(1, "one").await;
     applied(&fleet, "InForce").await;
-    order(&fleet, Value::Null);
+    order(&fleet, &Value::Null);
     fleet.declared(2, "two").await;
     let [_, note] = enroll(&fleet, "edge");
     assert!(note.contains("edge has declaration 2;"), "{note}");
