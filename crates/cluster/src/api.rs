@@ -1,5 +1,6 @@
 //! Requests for objects as JSON: fields that this version does not know are kept.
 
+use image_swap_core::labels::IMAGE_SWAP;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
     Api, Client, Resource,
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::error::{Error, code};
 
 /// The name of image-swap in `managedFields`.
-pub const MANAGER: &str = "image-swap";
+pub const MANAGER: &str = IMAGE_SWAP;
 
 /// Returns the objects of the kind `K` in all namespaces, read as `T`.
 pub fn all<K, T>(client: &Client) -> Api<T>

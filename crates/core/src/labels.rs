@@ -8,6 +8,8 @@ use serde::{Deserialize, de::IgnoredAny};
 pub const REGISTRY_INFO: &str = "registry-info";
 /// Namespace of the Secret in Spectro Cloud Palette's format.
 pub const JET_SYSTEM: &str = "jet-system";
+/// Namespace whose UID identifies a cluster.
+pub const KUBE_SYSTEM: &str = "kube-system";
 /// Label of image-swap's own pods. No entry of the webhook configuration matches them.
 pub const EXEMPT: &str = "image-swap.io/exempt";
 /// Label of the `ConfigMap` that the controller creates as a dry run to probe whether the

@@ -3,7 +3,10 @@
 use std::future::pending;
 
 use hyper::Method;
-use image_swap_core::{labels, status::cluster_summary::ClusterSummary};
+use image_swap_core::{
+    labels::{self, KUBE_SYSTEM},
+    status::cluster_summary::ClusterSummary,
+};
 use k8s_openapi::{
     api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::MicroTime, jiff::Timestamp,
 };
@@ -23,13 +26,12 @@ use crate::{
     api::MANAGER,
     error::Error,
     heartbeat::{reported, summary},
-    remote::{RemoteError, RemoteRequest, client::METADATA},
+    remote::{
+        RemoteError, RemoteRequest,
+        client::{MERGE, METADATA},
+    },
 };
 
-/// Body of a merge patch.
-const MERGE: &str = "application/merge-patch+json";
-/// Namespace whose UID identifies a cluster.
-const IDENTITY: &str = "kube-system";
 /// Renewals that may be missed before the Lease counts as expired.
 const MISSED: u64 = 3;
 
@@ -101,8 +103,8 @@ impl HubPull<'_> {
     /// Returns the UID of the namespace `kube-system`; `None` if it does not exist.
     async fn uid(&self) -> Result<Option<String>, Error> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let found = namespaces.get_metadata_opt(IDENTITY).await;
-        let found = found.map_err(Error::api(format!("read the namespace {IDENTITY}")))?;
+        let found = namespaces.get_metadata_opt(KUBE_SYSTEM).await;
+        let found = found.map_err(Error::api(format!("read the namespace {KUBE_SYSTEM}")))?;
         Ok(found.and_then(|it| it.metadata.uid))
     }
 }

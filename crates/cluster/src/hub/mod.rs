@@ -3,7 +3,8 @@
 //! The Secret of an enrolment has the access: one Secret with the declaration, one Lease for the
 //! heartbeat, and the next token. Without access the last declaration stays.
 //!
-//! - `declaration` brings the declaration to `registry-info`.
+//! - `declaration` follows the declaration.
+//! - `registry_info` writes it, in spite of other writers.
 //! - `beat` renews the Lease.
 //! - `token` renews the token.
 //! - `problem` has the reasons why one of them fails.
@@ -11,6 +12,7 @@
 mod beat;
 mod declaration;
 mod problem;
+mod registry_info;
 mod token;
 
 use std::{future::pending, sync::Arc, time::Duration};

@@ -13,6 +13,7 @@
 //! - [`drift`] separates drift from conflicts.
 //! - [`pace`] limits the heartbeats of a cluster that are read.
 //! - [`pull`] has the objects of a cluster that pulls its declaration.
+//! - [`repair`] decides which changes of `registry-info` by other writers are repaired.
 //! - [`wave`] selects the clusters that may receive a declaration.
 
 pub mod assignment;
@@ -27,5 +28,6 @@ pub mod kubeconfig;
 pub mod namespace_declaration;
 pub mod pace;
 pub mod pull;
+pub mod repair;
 pub mod wanted;
 pub mod wave;

@@ -12,7 +12,7 @@ use image_swap_cluster::{
 use image_swap_core::{
     control::effective::{Effective, Origin},
     fleet::{bundle::Bundle, wave::WaveOrder},
-    labels::{FLEET, PAUSED, RESUME, REVISION},
+    labels::{FLEET, KUBE_SYSTEM, PAUSED, RESUME, REVISION},
     status::StoredDeclaration,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -22,9 +22,6 @@ use tracing::warn;
 
 use super::settings::FleetSettings;
 use crate::names::BUNDLE;
-
-/// Namespace whose UID identifies a cluster.
-const KUBE_SYSTEM: &str = "kube-system";
 
 /// Objects of the management cluster, as far as they have been read.
 #[derive(Clone, Debug, Default)]

@@ -33,10 +33,16 @@ use crate::heartbeat::{self, HeartbeatState};
 /// Longest time for a write.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Reason why the annotation [`REMOVED`](image_swap_core::labels::REMOVED) has no effect.
+const NOT_REMOVED: &str = "the fleet controller cannot remove image-swap from a cluster that pulls; \
+                           remove it there, then run image-swap fleet revoke";
+
 /// State of the task of a cluster that pulls.
 #[derive(Default)]
 struct PullState {
     facts: ClusterFacts,
+    /// Result of the last write. An order that writes nothing has an outcome of its own.
+    outcome: ApplyOutcome,
     /// Declaration that was written last; `None` before the first write, and for a comparison.
     written: Option<AssignedDeclaration>,
     /// Time of the next comparison or attempt; `None` if only an order or a heartbeat starts one.
@@ -58,7 +64,7 @@ impl ClusterTask {
         let mut state = PullState::default();
         loop {
             let order = self.orders.borrow_and_update().clone();
-            state.facts = begun(std::mem::take(&mut state.facts), &order);
+            state.begin(&order);
             self.follow_order(&order, names.as_ref(), &mut state, &mut backoff).await;
             if let Some(heartbeat) = &mut heartbeat {
                 state.take_heartbeat(heartbeat.borrow_and_update().clone());
@@ -103,14 +109,6 @@ impl ClusterTask {
         state: &mut PullState,
         backoff: &mut AttemptBackoff,
     ) {
-        if order.assignment == Assignment::Remove {
-            state.facts.outcome = ApplyOutcome::Failed(
-                "the fleet controller cannot remove image-swap from a cluster that pulls; remove \
-                 it there, then run image-swap fleet revoke"
-                    .to_owned(),
-            );
-            return;
-        }
         let Some(declaration) = order.assignment.declaration() else { return };
         let Some(names) = names.filter(|_| state.written.as_ref() != Some(declaration)) else {
             return;
@@ -119,7 +117,7 @@ impl ClusterTask {
         let pause = match written.unwrap_or(Err(Error::Late(PATIENCE.as_secs()))) {
             Ok(()) => {
                 backoff.reset();
-                state.facts.outcome = ApplyOutcome::Complete;
+                state.outcome = ApplyOutcome::Complete;
                 if state.written.is_none() {
                     info!(cluster = %self.key, declaration.revision, "wrote the declaration");
                 }
@@ -128,11 +126,12 @@ impl ClusterTask {
             }
             Err(error) => {
                 warn!(cluster = %self.key, %error, "cannot write the declaration of a cluster");
-                state.facts.outcome = ApplyOutcome::Failed(error.to_string());
+                state.outcome = ApplyOutcome::Failed(error.to_string());
                 state.written = None;
                 backoff.pause()
             }
         };
+        state.facts.outcome = state.outcome.clone();
         state.due = Some(Instant::now() + pause);
     }
 
@@ -151,6 +150,15 @@ impl ClusterTask {
 }
 
 impl PullState {
+    /// Takes the facts of `order`. A reason of an earlier order does not outlive it.
+    fn begin(&mut self, order: &ClusterOrder) {
+        self.facts.outcome = self.outcome.clone();
+        self.facts = begun(std::mem::take(&mut self.facts), order);
+        if order.assignment == Assignment::Remove {
+            self.facts.outcome = ApplyOutcome::Failed(NOT_REMOVED.to_owned());
+        }
+    }
+
     /// Takes the last heartbeat: the only contact with the cluster.
     fn take_heartbeat(&mut self, heartbeat: HeartbeatState) {
         if heartbeat.is_watched || heartbeat.received.is_some() {

@@ -9,7 +9,7 @@ use image_swap_core::{
     fleet::{
         bundle::Bundle,
         kubeconfig::{RemoteServer, server_url},
-        pull::FleetAccount,
+        pull::{DeclarationCopy, FleetAccount, PullNames},
     },
     labels::{REGISTRY_INFO, REVISION},
     status::StoredDeclaration,
@@ -43,18 +43,21 @@ pub(super) struct HubContent {
 }
 
 impl HubContent {
-    /// Reads the content for a cluster in `namespace`.
+    /// Reads the content for the cluster `cluster`.
     ///
     /// # Errors
     /// Something is missing or unusable, or the API server refuses a request.
     pub(super) async fn read(
         client: &Client,
-        namespace: &str,
+        cluster: &PullNames,
         release: &Release,
     ) -> Result<Self, EnrolmentError> {
-        let fleet = account(client, namespace, release).await?;
+        let fleet = account(client, &cluster.namespace, release).await?;
         let names = FleetNames::new(&fleet.namespace, release);
-        let (revision, declaration) = declaration(client, namespace, release, &names).await?;
+        let (revision, declaration) = match copy(client, cluster).await? {
+            Some(DeclarationCopy { revision, effective }) => (revision, effective),
+            None => declaration(client, &cluster.namespace, release, &names).await?,
+        };
         let bundle = bundle(client, &names).await?;
         Ok(Self { bundle, declaration, revision, fleet })
     }
@@ -80,8 +83,21 @@ async fn account(
     account.ok_or_else(|| EnrolmentError::NoFleet { namespace: namespace.to_owned(), binding })
 }
 
-/// Returns the declaration of a cluster in `namespace`, with its number: that of the namespace, else
-/// that of the management cluster.
+/// Returns the copy of the declaration that an enrolled cluster is to have: annotations and waves may
+/// keep an earlier one in force. `None` before the fleet controller has written it.
+async fn copy(
+    client: &Client,
+    cluster: &PullNames,
+) -> Result<Option<DeclarationCopy>, EnrolmentError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace);
+    let name = cluster.secret();
+    let Some(found) = api::get(&secrets, &name).await? else { return Ok(None) };
+    let copy = DeclarationCopy::read(|key| text(&found, key), annotation(&found, REVISION));
+    copy.map_err(|_| EnrolmentError::InvalidCopy(format!("{}/{name}", cluster.namespace)))
+}
+
+/// Returns the newest declaration of a cluster in `namespace`, with its number: that of the
+/// namespace, else that of the management cluster.
 async fn declaration(
     client: &Client,
     namespace: &str,

@@ -33,6 +33,12 @@ pub enum EnrolmentError {
     /// The management cluster has no declaration.
     #[error("the management cluster has no declaration in {0}; declare a registry first")]
     NoDeclaration(String),
+    /// The cluster's copy of its declaration cannot be read.
+    #[error(
+        "the Secret {0} has no valid declaration; the fleet controller writes it again within half \
+         an hour: repeat the command then"
+    )]
+    InvalidCopy(String),
     /// The server cannot be used.
     #[error("the server of the management cluster: {0}; name another one with --server")]
     Server(KubeconfigProblem),
@@ -44,6 +50,6 @@ pub enum EnrolmentError {
 impl EnrolmentError {
     /// Returns true if another request may succeed without a change of the cluster.
     pub const fn is_broken(&self) -> bool {
-        matches!(self, Self::Api(_) | Self::NoToken)
+        matches!(self, Self::Api(_) | Self::InvalidCopy(_) | Self::NoToken)
     }
 }

@@ -34,7 +34,8 @@ pub struct EnrolledCluster {
 }
 
 /// Creates the objects of a cluster on the management cluster by `config`, and returns those of the
-/// workload cluster. A cluster that is enrolled already gets another token.
+/// workload cluster. A cluster that is enrolled already gets another token, and keeps the declaration
+/// of its copy.
 ///
 /// # Errors
 /// [`EnrolmentError`]. Objects are created only if everything else is usable.
@@ -44,7 +45,7 @@ pub async fn enroll(
 ) -> Result<EnrolledCluster, EnrolmentError> {
     let client = image_swap_cluster::connect(config.clone())?;
     let names = &request.names;
-    let content = HubContent::read(&client, &names.namespace, &request.release).await?;
+    let content = HubContent::read(&client, names, &request.release).await?;
     let objects = EnrolledObjects::new(&client, names);
     objects.check_free().await?;
     let server = content::server(&client, config, request).await?;

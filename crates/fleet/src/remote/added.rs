@@ -6,11 +6,12 @@ use image_swap_core::{
     declaration::UnixTime,
     fleet::{
         bundle::{BundleObject, FLEET_MANAGER},
-        drift::{ContestedField, OTHER_MANAGER, RepairLog},
+        drift::{OTHER_MANAGER, RepairLog},
+        repair::{AddedValues, DeclarationWriters, RepairDecision},
     },
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     apply::{ApplyReport, ContestedObject, RepairedObject, is_declaration},
@@ -18,9 +19,6 @@ use super::{
     error::RemoteError,
     objects::{LiveMetadata, LiveObject},
 };
-
-/// Number of values that are removed at a time.
-const VALUES: usize = 64;
 
 /// Secret of which the keys are read.
 #[derive(Deserialize)]
@@ -33,8 +31,7 @@ struct LiveKeys {
 
 impl RemoteCluster {
     /// Removes the values of the Secret with the declaration that `objects` lack, as far as `log`
-    /// allows it at `now`, and records the result in `report`. If another `Apply` manager has fields
-    /// of the Secret, they are a conflict and stay.
+    /// allows it at `now`, and records the result in `report`: see [`AddedValues`].
     ///
     /// # Errors
     /// The cluster does not respond, or refuses the request.
@@ -50,26 +47,28 @@ impl RemoteCluster {
             return Ok(());
         };
         let live = LiveObject { metadata };
-        let keys = data.into_iter().map(|(key, _)| key);
-        let added: Map<String, Value> = object.without_added(keys).take(VALUES).collect();
-        if added.is_empty() || !live.is_created_by_fleet() {
-            return Ok(());
-        }
+        let writers = DeclarationWriters {
+            is_of_helm: live.is_of_helm(),
+            is_created_by_fleet: live.is_created_by_fleet(),
+            other_apply: live.has_other_apply().then_some(OTHER_MANAGER),
+            version: &live.metadata.resource_version,
+        };
+        let keys = data.keys().map(String::as_str);
+        let added = AddedValues::of(object, keys, &writers, log, now);
+        let Some(AddedValues { decision, removal }) = added else { return Ok(()) };
         let name = object.to_string();
-        let field = ContestedField { field: ".data".to_owned(), manager: OTHER_MANAGER.to_owned() };
-        let fields = vec![field];
-        if live.has_other_apply() {
-            report.conflicts.push(ContestedObject { object: name, fields, wait: None });
-            return Ok(());
-        }
-        if let Err(wait) = log.begin(&name, now) {
-            report.limited.push(ContestedObject { object: name, fields, wait: Some(wait) });
-            return Ok(());
-        }
-        let removal = json!({
-            "metadata": { "resourceVersion": live.metadata.resource_version },
-            "data": added,
-        });
+        let fields = match decision {
+            RepairDecision::Repair(fields) => fields,
+            RepairDecision::Later(fields, wait) => {
+                let wait = Some(wait);
+                report.limited.push(ContestedObject { object: name, fields, wait });
+                return Ok(());
+            }
+            RepairDecision::Conflict(fields) => {
+                report.conflicts.push(ContestedObject { object: name, fields, wait: None });
+                return Ok(());
+            }
+        };
         let path = format!("{}?fieldManager={FLEET_MANAGER}", object.path());
         let body = Some((MERGE, &removal));
         let request = RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body };

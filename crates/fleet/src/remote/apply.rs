@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
-        bundle::{BundleObject, BundlePhase, CREATED_BY, FLEET_MANAGER},
+        bundle::{BundleObject, BundlePhase},
         drift::{Contest, ContestedField, RepairLog},
     },
     labels::{IMAGE_SWAP, REGISTRY_INFO},
@@ -357,9 +357,9 @@ fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
     if !is_created || !(object.kind == "Namespace" || is_declaration(object)) {
         return None;
     }
-    let mut value = object.value.clone();
-    value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
-    Some(value)
+    let mut object = object.clone();
+    object.mark_created();
+    Some(object.value)
 }
 
 /// Returns true if `object` is the Secret with the declaration.

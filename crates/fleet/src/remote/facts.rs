@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use image_swap_core::labels::KUBE_SYSTEM;
 use serde::Deserialize;
 
 use super::{
@@ -47,8 +48,8 @@ impl RemoteCluster {
     /// # Errors
     /// The namespace cannot be read.
     pub async fn identity(&self) -> Result<String, RemoteError> {
-        let path = "/api/v1/namespaces/kube-system";
-        let found: Option<LiveObject> = self.read(path, METADATA).await?;
+        let path = format!("/api/v1/namespaces/{KUBE_SYSTEM}");
+        let found: Option<LiveObject> = self.read(&path, METADATA).await?;
         let uid = found.ok_or(RemoteError::Refused(404))?.metadata.uid;
         let is_uid =
             !uid.is_empty() && uid.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');

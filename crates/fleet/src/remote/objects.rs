@@ -3,9 +3,12 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use hyper::Method;
-use image_swap_cluster::{api::MANAGER, remote::bounded};
+use image_swap_cluster::remote::bounded;
 use image_swap_core::{
-    fleet::bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+    fleet::{
+        bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+        repair::{OWN_MANAGERS, is_other_apply},
+    },
     labels::IMAGE_SWAP,
     status::RESTORE,
 };
@@ -23,9 +26,6 @@ use super::{
 
 /// Longest UID, in bytes. Kubernetes has UIDs of 36 bytes.
 const UID_MAX: usize = 128;
-
-/// Field managers of image-swap.
-const OWN_MANAGERS: [&str; 2] = [FLEET_MANAGER, MANAGER];
 
 /// Object of which only metadata are read.
 #[derive(Debug, Default, Deserialize)]
@@ -158,11 +158,10 @@ impl LiveManagers {
     /// Adds the entry `manager`.
     fn include(&mut self, manager: &LiveManager) {
         let LiveManager { manager, operation, subresource, fields } = manager;
-        let is_own = OWN_MANAGERS.contains(&manager.as_str());
         let applies = operation == "Apply";
-        self.is_own |= is_own;
+        self.is_own |= OWN_MANAGERS.contains(&manager.as_str());
         self.is_of_fleet |= applies && manager == FLEET_MANAGER;
-        self.has_other_apply |= applies && subresource.is_empty() && !is_own;
+        self.has_other_apply |= is_other_apply(manager, operation, subresource);
         if applies && subresource.is_empty() && manager == FLEET_MANAGER {
             self.own_fields = *fields;
         }
@@ -323,6 +322,7 @@ impl RemoteCluster {
 
 #[cfg(test)]
 mod tests {
+    use image_swap_cluster::api::MANAGER;
     use image_swap_core::{
         fleet::{bundle::CREATED_BY, drift::HELM_RELEASE},
         labels::LEAVING,

@@ -39,7 +39,7 @@ const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-f
 const COPY: &str = "/api/v1/namespaces/apps/secrets/pulling.declaration";
 /// Role of the fleet controller for the cluster that pulls.
 const PULL_ROLE: &str =
-    "/apis/rbac.authorization.k8s.io/v1/namespaces/apps/roles/image-swap-pull-pulling-fleet";
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/apps/roles/image-swap-pull-pulling.fleet";
 
 /// Defines a custom resource of another project with any fields.
 async fn define(cluster: &TestCluster, group: &str, kind: &str, version: &str) {

@@ -162,6 +162,13 @@ impl PullFleet {
         by_token(&self.planes.hub, &self.files, &token).await
     }
 
+    /// Returns a client of the management cluster with a token of the cluster `cluster`.
+    pub(super) async fn as_cluster(&self, cluster: &str) -> Client {
+        let account = format!("image-swap-pull-{cluster}");
+        let token = block_in_place(|| self.planes.hub.issue_token(CLUSTERS, &account)).unwrap();
+        by_token(&self.planes.hub, &self.files, &token).await
+    }
+
     /// Returns an object of the workload cluster.
     pub(super) fn get(&self, path: &str) -> Option<Value> {
         block_in_place(|| self.workload().get(path).unwrap())

@@ -1,7 +1,9 @@
 //! A workload cluster that pulls its declaration from the management cluster.
 
 mod fleet;
+mod orders;
 mod removal;
+mod writers;
 
 use std::time::Duration;
 

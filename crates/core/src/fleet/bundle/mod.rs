@@ -46,8 +46,8 @@ pub const FLEET_MANAGER: &str = "image-swap-fleet";
 pub const IF_SERVED: &str = "image-swap.io/if-served";
 /// Annotation of an object that only a cluster that pulls receives. Its value is `true`.
 pub const IF_PULLED: &str = "image-swap.io/if-pulled";
-/// Annotation of a namespace, and of the Secret with the declaration, if the fleet controller created
-/// it and deletes it again. Its value is [`FLEET_MANAGER`].
+/// Annotation of a namespace, and of the Secret with the declaration, if the fleet controller, or the
+/// manifest of an enrolment, created it. Its value is [`FLEET_MANAGER`].
 pub const CREATED_BY: &str = "image-swap.io/created-by";
 /// Annotation of Helm's hooks, which no workload cluster receives.
 const HOOK: &str = "helm.sh/hook";
@@ -200,7 +200,12 @@ impl Bundle {
         }
         add_namespaces(&mut objects, slots.namespace);
         if slots.declaration.origin != Origin::None {
-            objects.push(registry_info(&slots.declaration.secret, slots.revision));
+            let mut object = registry_info(&slots.declaration.secret, slots.revision);
+            // The manifest of an enrolment takes over a Secret that exists.
+            if slots.hub_secret.is_some() {
+                object.mark_created();
+            }
+            objects.push(object);
         }
         // The order of the text stays within a rank.
         objects.sort_by_key(|object| (object.phase, phase::rank(&object.kind)));

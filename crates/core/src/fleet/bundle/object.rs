@@ -5,7 +5,7 @@ use std::fmt;
 use image_swap_text::position::Position;
 use serde_json::{Value, json};
 
-use super::{BundleError, BundlePhase};
+use super::{BundleError, BundlePhase, CREATED_BY, FLEET_MANAGER};
 
 /// Object of a workload cluster.
 #[derive(Clone, PartialEq)]
@@ -101,24 +101,9 @@ impl BundleObject {
         }
     }
 
-    /// Returns the data of a merge patch that removes those of the `keys` of a Secret that the object
-    /// lacks: an apply keeps the values of other writers.
-    ///
-    /// ```
-    /// use image_swap_core::fleet::bundle::BundleObject;
-    ///
-    /// let mut secret = BundleObject::namespace("apps");
-    /// secret.value = serde_json::json!({ "data": { "a": "" } });
-    /// let removed: Vec<_> = secret.without_added(["a", "b"]).collect();
-    /// assert_eq!(removed, [("b".to_owned(), serde_json::Value::Null)]);
-    /// ```
-    pub fn without_added<K: Into<String> + AsRef<str>>(
-        &self,
-        keys: impl IntoIterator<Item = K>,
-    ) -> impl Iterator<Item = (String, Value)> {
-        let wanted = &self.value["data"];
-        let added = keys.into_iter().filter(|key| wanted.get(key.as_ref()).is_none());
-        added.map(|key| (key.into(), Value::Null))
+    /// Marks the object as one that the fleet controller creates.
+    pub fn mark_created(&mut self) {
+        self.value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
     }
 
     /// Returns the path of the object in the API.

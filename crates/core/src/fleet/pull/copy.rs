@@ -23,6 +23,17 @@ pub struct DeclarationCopy {
     pub effective: Effective,
 }
 
+/// Secret `registry-info` of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresentDeclaration {
+    /// Type and data.
+    pub secret: SecretData,
+    /// Annotation [`REVISION`]; `None` without it.
+    pub revision: Option<String>,
+    /// True if the fleet controller, or the manifest of an enrolment, created the Secret.
+    pub is_created_by_fleet: bool,
+}
+
 /// Error of a copy with an invalid declaration, which no cluster uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -69,23 +80,29 @@ impl DeclarationCopy {
         Ok(Some(Self { revision, effective }))
     }
 
-    /// Returns `registry-info` with this declaration; `None` if `present`, the Secret with its
-    /// annotation [`REVISION`], already has it.
-    pub fn registry_info(
-        &self,
-        present: Option<(&SecretData, Option<&str>)>,
-    ) -> Option<BundleObject> {
+    /// Returns `registry-info` with this declaration; `None` if `present` already has it. Only a
+    /// Secret that the fleet controller created has no further values.
+    pub fn registry_info(&self, present: Option<&PresentDeclaration>) -> Option<BundleObject> {
         let wanted = &self.effective.secret;
         let kind = |secret: &SecretData| match &*secret.kind {
             "" => "Opaque".to_owned(),
             kind => kind.to_owned(),
         };
-        let is_wanted = |(secret, revision): (&SecretData, Option<&str>)| {
-            secret.data == wanted.data
-                && kind(secret) == kind(wanted)
-                && revision == Some(&self.revision.to_string())
+        let is_wanted = |it: &PresentDeclaration| {
+            let data = &it.secret.data;
+            wanted.data.iter().all(|(key, value)| data.get(key) == Some(value))
+                && (!it.is_created_by_fleet || data.len() == wanted.data.len())
+                && kind(&it.secret) == kind(wanted)
+                && it.revision.as_ref() == Some(&self.revision.to_string())
         };
-        (!present.is_some_and(is_wanted)).then(|| registry_info(wanted, self.revision))
+        if present.is_some_and(is_wanted) {
+            return None;
+        }
+        let mut object = registry_info(wanted, self.revision);
+        if present.is_none_or(|it| it.is_created_by_fleet) {
+            object.mark_created();
+        }
+        Some(object)
     }
 }
 
@@ -94,6 +111,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::fleet::bundle::{CREATED_BY, FLEET_MANAGER};
 
     fn effective(domain: &str) -> Effective {
         let data = [
@@ -147,13 +165,56 @@ mod tests {
     #[test]
     fn only_a_difference_is_written() {
         let copy = DeclarationCopy { revision: 7, effective: effective("h.example.org") };
-        let secret = copy.effective.secret.clone();
-        assert_eq!(copy.registry_info(Some((&secret, Some("7")))), None);
-        let object = copy.registry_info(None).unwrap();
-        assert_eq!(object.path(), "/api/v1/namespaces/jet-system/secrets/registry-info");
-        assert!(copy.registry_info(Some((&secret, Some("6")))).is_some());
-        let mut more = secret.clone();
-        more.data.insert("CA_CERT".into(), Vec::new());
-        assert!(copy.registry_info(Some((&more, Some("7")))).is_some());
+        let present = PresentDeclaration {
+            secret: copy.effective.secret.clone(),
+            revision: Some("7".into()),
+            is_created_by_fleet: true,
+        };
+        let written = |change: &dyn Fn(&mut PresentDeclaration)| {
+            let mut present = present.clone();
+            change(&mut present);
+            copy.registry_info(Some(&present))
+        };
+        assert_eq!(written(&|_| {}), None);
+        assert!(written(&|it| it.revision = Some("6".into())).is_some());
+        assert!(written(&|it| it.secret.kind = "other".into()).is_some());
+        let added = |it: &mut PresentDeclaration| {
+            it.secret.data.insert("OTHER".into(), Vec::new());
+        };
+        assert!(written(&added).is_some());
+        let lost = |it: &mut PresentDeclaration| {
+            it.secret.data.remove("DOMAIN");
+            added(it);
+        };
+        assert!(written(&lost).is_some());
+        // Values in the Secret of another program stay.
+        let other = |it: &mut PresentDeclaration| it.is_created_by_fleet = false;
+        assert_eq!(
+            written(&|it| {
+                added(it);
+                other(it);
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn only_a_created_secret_is_marked() {
+        let copy = DeclarationCopy { revision: 7, effective: effective("h.example.org") };
+        let mark = |present: Option<&PresentDeclaration>| {
+            let object = copy.registry_info(present).unwrap();
+            assert_eq!(object.path(), "/api/v1/namespaces/jet-system/secrets/registry-info");
+            object.value["metadata"]["annotations"][CREATED_BY] == FLEET_MANAGER
+        };
+        let empty = SecretData { kind: "Opaque".into(), data: BTreeMap::new() };
+        let of = |is_created_by_fleet| PresentDeclaration {
+            secret: empty.clone(),
+            revision: None,
+            is_created_by_fleet,
+        };
+        assert_eq!(
+            [mark(None), mark(Some(&of(true))), mark(Some(&of(false)))],
+            [true, true, false]
+        );
     }
 }

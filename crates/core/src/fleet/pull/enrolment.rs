@@ -138,8 +138,8 @@ mod tests {
                 "ServiceAccount clusters/image-swap-pull-edge",
                 "Role clusters/image-swap-pull-edge",
                 "RoleBinding clusters/image-swap-pull-edge",
-                "Role clusters/image-swap-pull-edge-fleet",
-                "RoleBinding clusters/image-swap-pull-edge-fleet",
+                "Role clusters/image-swap-pull-edge.fleet",
+                "RoleBinding clusters/image-swap-pull-edge.fleet",
                 "Lease clusters/edge.heartbeat",
                 "Secret clusters/edge.declaration",
             ]

@@ -11,7 +11,7 @@ mod hub_access;
 mod names;
 
 pub use self::{
-    copy::{CopyError, DeclarationCopy},
+    copy::{CopyError, DeclarationCopy, PresentDeclaration},
     enrolment::{ENROLLER, Enrolment, FleetAccount, REVOKED_KINDS},
     hub_access::{HUB_SECRET, HubAccess, HubAccessError, TOKEN_LIFE},
     names::{DECLARATION, InvalidClusterName, PullNames},

@@ -6,6 +6,9 @@ pub const DECLARATION: &str = ".declaration";
 const HEARTBEAT: &str = ".heartbeat";
 /// Prefix of the service account and its Role, before the name of the cluster.
 const ACCOUNT: &str = "image-swap-pull-";
+/// Suffix of the fleet controller's Role, after the name of the cluster. No name of a cluster has a
+/// dot, so that the Role is never that of another cluster.
+const FLEET: &str = ".fleet";
 /// Bytes of the longest name of a cluster.
 const LONGEST: usize = 63;
 
@@ -75,13 +78,18 @@ impl PullNames {
 
     /// Returns the name of the fleet controller's Role for the cluster, and of the binding.
     pub fn fleet_role(&self) -> String {
-        format!("{ACCOUNT}{}-fleet", self.cluster)
+        format!("{ACCOUNT}{}{FLEET}", self.cluster)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::fleet::pull::{Enrolment, FleetAccount};
 
     #[test]
     fn names_are_dns_labels() {
@@ -94,7 +102,30 @@ mod tests {
         assert_eq!(PullNames::of_secret("n", ".declaration"), None);
         assert_eq!(
             (&*names.lease(), &*names.fleet_role()),
-            ("a-1.heartbeat", "image-swap-pull-a-1-fleet")
+            ("a-1.heartbeat", "image-swap-pull-a-1.fleet")
         );
+    }
+
+    /// Returns a cluster and one whose name continues the other one.
+    fn related() -> impl Strategy<Value = (String, String)> {
+        let suffix =
+            prop::sample::select(vec!["", "-fleet", "-declaration", "-heartbeat", "-pull"]);
+        ("[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?", suffix, "[a-z0-9]{0,2}")
+            .prop_map(|(name, suffix, end)| (name.clone(), format!("{name}{suffix}{end}")))
+    }
+
+    proptest! {
+        #[test]
+        fn two_clusters_share_no_object((one, other) in related()) {
+            prop_assume!(one != other);
+            let objects = |cluster: &str| {
+                let fleet = FleetAccount { namespace: "f".into(), name: "image-swap-fleet".into() };
+                let names = PullNames::new("n", cluster).unwrap();
+                let all = Enrolment { names, fleet }.objects();
+                all.iter().map(ToString::to_string).collect::<BTreeSet<_>>()
+            };
+            let (one, other) = (objects(&one), objects(&other));
+            prop_assert!(one.is_disjoint(&other), "{one:?} {other:?}");
+        }
     }
 }
