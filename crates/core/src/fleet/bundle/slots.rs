@@ -222,9 +222,9 @@ mod tests {
         for (text, expected) in all {
             assert_eq!(split(text).as_deref(), Some(expected), "{text}");
         }
-        for text in
-            ["", ":1", "h:", "h:x", "h:0", "h:65536", "h:+1", "[x]:1", "[::1]1", "a b", "a..b", "-a"]
-        {
+        for text in [
+            "", ":1", "h:", "h:x", "h:0", "h:65536", "h:+1", "[x]:1", "[::1]1", "a b", "a..b", "-a",
+        ] {
             assert_eq!(split(text), None, "{text}");
         }
     }
