@@ -109,8 +109,8 @@ impl ClusterRow {
 /// Reads the workload clusters of `scope`.
 ///
 /// # Errors
-/// The API server cannot be reached, does not serve the resource, or refuses every namespace. A
-/// namespace that the caller may not read is in [`FleetOverview::unreadable`].
+/// The API server cannot be reached, does not serve the resource, or refuses every namespace. One of
+/// several namespaces that cannot be read is in [`FleetOverview::unreadable`].
 pub async fn overview(client: &Client, scope: &FleetScope) -> Result<FleetOverview, Error> {
     let (resource, all) = (resource(), vec![None]);
     let places = match scope {
@@ -130,11 +130,12 @@ pub async fn overview(client: &Client, scope: &FleetScope) -> Result<FleetOvervi
             Ok(found) => clusters.extend(found.iter().map(ClusterRow::read)),
             Err(error) => match error.code() {
                 Some(404) => return Err(not_served()),
-                Some(403) => {
+                Some(_) => {
                     unreadable.push(error.to_string());
                     last = Some(error);
                 }
-                _ => return Err(error),
+                // The API server does not answer: other namespaces cannot be read either.
+                None => return Err(error),
             },
         }
     }

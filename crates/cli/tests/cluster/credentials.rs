@@ -18,6 +18,7 @@ use serde_json::Value;
 use tracing_subscriber::{fmt, fmt::MakeWriter};
 
 use crate::{
+    documented,
     install::{Account, Installed},
     stream::Stream,
     test_cluster::{
@@ -230,6 +231,10 @@ async fn password_is_absent_from_all_outputs() {
         assert_hidden(what, &list.to_string());
     }
     assert_eq!(secrets_with_it(&installed), KEEPERS.map(str::to_owned));
+    for keeper in KEEPERS.iter().filter_map(|keeper| keeper.split('/').nth(1)) {
+        let name = documented::secret_name(keeper, "");
+        assert!(documented::secrets().contains(&name), "docs/security.md: expected {name}");
+    }
 
     deregister(&as_controller, &release()).await.unwrap();
     drop((running, following, following_too));

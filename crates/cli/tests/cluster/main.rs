@@ -13,6 +13,7 @@ mod apply;
 mod conditions;
 mod credentials;
 mod declaration;
+mod documented;
 mod faults;
 mod first_contact;
 mod fleet_status;

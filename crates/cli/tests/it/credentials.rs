@@ -2,10 +2,13 @@
 
 use std::fs;
 
-use crate::run::{example, image_swap_with};
+use crate::{
+    bundle,
+    run::{example, image_swap_with},
+};
 
-const USER: &str = "robot-hunter1";
-const PASSWORD: &str = "hunter2-hunter2";
+pub(crate) const USER: &str = "robot-hunter1";
+pub(crate) const PASSWORD: &str = "hunter2-hunter2";
 /// `base64` of the two, of `user:password`, and of their parts at any offset.
 const ENCODED: [&str; 5] = [
     "cm9ib3QtaHVudGVy",
@@ -15,7 +18,8 @@ const ENCODED: [&str; 5] = [
     "odW50ZXIyLWh1bnRlcjI",
 ];
 
-fn no_credential(text: &str) {
+/// Fails if `text` has a part of the credential in any form.
+pub(crate) fn no_credential(text: &str) {
     for secret in [USER, PASSWORD, "hunter2"].iter().chain(&ENCODED) {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
@@ -65,6 +69,7 @@ fn no_verb_prints_a_credential() {
         base64.replace("aHVudGVyMi1odW50ZXIy", "aHVudGVyMi1odW50ZXIy!"),
         secret.lines().map(|line| format!("{}\n", line.trim_start())).collect(),
     ];
+    let bundle = bundle::file();
     for text in broken {
         for verb in [
             &["explain", "nginx", "harbor.example.org/x"][..],
@@ -80,6 +85,12 @@ fn no_verb_prints_a_credential() {
             &["render", "registries-conf"],
             &["render", "k3s"],
             &["render", "talos"],
+            &["render", "bootstrap"],
+            &["render", "kubeadm-patch"],
+            &["render", "kubeadm-patch", "--kind", "RKE2ControlPlane"],
+            &["render", "kubeadm-patch", "--kind", "KThreesConfigTemplate"],
+            &["render", "cluster-class-patch"],
+            &["render", "bundle", "--bundle", &bundle],
         ] {
             let ran = image_swap_with(&[verb, &["--registry-info", "-"]].concat(), &text);
             no_credential(&ran.stdout);

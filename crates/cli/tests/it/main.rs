@@ -3,12 +3,14 @@
 
 mod agent;
 mod attacks;
+mod bundle;
 mod check;
 mod cluster_api;
 mod convert;
 mod credentials;
 mod documents;
 mod explain;
+mod fleet;
 mod guides;
 mod helm;
 mod krm;

@@ -145,8 +145,8 @@ fn help(words: &[&str]) -> String {
     ran.stdout
 }
 
-/// The commands of the program and of `node`.
-const COMMANDS: [&[&str]; 24] = [
+/// The commands of the program, and those below another one.
+const COMMANDS: [&[&str]; 29] = [
     &["explain"],
     &["check"],
     &["convert"],
@@ -167,6 +167,11 @@ const COMMANDS: [&[&str]; 24] = [
     &["controller"],
     &["agent"],
     &["status"],
+    &["fleet"],
+    &["fleet", "status"],
+    &["fleet", "enroll"],
+    &["fleet", "revoke"],
+    &["fleet", "references"],
     &["deregister"],
     &["await-restore"],
     &["completions"],
@@ -206,7 +211,7 @@ fn examples_of_the_help_run() {
             let line: Vec<&str> = line.collect();
             let of_files = ["explain", "check", "convert", "rewrite", "render"];
             let is_local = line.len() > 2 && line[0] == "image-swap" && of_files.contains(&line[1]);
-            // Files of a user's own.
+            // Files of a user's own. `bundle` runs the examples about a bundle.
             let needs_file = line.contains(&"manifests/") || line.contains(&"bundle.yaml");
             if !is_local || needs_file || line.contains(&"--out") {
                 continue;

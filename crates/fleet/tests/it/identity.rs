@@ -263,7 +263,7 @@ async fn cluster_is_forgotten_with_its_entry_alone() {
     fleet.lead_by(&all, |settings| settings.sources.namespaces = both()).await;
     let path = report(OTHER, "away");
     fleet.wait_in(OTHER, "away", "up to date", |status| status["appliedRevision"] == 3);
-    // The history is deleted: the next declaration is stored anew.
+    // The history is deleted: the next declaration creates it again.
     let history = "image-swap-fleet-history";
     kubectl(&fleet.planes.hub, &["delete", "secret", history, "-n", FLEET]);
     fleet.declare(4, "four");

@@ -31,7 +31,7 @@ type Identity = [String; 3];
 type Objects = BTreeMap<Identity, Value>;
 
 /// Returns the text of the bundle of the release `tools`.
-fn text(chart: Chart, values: &[&str]) -> String {
+pub(crate) fn text(chart: Chart, values: &[&str]) -> String {
     let rendered = chart.named("tools", &[&[FLEET], values].concat());
     let object = &rendered.objects[PATH];
     assert_eq!(object["metadata"]["name"], "tools-image-swap-fleet-bundle");

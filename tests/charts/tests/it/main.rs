@@ -10,6 +10,7 @@ mod bundle;
 mod chart;
 mod declaration;
 mod fleet;
+mod gitops;
 mod image;
 mod monitoring;
 mod names;

@@ -94,7 +94,12 @@ fn fleet_has_its_documented_alerts() {
     let rule = &rendered.objects[path];
     let found = alerts_in(rule);
     assert_eq!(found, documented_alerts("fleet.md"));
-    assert_eq!(found.len(), 7);
+    assert_eq!(found.len(), 8);
+    // Each state that is an error has an alert.
+    for reason in ["Unreachable", "Refused", "Duplicate", "Conflict", "Failed"] {
+        let state = format!("{{state=\"{reason}\"}}");
+        assert!(found.iter().any(|[_, expression, _]| expression.contains(&state)), "{reason}");
+    }
     assert_eq!(rule["metadata"]["namespace"], "image-swap-fleet");
     alerts_are_complete(rule);
     let off = "prometheusRule: {enabled: false}";

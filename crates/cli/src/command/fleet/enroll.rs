@@ -25,7 +25,7 @@ Examples:
   kubectl apply --server-side --force-conflicts --field-manager=image-swap-fleet \\
     --filename=edge-1.yaml
 
-The second command runs on the management cluster, the last one on the workload cluster. The
+`fleet enroll` runs on the management cluster, and `kubectl apply` on the workload cluster. The
 manifest contains credentials.";
 
 /// Arguments of `fleet enroll`.
@@ -76,7 +76,7 @@ impl Args {
         let namespace = if let Some(namespace) = &self.release_namespace {
             namespace.clone()
         } else {
-            namespace_of(find(client).await.map_err(Failure::unusable)?, &self.name)?
+            namespace_of(find(client).await.map_err(Failure::broken)?, &self.name)?
         };
         Ok(Release { namespace, name: self.name.clone() })
     }

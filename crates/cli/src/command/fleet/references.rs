@@ -37,8 +37,14 @@ impl Args {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (mut printed, mut is_complete) = (String::new(), true);
         block_on(async {
-            let client = self.hub.connect().await;
-            let client = client.map_err(|error| Failure::Unusable(error.to_string()))?;
+            let client = match self.hub.connect().await {
+                Ok(client) => client,
+                Err(error) if self.note => {
+                    let _ = writeln!(printed, "{error}");
+                    return Ok(());
+                }
+                Err(error) => return Err(Failure::unusable(error)),
+            };
             for namespace in self.namespaces.iter().filter(|it| !it.is_empty()) {
                 let mut outcome = references(&client, namespace).await;
                 if let Ok(found) = &outcome {

@@ -15,7 +15,7 @@ use image_swap_text::{
     base64,
     yaml::{self, Tree},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     command::slots::SlotArgs,
@@ -135,9 +135,12 @@ fn secret(text: &str) -> Option<SecretData> {
 
 /// Removes the data of a Secret.
 fn redact(object: &mut BundleObject) {
-    if object.kind == "Secret"
-        && let Some(data) = object.value["data"].as_object_mut()
-    {
-        data.values_mut().for_each(|value| *value = json!(REDACTED));
+    if object.kind != "Secret" {
+        return;
+    }
+    for field in ["data", "stringData"] {
+        if let Some(data) = object.value.get_mut(field).and_then(Value::as_object_mut) {
+            data.values_mut().for_each(|value| *value = json!(REDACTED));
+        }
     }
 }

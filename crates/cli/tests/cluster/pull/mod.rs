@@ -1,5 +1,6 @@
 //! A workload cluster that pulls its declaration from the management cluster.
 
+mod documents;
 mod fleet;
 mod orders;
 mod removal;
@@ -204,6 +205,9 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
     fleet.declare(5, "five");
     fleet.declared(5, "five").await;
 
+    documents::secrets_are_listed(&fleet).await;
     drop(controller);
     removal::remove(&fleet, &manifest).await;
+    documents::rights_suffice(&fleet).await;
+    documents::enrolments_end(&fleet);
 }

@@ -1,6 +1,6 @@
 //! The documented removal from a cluster that pulls.
 
-use std::{env, fs, path::Path, process::Command, time::Duration};
+use std::{env, path::Path, process::Command, time::Duration};
 
 use image_swap_cluster::AgentSettings;
 use image_swap_testbed::RunDir;
@@ -8,6 +8,7 @@ use tokio::task::block_in_place;
 
 use super::fleet::PullFleet;
 use crate::{
+    documented,
     nodes::agents,
     test_cluster::{REGISTRATIONS, eventually},
 };
@@ -15,15 +16,6 @@ use crate::{
 /// Returns the settings of agents in the manifest.
 fn settings() -> AgentSettings {
     AgentSettings { deadline: Duration::from_mins(1), startup_taint: false, ..agents() }
-}
-
-/// Returns the commands below a heading of docs/fleet.md.
-fn commands(heading: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/fleet.md");
-    let text = fs::read_to_string(path).unwrap();
-    let (_, section) = text.split_once(&format!("\n### {heading}\n")).unwrap();
-    let (_, block) = section.split_once("```console\n").unwrap();
-    block.split_once("```").unwrap().0.to_owned()
 }
 
 /// Removes image-swap from the workload cluster by the documented commands. Its objects are those of
@@ -42,7 +34,8 @@ pub(super) async fn remove(fleet: &PullFleet, manifest: &str) {
     let present = env::var_os("PATH").unwrap_or_default();
     let folders = folders.into_iter().chain(env::split_paths(&present));
     let mut shell = Command::new("timeout");
-    shell.args(["100", "sh", "-euxc", &commands("Removal from a cluster that pulls")]);
+    let commands = documented::commands("fleet.md", "### Removal from a cluster that pulls");
+    shell.args(["100", "sh", "-euxc", &commands]);
     shell.env("KUBECONFIG", fleet.workload().kubeconfig());
     shell.env("PATH", env::join_paths(folders).unwrap());
     shell.env("HOME", directory.path()).current_dir(directory.path());

@@ -30,7 +30,7 @@ pub use self::{
     object::BundleObject,
     phase::BundlePhase,
     record::AppliedObjects,
-    slots::{InvalidApiServer, is_policy},
+    slots::{InvalidApiServer, is_api_server, is_policy},
 };
 use crate::{
     control::effective::{Effective, Origin, SecretData},

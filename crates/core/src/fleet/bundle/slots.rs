@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::admission::Mode;
+use crate::{admission::Mode, reference::is_domain};
 
 /// Values of the chart's value `policy`.
 const POLICIES: [&str; 3] = ["fail", "ignore", AUDIT];
@@ -54,6 +54,11 @@ pub struct InvalidApiServer;
 /// Returns true if `text` is a value of the chart's value `policy`.
 pub fn is_policy(text: &str) -> bool {
     POLICIES.contains(&text)
+}
+
+/// Returns true if `text` is the address of an API server for agents, `HOST` or `HOST:PORT`.
+pub fn is_api_server(text: &str) -> bool {
+    split(text).is_some()
 }
 
 /// Values of slots.
@@ -179,7 +184,6 @@ impl SlotValues {
 
 /// Splits the address of an API server into host and port; `None` if it is invalid.
 fn split(address: &str) -> Option<(String, String)> {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
     let (host, port, is_six) = if let Some(rest) = address.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
         let port = if port.is_empty() { HTTPS } else { port.strip_prefix(':')? };
@@ -194,7 +198,7 @@ fn split(address: &str) -> Option<(String, String)> {
     let is_host = if is_six {
         host.parse::<std::net::Ipv6Addr>().is_ok()
     } else {
-        (1..=253).contains(&host.len()) && host.bytes().all(is_inner)
+        (1..=253).contains(&host.len()) && is_domain(host)
     };
     let is_port =
         port.parse::<u16>().is_ok_and(|it| it > 0) && port.bytes().all(|it| it.is_ascii_digit());
@@ -218,9 +222,9 @@ mod tests {
         for (text, expected) in all {
             assert_eq!(split(text).as_deref(), Some(expected), "{text}");
         }
-        for text in
-            ["", ":1", "h:", "h:x", "h:0", "h:65536", "h:+1", "[x]:1", "[::1]1", "a b", "@policy@"]
-        {
+        for text in [
+            "", ":1", "h:", "h:x", "h:0", "h:65536", "h:+1", "[x]:1", "[::1]1", "a b", "a..b", "-a",
+        ] {
             assert_eq!(split(text), None, "{text}");
         }
     }

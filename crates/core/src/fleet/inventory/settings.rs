@@ -4,12 +4,9 @@ use serde_json::Value;
 
 use super::ClusterSettings;
 use crate::{
-    fleet::kubeconfig::is_host,
+    fleet::bundle::{is_api_server, is_policy},
     labels::{API_SERVER, FLEET, PAUSED, POLICY, REMOVED},
 };
-
-/// Values `policy` of the chart.
-const POLICIES: [&str; 3] = ["fail", "ignore", "audit"];
 
 /// Reads the annotations in `metadata`.
 ///
@@ -33,13 +30,13 @@ pub(super) fn read(metadata: &Value) -> Result<ClusterSettings, String> {
         },
     }
     if let Some(address) = annotation(API_SERVER) {
-        if !is_host(address) {
+        if !is_api_server(address) {
             return invalid(API_SERVER, "HOST or HOST:PORT");
         }
         settings.api_server = Some(address.to_owned());
     }
     if let Some(policy) = annotation(POLICY) {
-        if !POLICIES.contains(&policy) {
+        if !is_policy(policy) {
             return invalid(POLICY, "fail, ignore or audit");
         }
         settings.policy = Some(policy.to_owned());

@@ -12,7 +12,6 @@ mod pem;
 mod read;
 mod server;
 
-pub(super) use self::server::is_host;
 pub use self::{
     access::{RemoteAccess, RemoteCredential, RemoteServer},
     error::{KubeconfigError, KubeconfigProblem},

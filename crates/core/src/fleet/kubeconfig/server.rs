@@ -36,7 +36,7 @@ pub fn url(server: &str) -> Result<String, KubeconfigProblem> {
 }
 
 /// Returns true if `text` is a host with an optional port.
-pub(in crate::fleet) fn is_host(text: &str) -> bool {
+fn is_host(text: &str) -> bool {
     let port = match text.rsplit_once(':') {
         Some((host, port)) if !host.starts_with('[') || host.ends_with(']') => Some(port),
         _ => None,

@@ -14,16 +14,16 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
+Exit codes:
+  0  the declaration is in force on all clusters, and none reports a problem
+  1  it is not, or one of several namespaces cannot be read
+  2  no namespace can be read, or the cluster has no WorkloadCluster objects
+
 Examples:
   image-swap fleet status --all-namespaces
   image-swap fleet status -n team-a -n team-b
   image-swap fleet status -A --watch
-  image-swap fleet status -A -o json
-
-Exit codes:
-  0  the declaration is in force on all clusters, and none reports a problem
-  1  it is not, or a namespace cannot be read
-  2  no namespace can be read, or the cluster has no WorkloadCluster objects";
+  image-swap fleet status -A -o json";
 
 /// Arguments of `fleet status`.
 #[derive(Debug, clap::Args)]

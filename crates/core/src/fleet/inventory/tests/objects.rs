@@ -107,6 +107,7 @@ fn invalid_annotations_are_refused() {
         ("image-swap.io/fleet", "", "expected paused, removed or the number of a declaration"),
         ("image-swap.io/api-server", "https://a", "expected HOST or HOST:PORT"),
         ("image-swap.io/api-server", "a:0", "expected HOST or HOST:PORT"),
+        ("image-swap.io/api-server", "[fd00]", "expected HOST or HOST:PORT"),
         ("image-swap.io/policy", "Fail", "expected fail, ignore or audit"),
     ] {
         let mut more = initialized();
