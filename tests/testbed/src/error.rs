@@ -73,6 +73,9 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A token could not be signed.
+    #[error("cannot sign a token: {0}")]
+    Token(&'static str),
 }
 
 /// A requirement that a machine does not meet.

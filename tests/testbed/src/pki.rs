@@ -1,6 +1,9 @@
 //! Certificates for the servers, and for tests that need some.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -72,6 +75,21 @@ impl Authority {
     /// A name is not valid in a certificate.
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, Error> {
         let params = CertificateParams::default();
+        self.issue(params, user, group, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// Issues a certificate for a client that expires after `life`, to the second.
+    ///
+    /// # Errors
+    /// A name is not valid in a certificate.
+    pub fn expiring_client(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        life: Duration,
+    ) -> Result<Identity, Error> {
+        let mut params = CertificateParams::default();
+        params.not_after = (SystemTime::now() + life).into();
         self.issue(params, user, group, ExtendedKeyUsagePurpose::ClientAuth)
     }
 

@@ -17,7 +17,10 @@ pub enum RemoteError {
     #[error("the API server did not respond in time")]
     TimedOut,
     /// The credential is refused: status 401.
-    #[error("the API server refuses the credential (401); check the kubeconfig")]
+    #[error(
+        "the API server refuses the credential (401), which is invalid, has expired or was revoked; \
+         replace the kubeconfig"
+    )]
     Unauthorized,
     /// The request is refused with this HTTP status.
     #[error("the API server refused a request ({0})")]

@@ -1,9 +1,17 @@
 //! The fleet controller on a management cluster with real workload clusters.
 
-use serde_json::json;
+use std::time::Duration;
+
+use image_swap_core::fleet::inventory::ClusterSource;
+use image_swap_fleet::FleetSettings;
+use image_swap_testkit::custom_resource;
+use serde_json::{Value, json};
 
 use crate::{
-    fleet::{CONTROLLER, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl},
+    fleet::{
+        CONTROLLER, Fleet, REGISTRY_INFO, RELEASE, apply, condition, kubectl, report, text,
+        wait_until,
+    },
     hub::NAMESPACE,
 };
 
@@ -98,21 +106,79 @@ async fn declaration_reaches_every_cluster_and_stays_in_force() {
     fleet.wait_object(0, REGISTRY_INFO, |it| it.is_some());
 }
 
+/// Enters a cluster into the inventory as a `Cluster` of Cluster API. Returns the path of its report.
+fn enter_cluster(fleet: &Fleet, name: &str, kubeconfig: &str) -> String {
+    let hub = &fleet.planes.hub;
+    apply(hub, &custom_resource("cluster.x-k8s.io", "Cluster", &["v1beta2"]).to_string());
+    let path = format!("/apis/cluster.x-k8s.io/v1beta2/namespaces/{NAMESPACE}/clusters");
+    wait_until("clusters", || hub.get(&path).ok().flatten().ok_or_else(String::new));
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+            "metadata": { "name": name, "namespace": NAMESPACE },
+            "status": { "initialization": { "controlPlaneInitialized": true } },
+        },
+        {
+            "apiVersion": "v1", "kind": "Secret", "type": "cluster.x-k8s.io/secret",
+            "metadata": {
+                "name": format!("{name}-kubeconfig"), "namespace": NAMESPACE,
+                "labels": { "cluster.x-k8s.io/cluster-name": name },
+            },
+            "stringData": { "value": kubeconfig },
+        },
+    ] });
+    apply(hub, &objects.to_string());
+    report(NAMESPACE, name).trim_end_matches(".kubeconfig").to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn one_cluster_in_two_entries_has_one_in_force() {
-    let fleet = Fleet::with_clusters(2).await;
-    fleet.wait_declared(0, 1, "one");
+async fn cluster_in_several_entries_has_one_in_force() {
+    let mut fleet = Fleet::prepare(1);
     let kubeconfig = fleet.planes.workloads[0].administrator_kubeconfig().unwrap();
+    fleet.enter("a", &kubeconfig);
+    let both = |settings: &mut FleetSettings| {
+        settings.sources.sources = [ClusterSource::Kubeconfig, ClusterSource::ClusterApi].into();
+        settings.sources.search_interval = Duration::from_secs(1);
+    };
+    fleet.lead(both).await;
+    fleet.wait_declared(0, 1, "one");
+
+    // Cluster API has the cluster, too, and another Secret.
+    let names = |status: &Value, other: &str| {
+        let applied = condition(status, "Applied");
+        applied["message"].as_str().unwrap_or_default().contains(other)
+    };
+    let is_duplicate = |status: &Value, other: &str| {
+        condition(status, "Applied")["reason"] == "Duplicate" && names(status, other)
+    };
+    let cluster = enter_cluster(&fleet, "capi", &kubeconfig);
+    fleet.wait_report(&cluster, "a duplicate", |it| is_duplicate(it, "clusters/a.kubeconfig"));
     fleet.enter("again", &kubeconfig);
-    let status = fleet.wait_applied("again", "Duplicate");
-    let message = condition(&status, "Applied")["message"].to_string();
-    assert!(message.contains("clusters/a.kubeconfig"), "{message}");
-    fleet.wait("a", "reported", |status| {
-        condition(status, "Applied")["message"].to_string().contains("clusters/again.kubeconfig")
-    });
+    fleet.wait("again", "a duplicate", |it| is_duplicate(it, "clusters/a.kubeconfig"));
+    fleet.wait("a", "reported", |status| names(status, "clusters/capi"));
     fleet.declare(2, "two");
     fleet.wait_declared(0, 2, "two");
+
+    // The entry known next longest takes over, and image-swap stays.
+    let uid =
+        || fleet.planes.workloads[0].get(CONTROLLER).unwrap().unwrap()["metadata"]["uid"].clone();
+    let before = uid();
+    kubectl(&fleet.planes.hub, &["delete", "secret", "a", "--namespace", NAMESPACE]);
+    let is_in_force = |status: &Value, revision: u64| {
+        status["appliedRevision"] == revision && condition(status, "Applied")["status"] == "True"
+    };
+    fleet.wait_report(&cluster, "in force", |it| {
+        is_in_force(it, 2) && names(it, "clusters/again.kubeconfig")
+    });
+    fleet.wait("again", "a duplicate", |it| is_duplicate(it, "clusters/capi"));
+    assert_eq!(fleet.planes.hub.get(&report(NAMESPACE, "a")).unwrap(), None);
+    fleet.declare(3, "three");
+    fleet.wait_report(&cluster, "up to date", |it| is_in_force(it, 3));
+    fleet.wait_object(0, REGISTRY_INFO, |it| {
+        it.is_some_and(|it| text(it, "MIRROR_REGISTRIES").ends_with("/three"))
+    });
+    assert_eq!(uid(), before);
 
     // A kubeconfig that would run a program.
     fleet.enter("refused", &kubeconfig_with_exec());

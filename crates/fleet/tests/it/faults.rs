@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     fake::{ADMINISTRATOR, FakeServer, Fault, SECRET},
-    fleet::{Fleet, REGISTRY_INFO, apply, condition, kubectl, report, wait_until},
+    fleet::{Fleet, REGISTRY_INFO, apply, condition, kubectl, report, text},
     hub::NAMESPACE,
 };
 
@@ -93,12 +93,6 @@ fn beat(plane: &ControlPlane, revision: u64) {
     kubectl(plane, &["annotate", "lease", lease[0], lease[1], "--overwrite", &summary]);
 }
 
-/// Returns the token of the fleet controller for a cluster, in Base64.
-fn token(fleet: &Fleet, cluster: &str) -> Value {
-    fleet.tokens().remove(&format!("{NAMESPACE}/{cluster}.kubeconfig")).unwrap_or_default()["token"]
-        .clone()
-}
-
 // guarantee: 4f
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
@@ -146,7 +140,7 @@ async fn clusters_outlive_lost_servers_and_credentials() {
     fleet.wait_declared(1, 3, "three");
     // Without both, the cluster is reported, and the first renewed credential repairs that.
     let own = "/api/v1/namespaces/image-swap/serviceaccounts/image-swap-fleet";
-    let old = token(&fleet, "b");
+    let old = text(&fleet.token("b"), "token");
     fleet.planes.workloads[1].request("DELETE", own, None).unwrap();
     fleet.wait("b", "unreachable with the status 401", |status| {
         let message = condition(status, "Reachable")["message"].to_string();
@@ -157,20 +151,14 @@ async fn clusters_outlive_lost_servers_and_credentials() {
     for index in [0, 1] {
         fleet.wait_declared(index, 4, "four");
     }
-    wait_until("a new token of b", || {
-        let new = token(&fleet, "b");
-        if new.is_string() && new != old { Ok(()) } else { Err(String::new()) }
-    });
+    fleet.wait_token("b", &old);
     fleet.wait_object(1, own, |it| it.is_some());
 
     // The own account of the other cluster is created again: its tokens are refused.
-    let old = token(&fleet, "a");
+    let old = text(&fleet.token("a"), "token");
     fleet.planes.workloads[0].request("DELETE", own, None).unwrap();
     fleet.lead(|_| {}).await;
-    wait_until("a new token of a", || {
-        let new = token(&fleet, "a");
-        if new.is_string() && new != old { Ok(()) } else { Err(String::new()) }
-    });
+    fleet.wait_token("a", &old);
 
     // An API server that is gone comes back.
     block_in_place(|| fleet.planes.workloads[0].api_server().stop().unwrap());

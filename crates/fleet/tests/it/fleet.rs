@@ -157,9 +157,18 @@ impl Fleet {
         what: &str,
         is_wanted: impl Fn(&Value) -> bool,
     ) -> Value {
-        let path = report(namespace, cluster);
-        wait_until(&format!("{cluster} to be {what}"), || {
-            let object = self.planes.hub.get(&path).ok().flatten().unwrap_or_default();
+        self.wait_report(&report(namespace, cluster), what, is_wanted)
+    }
+
+    /// Waits until the report at `path` `is_wanted`, and returns its status.
+    pub(crate) fn wait_report(
+        &self,
+        path: &str,
+        what: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        wait_until(&format!("{path} to be {what}"), || {
+            let object = self.planes.hub.get(path).ok().flatten().unwrap_or_default();
             let status = object["status"].clone();
             if is_wanted(&status) { Ok(status) } else { Err(object.to_string()) }
         })
@@ -237,9 +246,22 @@ impl Fleet {
         let found = block_in_place(|| self.planes.hub.get(&path)).unwrap().unwrap_or_default();
         let cluster = |it: &Value| {
             let cluster = &it["metadata"]["annotations"]["image-swap.io/workload-cluster"];
-            Some((cluster.as_str()?.to_owned(), it["data"].clone()))
+            Some((cluster.as_str()?.to_owned(), it.clone()))
         };
         found["items"].as_array().into_iter().flatten().filter_map(cluster).collect()
+    }
+
+    /// Returns the Secret with the token for a cluster; null without one.
+    pub(crate) fn token(&self, cluster: &str) -> Value {
+        self.tokens().remove(&format!("{NAMESPACE}/{cluster}.kubeconfig")).unwrap_or_default()
+    }
+
+    /// Waits until the token for a cluster is another one than `old`.
+    pub(crate) fn wait_token(&self, cluster: &str, old: &str) {
+        wait_until(&format!("a new token of {cluster}"), || {
+            let new = text(&self.token(cluster), "token");
+            if new.is_empty() || new == old { Err(String::new()) } else { Ok(()) }
+        });
     }
 }
 

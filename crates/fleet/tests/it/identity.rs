@@ -127,18 +127,12 @@ async fn claimed_identity_displaces_no_cluster() {
         settings.sources.sources = [ClusterSource::Kubeconfig, ClusterSource::Pull].into();
     };
     fleet.lead(both).await;
-    let wait_claimant = |what: &str, is_wanted: &dyn Fn(&Value) -> bool| {
-        let path = report(NAMESPACE, "edge").replace(".kubeconfig", ".pull");
-        wait_until(what, || {
-            let object = fleet.planes.hub.get(&path).ok().flatten().unwrap_or_default();
-            if is_wanted(&object["status"]) { Ok(()) } else { Err(object.to_string()) }
-        });
-    };
-    wait_claimant("the claim", &|status| status["clusterUid"] == uid("victim"));
+    let claimant = report(NAMESPACE, "edge").replace(".kubeconfig", ".pull");
+    fleet.wait_report(&claimant, "a claim", |status| status["clusterUid"] == uid("victim"));
     fleet.enter("victim", &server.kubeconfig(ADMINISTRATOR));
     fleet.wait_fake("victim", &server, 1, "one");
     let is_duplicate = |status: &Value| condition(status, "Applied")["reason"] == "Duplicate";
-    wait_claimant("a duplicate", &is_duplicate);
+    fleet.wait_report(&claimant, "a duplicate", is_duplicate);
 }
 
 /// Allows the user `fleet` everything in the namespaces but reading Secrets in [`OTHER`].

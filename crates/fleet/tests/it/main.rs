@@ -7,6 +7,7 @@
 
 mod bootstrap;
 mod controller;
+mod expiry;
 mod fake;
 mod faults;
 mod fleet;

@@ -107,7 +107,7 @@ impl ControlPlane {
         answer.expect(201, &format!("POST {path}")).map(drop)
     }
 
-    fn render(&self, credential: &UserCredential<'_>) -> String {
+    pub(super) fn render(&self, credential: &UserCredential<'_>) -> String {
         kubeconfig::render(&self.url, None, self.authority.certificate(), credential)
     }
 }

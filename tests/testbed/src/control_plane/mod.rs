@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod endpoints;
+mod expiring;
 mod network;
 mod plan;
 mod server;

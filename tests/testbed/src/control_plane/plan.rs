@@ -18,6 +18,8 @@ use crate::{
 
 /// The process that makes service accounts.
 pub(super) const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+/// The file with the private key that signs tokens of service accounts.
+pub(super) const ACCOUNTS_KEY: &str = "accounts.key";
 
 /// A control plane before its processes run.
 pub(super) struct Plan<'a> {
@@ -142,7 +144,7 @@ impl<'a> Plan<'a> {
             .client("kube-apiserver", Some(ADMINISTRATORS))?
             .write(&self.dir, "to-kubelet")?;
         let accounts = KeyPair::generate()?;
-        self.dir.write("accounts.key", accounts.serialize_pem())?;
+        self.dir.write(ACCOUNTS_KEY, accounts.serialize_pem())?;
         self.dir.write("accounts.pub", accounts.public_key_pem())?;
         Ok(())
     }
@@ -176,7 +178,7 @@ impl<'a> Plan<'a> {
                 format!("--service-cluster-ip-range={}", self.network.prefix()),
                 "--service-account-issuer=https://kubernetes.default.svc".into(),
                 format!("--service-account-key-file={}", self.file("accounts.pub")),
-                format!("--service-account-signing-key-file={}", self.file("accounts.key")),
+                format!("--service-account-signing-key-file={}", self.file(ACCOUNTS_KEY)),
                 format!("--kubelet-client-certificate={}", self.file("to-kubelet.crt")),
                 format!("--kubelet-client-key={}", self.file("to-kubelet.key")),
                 "--kubelet-preferred-address-types=InternalIP".into(),
@@ -190,7 +192,7 @@ impl<'a> Plan<'a> {
         let kubeconfig = self.kubeconfig("controller-manager.kubeconfig", &user, None)?;
         let flags = [
             "--use-service-account-credentials=true".into(),
-            format!("--service-account-private-key-file={}", self.file("accounts.key")),
+            format!("--service-account-private-key-file={}", self.file(ACCOUNTS_KEY)),
             format!("--root-ca-file={}", self.file("ca.crt")),
             // The limits suit tests with thousands of namespaces.
             "--kube-api-qps=200".into(),

@@ -1,6 +1,7 @@
 //! A workload cluster that pulls its declaration from the management cluster.
 
 mod documents;
+mod expiry;
 mod fleet;
 mod orders;
 mod removal;
@@ -131,7 +132,7 @@ async fn cluster_pulls_its_declaration_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
+async fn refused_cluster_keeps_its_declaration_until_another_enrolment() {
     let fleet = PullFleet::start().await;
     // An imported cluster has its name already.
     let imported = json!({
@@ -155,9 +156,10 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
         assert!(message.contains(expected), "{message}");
     }
     apply(fleet.workload(), &fleet.enroll());
-    let (mut report, controller) = fleet.controller().await;
+    let controller = fleet.controller().await;
     fleet.declare(2, "two");
     fleet.declared(2, "two").await;
+    let (mut report, controller) = expiry::expire(&fleet, controller, (3, "three")).await;
     let client = fleet.as_workload().await;
 
     let ran = fleet.run(&["fleet", "revoke", "edge", "--namespace", CLUSTERS]);
@@ -182,28 +184,23 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
     let is_revoked =
         |it: &ControllerReport| problem(it).is_some_and(|it| it.contains("was revoked"));
     until(&mut report, is_revoked).await;
-    let warned = |events: &Value| {
-        let all = events["items"].as_array().unwrap();
-        all.iter().any(|it| it["reason"] == "StepFailed" && it.to_string().contains("was revoked"))
-    };
-    eventually(|| fleet.get("/apis/events.k8s.io/v1/events").filter(warned)).await;
-    fleet.declared(2, "two").await;
+    fleet.declared(3, "three").await;
     eventually(|| fleet.report().is_none().then_some(())).await;
 
     // Another enrolment continues.
-    fleet.declare(3, "three");
+    fleet.declare(4, "four");
     let manifest = fleet.enroll();
     apply(fleet.workload(), &manifest);
-    fleet.declared(3, "three").await;
-    until(&mut report, |it| problem(it).is_none()).await;
-    fleet.declare(4, "four");
     fleet.declared(4, "four").await;
-    fleet.reported(|it| it["appliedRevision"] == 4).await;
+    until(&mut report, |it| problem(it).is_none()).await;
+    fleet.declare(5, "five");
+    fleet.declared(5, "five").await;
+    fleet.reported(|it| it["appliedRevision"] == 5).await;
 
     // A deleted registry-info returns with the next declaration.
     fleet.workload().request("DELETE", REGISTRY_INFO, None).unwrap();
-    fleet.declare(5, "five");
-    fleet.declared(5, "five").await;
+    fleet.declare(6, "six");
+    fleet.declared(6, "six").await;
 
     documents::secrets_are_listed(&fleet).await;
     drop(controller);
