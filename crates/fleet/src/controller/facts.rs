@@ -71,8 +71,16 @@ impl ClusterTask {
         }
         let EndedAttempt { uid, version, resumed, is_temporary } = attempt;
         let (revision, progress) = progress(facts, order, is_temporary);
-        let state = status.state().to_owned();
-        let report = ClusterReport { uid, version, resumed, progress, revision, state };
+        let report = ClusterReport {
+            uid,
+            version,
+            resumed,
+            progress,
+            revision,
+            bundle_progress: bundle_progress(facts, order, is_temporary),
+            bundle: order.bundle.as_ref().ok().map(|it| it.hash.clone()),
+            state: status.state().to_owned(),
+        };
         if sent.as_ref() != Some(&report) {
             *sent = Some(report.clone());
             // The controller has ended.
@@ -97,6 +105,7 @@ pub(super) fn begun(facts: ClusterFacts, order: &ClusterOrder) -> ClusterFacts {
         duplicates: order.duplicates.iter().map(ToString::to_string).collect(),
         refused_declaration: order.refused_declaration.clone(),
         wave: None,
+        bundle_wave: order.kept_bundle.clone(),
         removal: RemovalProgress::None,
         wanted: wanted(order),
         ..facts
@@ -158,16 +167,56 @@ fn progress(
     (Some(revision), progress_with(facts, revision, is_temporary))
 }
 
+/// Returns the progress of the cluster with the bundle of `order`.
+fn bundle_progress(
+    facts: &ClusterFacts,
+    order: &ClusterOrder,
+    is_temporary: bool,
+) -> ClusterProgress {
+    if matches!(facts.contact, ClusterContact::Unreachable(_)) {
+        return ClusterProgress::Unreachable;
+    }
+    let (Ok(bundle), Some(declaration)) = (&order.bundle, order.assignment.declaration()) else {
+        return ClusterProgress::Pending;
+    };
+    let summary = facts.heartbeat.summary.as_ref().filter(|_| !facts.heartbeat.is_stale);
+    let is_running = summary.is_some_and(|it| it.bundle_hash.as_ref() == Some(&bundle.hash));
+    if order.kept_bundle.is_some() {
+        // A cluster to which the bundle was applied before.
+        return if is_running { ClusterProgress::Verified } else { ClusterProgress::Pending };
+    }
+    if let Some(ended) = ended_apply(facts, is_temporary) {
+        return ended;
+    }
+    if facts.stored_bundle != bundle.hash {
+        return ClusterProgress::Pending;
+    }
+    match progress_with(facts, declaration.revision, is_temporary) {
+        ClusterProgress::Verified if !is_running => ClusterProgress::Pending,
+        // Images that cannot be pulled, or a webhook that does not start.
+        ClusterProgress::Verified
+            if summary.and_then(|it| it.replicas).is_some_and(|it| it.ready < it.total) =>
+        {
+            ClusterProgress::Applied
+        }
+        progress => progress,
+    }
+}
+
+/// Returns the progress after an application that failed; `None` after another one.
+fn ended_apply(facts: &ClusterFacts, is_temporary: bool) -> Option<ClusterProgress> {
+    match (&facts.outcome, facts.conflicts.first()) {
+        (ApplyOutcome::Failed(_), _) if is_temporary => Some(ClusterProgress::Pending),
+        (ApplyOutcome::Failed(reason), _) => Some(ClusterProgress::Failed(reason.clone())),
+        (_, Some(conflict)) => Some(ClusterProgress::Failed(format!("conflict: {conflict}"))),
+        (ApplyOutcome::Pending | ApplyOutcome::Complete, None) => None,
+    }
+}
+
 /// Returns the progress with the declaration `revision`.
 fn progress_with(facts: &ClusterFacts, revision: u64, is_temporary: bool) -> ClusterProgress {
-    if let ApplyOutcome::Failed(reason) = &facts.outcome {
-        if is_temporary {
-            return ClusterProgress::Pending;
-        }
-        return ClusterProgress::Failed(reason.clone());
-    }
-    if let Some(conflict) = facts.conflicts.first() {
-        return ClusterProgress::Failed(format!("conflict: {conflict}"));
+    if let Some(ended) = ended_apply(facts, is_temporary) {
+        return ended;
     }
     if facts.stored != Some(revision) {
         return ClusterProgress::Pending;
@@ -216,10 +265,11 @@ mod tests {
             assignment::AssignedDeclaration,
             inventory::{ClusterSettings, EntryAccess, InventoryEntry, OriginObject},
         },
-        status::cluster_summary::ClusterSummary,
+        status::cluster_summary::{ClusterSummary, ReplicaCount},
     };
 
     use super::*;
+    use crate::controller::hub::HubBundle;
 
     fn order() -> ClusterOrder {
         let origin =
@@ -236,6 +286,7 @@ mod tests {
             entry: Arc::new(entry),
             assignment: Assignment::Apply(AssignedDeclaration { revision: 2, effective }),
             bundle: Err("none".into()),
+            kept_bundle: None,
             refused_declaration: None,
             newest: Some(2),
             identity: None,
@@ -302,6 +353,75 @@ mod tests {
         assert_eq!(of(&before), (Some(2), ClusterProgress::Pending));
         facts.contact = ClusterContact::Unreachable("timed out".into());
         assert_eq!(of(&facts), (Some(2), ClusterProgress::Unreachable));
+    }
+
+    /// Returns the order to apply a bundle, and facts after it: the controller of the cluster has
+    /// reported the bundle `reported`.
+    fn bundle_order(reported: &str) -> (ClusterOrder, ClusterFacts) {
+        let bundle = Arc::new(HubBundle::parse("").unwrap());
+        let summary = ClusterSummary {
+            registry_info_revision: Some(2),
+            bundle_hash: Some(reported.to_owned()),
+            ..ClusterSummary::default()
+        };
+        let facts = ClusterFacts {
+            contact: ClusterContact::Reached,
+            stored: Some(2),
+            stored_bundle: bundle.hash.clone(),
+            heartbeat: HeartbeatFacts {
+                summary: Some(summary),
+                received: Some("2026-11-29T10:00:00Z".into()),
+                is_stale: false,
+            },
+            ..begun_facts()
+        };
+        (ClusterOrder { bundle: Ok(bundle), ..order() }, facts)
+    }
+
+    #[test]
+    fn controller_verifies_the_bundle_it_runs_from() {
+        use ClusterProgress::{Applied, Failed, Pending, Unreachable, Verified};
+        let (order, mut facts) = bundle_order("former");
+        let hash = order.bundle.as_ref().unwrap().hash.clone();
+        let of = |facts: &ClusterFacts| bundle_progress(facts, &order, false);
+        assert_eq!(of(&facts), Pending, "the former controller runs");
+        assert_eq!(progress(&facts, &order, false), (Some(2), Verified));
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = None;
+        assert_eq!(of(&facts), Pending, "an older controller has no hash");
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = Some(hash);
+        assert_eq!(of(&facts), Verified);
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.replicas = Some(ReplicaCount { ready: 1, total: 2 });
+        assert_eq!(of(&facts), Applied, "the new webhook does not start");
+        assert_eq!(progress(&facts, &order, false), (Some(2), Verified));
+        let stale = HeartbeatFacts { is_stale: true, ..facts.heartbeat.clone() };
+        let stale = ClusterFacts { heartbeat: stale, ..facts.clone() };
+        assert_eq!(of(&stale), Failed(SILENT.into()));
+        let before = ClusterFacts { stored_bundle: "former".into(), ..stale };
+        assert_eq!(of(&before), Pending, "nothing is applied yet");
+        let failed = ClusterFacts { outcome: ApplyOutcome::Failed("denied".into()), ..before };
+        assert_eq!(of(&failed), Failed("denied".into()));
+        assert_eq!(bundle_progress(&failed, &order, true), Pending);
+        let away = ClusterFacts { contact: ClusterContact::Unreachable("late".into()), ..failed };
+        assert_eq!(of(&away), Unreachable);
+    }
+
+    #[test]
+    fn kept_bundle_is_no_progress_unless_it_runs() {
+        use ClusterProgress::{Pending, Verified};
+        let (order, mut facts) = bundle_order("former");
+        let hash = order.bundle.as_ref().unwrap().hash.clone();
+        let order = ClusterOrder { kept_bundle: Some("bundle: waits".into()), ..order };
+        facts.conflicts.push("a field".into());
+        assert_eq!(bundle_progress(&facts, &order, false), Pending);
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = Some(hash);
+        assert_eq!(bundle_progress(&facts, &order, false), Verified);
+        facts.heartbeat.is_stale = true;
+        assert_eq!(bundle_progress(&facts, &order, false), Pending);
+        assert_eq!(begun(facts, &order).bundle_wave.as_deref(), Some("bundle: waits"));
     }
 
     fn begun_facts() -> ClusterFacts {

@@ -88,7 +88,7 @@ impl Fleet {
     /// Returns the numbers of declarations that single clusters keep.
     pub(super) fn revisions_in_use(&self, inventory: &ListedInventory) -> BTreeSet<u64> {
         let pinned = inventory.clusters.values().filter_map(|it| it.settings.pinned_revision);
-        pinned.chain(self.waves.former.values().copied()).collect()
+        pinned.chain(self.rollouts.declaration.former.values().copied()).collect()
     }
 
     /// Returns true if the cluster of `key` is the management cluster.

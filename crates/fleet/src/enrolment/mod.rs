@@ -86,6 +86,7 @@ fn fill(
         policy: request.policy.as_deref(),
         served: &request.served,
         hub_secret: Some(HUB_SECRET),
+        hash: None,
     })
 }
 

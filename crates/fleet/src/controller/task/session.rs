@@ -47,6 +47,7 @@ impl ClusterTask {
         if state.facts.uid != uid {
             // Another cluster: nothing is known about it.
             state.facts.stored = None;
+            state.facts.stored_bundle.clear();
             state.facts.outcome = ApplyOutcome::Pending;
             state.facts.heartbeat = HeartbeatFacts::default();
         }
