@@ -58,17 +58,16 @@ impl Fleet {
             if entry.access == EntryAccess::Pulls {
                 return None;
             }
-            if self.lacks_bundle(key) {
-                return Some(ClusterProgress::New);
-            }
-            // A cluster without a declaration receives nothing, and must not be waited for.
             let assignment = self.assigned((key, entry), listed.1.get(key), is_declared);
-            let takes_part =
+            let is_declared =
                 assignment == Assignment::Identify || assignment.declaration().is_some();
-            let progress = |it: &ClusterReport| {
-                (it.bundle.as_deref() == Some(wanted), it.bundle_progress.clone())
-            };
-            takes_part.then(|| self.progress_of(key, progress))
+            if self.lacks_bundle(key) || !is_declared {
+                return Some(ClusterProgress::Outside);
+            }
+            Some(self.progress_of(key, |report| {
+                let is_wanted = report.bundle.as_deref() == Some(wanted);
+                (is_wanted, report.bundle_progress.clone())
+            }))
         });
         let stored = std::mem::take(&mut self.rollouts.bundle);
         (self.rollouts.bundle, self.progress.bundle) =

@@ -38,8 +38,9 @@ impl WaveSettings {
 /// Progress of a cluster with the wanted target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClusterProgress {
-    /// Nothing of image-swap in the cluster. It joins after the rollout to all others.
-    New,
+    /// Without a bundle or a declaration: the cluster receives nothing yet. It joins after the rollout
+    /// to all others.
+    Outside,
     /// No attempt on the cluster has ended since the start of the fleet controller.
     Unknown,
     /// No answer of its API server, or no recent heartbeat of a cluster that pulls.
@@ -205,9 +206,9 @@ impl<T: RolloutTarget> WaveState<T> {
         settings: WaveSettings,
         clusters: &'c BTreeMap<String, &WaveCluster>,
     ) -> Vec<&'c String> {
-        use ClusterProgress::{New, Unknown, Unreachable};
+        use ClusterProgress::{Outside, Unknown, Unreachable};
         let is_candidate = |name: &str, it: &WaveCluster| {
-            !self.admitted.contains(name) && !matches!(it.progress, New | Unknown | Unreachable)
+            !self.admitted.contains(name) && !matches!(it.progress, Outside | Unknown | Unreachable)
         };
         let candidates = || clusters.iter().filter(|(name, it)| is_candidate(name, it));
         let canaries: Vec<_> = candidates().filter(|(_, it)| it.is_canary).collect();
@@ -277,24 +278,25 @@ pub fn decide<T: RolloutTarget>(
     state.waits(&format!("waits for {}", list(&next)))
 }
 
-/// Returns the decision after the last wave: new clusters join unless another one is not known yet.
+/// Returns the decision after the last wave: clusters outside join unless another one is not known
+/// yet.
 fn join<T: RolloutTarget>(
     mut state: WaveState<T>,
     order: WaveOrder,
     clusters: &BTreeMap<String, &WaveCluster>,
 ) -> WaveDecision<T> {
-    let outside = |progress: ClusterProgress| -> Vec<&String> {
+    let waiting = |progress: ClusterProgress| -> Vec<&String> {
         let found = clusters.iter().filter(|(_, it)| it.progress == progress);
         found.map(|(name, _)| name).filter(|name| !state.admitted.contains(*name)).collect()
     };
-    let (new, unknown) = (outside(ClusterProgress::New), outside(ClusterProgress::Unknown));
-    if !new.is_empty() && order == WaveOrder::Pause {
-        return state.waits(&format!("paused before {}", list(&new)));
+    let (outside, unknown) = (waiting(ClusterProgress::Outside), waiting(ClusterProgress::Unknown));
+    if !outside.is_empty() && order == WaveOrder::Pause {
+        return state.waits(&format!("paused before {}", list(&outside)));
     }
-    if !new.is_empty() && !unknown.is_empty() {
+    if !outside.is_empty() && !unknown.is_empty() {
         return state.waits(&format!("waits for {}", list(&unknown)));
     }
-    for name in new {
+    for name in outside {
         state.admit(name);
     }
     WaveDecision { state, summary: String::new() }

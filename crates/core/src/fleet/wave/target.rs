@@ -18,6 +18,7 @@ pub trait RolloutTarget: Clone + Debug + Default + PartialEq {
     fn is_of_other_release(&self, before: &Self) -> bool;
 
     /// Returns the target that a cluster keeps until its wave begins.
+    #[must_use]
     fn kept(&self) -> Self;
 
     /// Returns the target, for people.

@@ -219,12 +219,15 @@ fn bundles_are_rolled_out_in_waves() {
 
 #[test]
 fn new_cluster_joins_after_the_rollout() {
-    use ClusterProgress::{Failed, New, Pending, Unknown, Unreachable, Verified};
-    let begun = next_bundle("b", &BundleWaves::default(), &[("c", true, New), ("d", false, New)]);
+    use ClusterProgress::{Failed, Outside, Pending, Unknown, Unreachable, Verified};
+    let begun =
+        next_bundle("b", &BundleWaves::default(), &[("c", true, Outside), ("d", false, Outside)]);
     assert_eq!((admitted(&begun), &*begun.summary), (vec!["c", "d"], ""), "an installation");
+    let again = next_bundle("b", &begun.state, &[("c", true, Pending), ("d", false, Outside)]);
+    assert_eq!(again.state, begun.state, "c has received its declaration");
 
     let with = |state: &BundleWaves, a, b| {
-        next_bundle("b", state, &[("a", true, a), ("b", false, b), ("c", false, New)])
+        next_bundle("b", state, &[("a", true, a), ("b", false, b), ("c", false, Outside)])
     };
     let none = BundleWaves::default();
     let first = with(&none, Pending, Unknown);
@@ -237,7 +240,7 @@ fn new_cluster_joins_after_the_rollout() {
     assert_eq!(admitted(&with(&last.state, Verified, Pending)), ["a", "b"]);
     assert_eq!(admitted(&with(&last.state, Verified, Verified)), ["a", "b", "c"]);
     assert_eq!(admitted(&with(&unknown.state, Verified, Unreachable)), ["a", "c"]);
-    let paused = clusters(&[("c", false, New)]);
+    let paused = clusters(&[("c", false, Outside)]);
     let paused = decide(WAVES, WaveOrder::Pause, &"b".to_owned(), &none, &paused);
     assert_eq!(paused.summary, "bundle: paused before fleet/c");
 }
