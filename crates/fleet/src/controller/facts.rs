@@ -5,21 +5,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use image_swap_cluster::clock::{now, written};
 use image_swap_core::{
     declaration::UnixTime,
-    fleet::{
-        assignment::{Assignment, WaitReason},
-        wave::ClusterProgress,
-    },
-    status::{
-        cluster_summary::SummaryProblem,
-        workload_cluster::{
-            AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, WantedDeclaration, status_of,
-        },
+    fleet::assignment::{Assignment, WaitReason},
+    status::workload_cluster::{
+        AccessState, ApplyOutcome, ClusterFacts, HeartbeatFacts, RemovalProgress,
+        WantedDeclaration, status_of,
     },
 };
 use tracing::warn;
 
-use super::order::{ClusterOrder, ClusterReport, ClusterTask};
+use super::{
+    order::{ClusterOrder, ClusterReport, ClusterTask},
+    progress::{bundle_progress, progress},
+};
 use crate::heartbeat::HeartbeatState;
 
 /// Pause after the status of a cluster could not be written.
@@ -28,10 +25,6 @@ pub(super) const REPEAT: Duration = Duration::from_secs(5);
 /// Reason to refuse an entry.
 const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
                           itself brings its declaration into force; remove the entry";
-
-/// Reason for which a cluster without heartbeats stops a rollout.
-const SILENT: &str = "no heartbeat arrives in time: the controller of the cluster does not run, or \
-                      cannot write its Lease";
 
 /// Result of an attempt, apart from its facts.
 #[derive(Default)]
@@ -147,99 +140,6 @@ pub(super) fn heartbeat_facts(heartbeat: HeartbeatState) -> HeartbeatFacts {
     }
 }
 
-/// Returns the progress of the cluster, with the number of the declaration that it is about.
-fn progress(
-    facts: &ClusterFacts,
-    order: &ClusterOrder,
-    is_temporary: bool,
-) -> (Option<u64>, ClusterProgress) {
-    if matches!(facts.contact, ClusterContact::Unreachable(_)) {
-        return (order.newest, ClusterProgress::Unreachable);
-    }
-    let is_silent = facts.heartbeat.is_stale || facts.heartbeat.received.is_none();
-    if facts.contact == ClusterContact::Pulls && is_silent {
-        return (order.newest, ClusterProgress::Unreachable);
-    }
-    let Assignment::Apply(declaration) = &order.assignment else {
-        return (order.newest, ClusterProgress::Pending);
-    };
-    let revision = declaration.revision;
-    (Some(revision), progress_with(facts, revision, is_temporary))
-}
-
-/// Returns the progress of the cluster with the bundle of `order`.
-fn bundle_progress(
-    facts: &ClusterFacts,
-    order: &ClusterOrder,
-    is_temporary: bool,
-) -> ClusterProgress {
-    if matches!(facts.contact, ClusterContact::Unreachable(_)) {
-        return ClusterProgress::Unreachable;
-    }
-    let (Ok(bundle), Some(declaration)) = (&order.bundle, order.assignment.declaration()) else {
-        return ClusterProgress::Pending;
-    };
-    let summary = facts.heartbeat.summary.as_ref().filter(|_| !facts.heartbeat.is_stale);
-    let is_running = summary.is_some_and(|it| it.bundle_hash.as_ref() == Some(&bundle.hash));
-    if order.kept_bundle.is_some() {
-        // A cluster to which the bundle was applied before.
-        return if is_running { ClusterProgress::Verified } else { ClusterProgress::Pending };
-    }
-    if let Some(ended) = ended_apply(facts, is_temporary) {
-        return ended;
-    }
-    if facts.stored_bundle != bundle.hash {
-        return ClusterProgress::Pending;
-    }
-    match progress_with(facts, declaration.revision, is_temporary) {
-        ClusterProgress::Verified if !is_running => ClusterProgress::Pending,
-        // Images that cannot be pulled, or a webhook that does not start.
-        ClusterProgress::Verified
-            if summary.and_then(|it| it.replicas).is_some_and(|it| it.ready < it.total) =>
-        {
-            ClusterProgress::Applied
-        }
-        progress => progress,
-    }
-}
-
-/// Returns the progress after an application that failed; `None` after another one.
-fn ended_apply(facts: &ClusterFacts, is_temporary: bool) -> Option<ClusterProgress> {
-    match (&facts.outcome, facts.conflicts.first()) {
-        (ApplyOutcome::Failed(_), _) if is_temporary => Some(ClusterProgress::Pending),
-        (ApplyOutcome::Failed(reason), _) => Some(ClusterProgress::Failed(reason.clone())),
-        (_, Some(conflict)) => Some(ClusterProgress::Failed(format!("conflict: {conflict}"))),
-        (ApplyOutcome::Pending | ApplyOutcome::Complete, None) => None,
-    }
-}
-
-/// Returns the progress with the declaration `revision`.
-fn progress_with(facts: &ClusterFacts, revision: u64, is_temporary: bool) -> ClusterProgress {
-    if let Some(ended) = ended_apply(facts, is_temporary) {
-        return ended;
-    }
-    if facts.stored != Some(revision) {
-        return ClusterProgress::Pending;
-    }
-    // The API server answers: a controller that cannot start must not pass for an outage.
-    if facts.heartbeat.is_stale {
-        return ClusterProgress::Failed(SILENT.to_owned());
-    }
-    let summary = facts.heartbeat.summary.as_ref();
-    let summary = summary.filter(|it| it.reports(revision, &facts.stored_hash));
-    let Some(summary) = summary else { return ClusterProgress::Pending };
-    let stops = |it: &&SummaryProblem| {
-        matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
-    };
-    if let Some(problem) = summary.problems.iter().find(stops) {
-        return ClusterProgress::Failed(problem.message().to_owned());
-    }
-    match summary.nodes {
-        Some(nodes) if nodes.total > 0 && nodes.verified == 0 => ClusterProgress::Applied,
-        _ => ClusterProgress::Verified,
-    }
-}
-
 /// Returns a time of this machine's clock in seconds; `None` before 1970.
 fn seconds(time: SystemTime) -> Option<UnixTime> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
@@ -264,12 +164,16 @@ mod tests {
         fleet::{
             assignment::AssignedDeclaration,
             inventory::{ClusterSettings, EntryAccess, InventoryEntry, OriginObject},
+            wave::ClusterProgress,
         },
-        status::cluster_summary::{ClusterSummary, ReplicaCount},
+        status::{
+            cluster_summary::{ClusterSummary, ReplicaCount},
+            workload_cluster::ClusterContact,
+        },
     };
 
     use super::*;
-    use crate::controller::hub::HubBundle;
+    use crate::controller::{hub::HubBundle, progress::SILENT};
 
     fn order() -> ClusterOrder {
         let origin =

@@ -10,6 +10,7 @@ mod hub;
 mod members;
 pub(crate) mod namespaces;
 mod order;
+mod progress;
 mod pull_task;
 mod rollout;
 mod secrets;
