@@ -79,11 +79,11 @@ fn wait_declaration(server: &FakeServer, revision: u64, path: &str) {
 }
 
 /// Deletes the declaration of a cluster, and waits until it is restored.
-fn restore_declaration(server: &FakeServer, declared: u64) {
+fn restore_declaration(server: &FakeServer, declared: &str) {
     server.delete(REGISTRY_INFO);
     wait_until("the declaration to be restored", || {
         let found = revision(server);
-        if found == declared.to_string() { Ok(()) } else { Err(found.to_string()) }
+        if found == declared { Ok(()) } else { Err(found.to_string()) }
     });
 }
 
@@ -135,7 +135,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
     // Another fleet controller repairs the declaration, and nothing else.
     y.delete(SERVICE);
     for _ in [1, 2] {
-        restore_declaration(y, 2);
+        restore_declaration(y, "2");
         assert!(![x, y].iter().any(|it| is_new(it)));
         assert!(y.get(SERVICE).is_none());
         fleet.lead(waves).await;
@@ -159,7 +159,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
     order(&fleet, "image-swap.io/fleet=resume");
     wait_new("x", x);
     wait_kept(&fleet, "y", &["bundle: waits for", "clusters/x"]);
-    restore_declaration(x, 2);
+    restore_declaration(x, "2");
     assert!(!is_new(y), "the former controller of x runs");
     beat(x, 2, &new);
     wait_new("y", y);
