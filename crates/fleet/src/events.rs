@@ -11,7 +11,10 @@ use std::{
 
 use image_swap_cluster::Release;
 use image_swap_core::{
-    fleet::{event_pace::EventPace, wave::WaveState},
+    fleet::{
+        event_pace::EventPace,
+        wave::{RolloutTarget, WaveState},
+    },
     labels::IMAGE_SWAP,
     status::workload_cluster::{ClusterEvent, GROUP, KIND, PLURAL, VERSION},
 };
@@ -104,19 +107,22 @@ impl FleetEvents {
     }
 
     /// Publishes the Events about the change of a rollout from `before` to `after`.
-    pub(crate) fn note_rollout(&self, before: &WaveState, after: &WaveState) {
-        if before.revision != after.revision {
-            let note = format!("declaration {} is rolled out", after.revision);
-            self.note(false, "RolloutStarted", note);
+    pub(crate) fn note_rollout<T: RolloutTarget>(
+        &self,
+        before: &WaveState<T>,
+        after: &WaveState<T>,
+    ) {
+        let title = after.target.title();
+        if before.target != after.target {
+            self.note(false, "RolloutStarted", format!("{title} is rolled out"));
         }
         match (&before.failed, &after.failed) {
             (None, Some(failed)) => {
-                let note = format!("{}: {}", failed.cluster, failed.reason);
+                let note = format!("{}{}: {}", T::PREFIX, failed.cluster, failed.reason);
                 self.note(true, "RolloutStopped", note);
             }
-            (Some(_), None) if before.revision == after.revision => {
-                let note = format!("declaration {} is rolled out again", after.revision);
-                self.note(false, "RolloutResumed", note);
+            (Some(_), None) if before.target == after.target => {
+                self.note(false, "RolloutResumed", format!("{title} is rolled out again"));
             }
             _ => {}
         }
@@ -260,7 +266,7 @@ mod tests {
             cluster: "clusters/c1".into(),
             reason: "denied".into(),
         };
-        let before = WaveState { revision: 2, ..WaveState::default() };
+        let before = WaveState { target: 2_u64, ..WaveState::default() };
         let after = WaveState { failed: Some(stopped), ..before.clone() };
         events.note_rollout(&before, &after);
         let mut reasons = Vec::new();

@@ -159,6 +159,10 @@ pub(crate) struct Args {
     /// declaration.
     #[arg(long, value_name = "SECRET", help_heading = SERVER)]
     hub_secret: Option<String>,
+    /// The hash of the bundle that a fleet controller applied with this controller. The heartbeat
+    /// has it.
+    #[arg(long, value_name = "HASH", help_heading = SERVER)]
+    bundle_hash: Option<String>,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = interval, help_heading = SERVER)]
     registry_check_interval: Duration,
@@ -212,6 +216,7 @@ impl Args {
             agents,
             heartbeat: self.heartbeat,
             hub_secret: self.hub_secret,
+            bundle_hash: self.bundle_hash,
         };
         let intervals = Intervals {
             registry: self.registry_check_interval,

@@ -39,8 +39,11 @@ fn annotate(cluster: &TestCluster, revision: &Value) {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn heartbeat_follows_the_declaration() {
     let cluster = TestCluster::set().await;
-    let controller = cluster.controller(Settings { heartbeat: true, ..settings() }, "one");
+    let bundle_hash = Some("0123456789abcdef".to_owned());
+    let with_heartbeat = Settings { heartbeat: true, bundle_hash, ..settings() };
+    let controller = cluster.controller(with_heartbeat, "one");
     let first = beat(&cluster, |it| it.webhook == WebhookSummary::Ignore).await;
+    assert_eq!(summary(&first).bundle_hash.as_deref(), Some("0123456789abcdef"));
     assert_eq!(first["spec"]["holderIdentity"], "one");
     assert_eq!(first["spec"]["leaseDurationSeconds"], 180);
     let owner = &first["metadata"]["ownerReferences"][0];

@@ -88,6 +88,7 @@ pub(crate) fn settings() -> Settings {
         agents: None,
         heartbeat: false,
         hub_secret: None,
+        bundle_hash: None,
     }
 }
 

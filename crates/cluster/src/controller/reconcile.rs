@@ -197,6 +197,7 @@ impl Controller {
         let needs: Vec<String> = declaration.trust.needs.iter().map(ToString::to_string).collect();
         ControllerReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            bundle_hash: self.settings.bundle_hash.clone(),
             declaration: declaration.declared.clone(),
             policy: AdmissionStatus {
                 mode: Some(if audit { Mode::Audit } else { Mode::Enforce }),

@@ -51,6 +51,8 @@ pub struct Settings {
     /// Secret with the access to a management cluster, in the release's namespace; `None` unless the
     /// release pulls its declaration.
     pub hub_secret: Option<String>,
+    /// Hash of the bundle with this controller; `None` unless a fleet controller applied it.
+    pub bundle_hash: Option<String>,
 }
 
 /// Intervals of actions that no watch starts, and other waits.

@@ -6,7 +6,7 @@ use super::{
     history::DeclarationHistory,
     inventory::{ClusterKey, EntryAccess, InventoryEntry},
     namespace_declaration::NamespaceDeclaration,
-    wave::WaveState,
+    wave::{BundleWaves, DeclarationWaves},
 };
 use crate::{control::effective::Effective, labels::REGISTRY_INFO};
 
@@ -63,7 +63,7 @@ pub enum WaitReason {
     Orphaned,
     /// Number of a declaration that is not kept.
     UnknownRevision(u64),
-    /// Later wave, before any declaration: progress of the rollout.
+    /// Later wave, before any declaration or any bundle: progress of the rollout.
     Wave(String),
 }
 
@@ -85,7 +85,7 @@ pub struct AssignmentInput<'a> {
     /// True if the management cluster has a declaration now.
     pub is_declared: bool,
     /// Rollout of the newest declaration.
-    pub waves: &'a WaveState,
+    pub waves: &'a DeclarationWaves,
     /// Progress of that rollout.
     pub rollout: &'a str,
 }
@@ -150,7 +150,7 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         Some((revision, effective)) if input.waves.admits(key) => apply(revision, effective),
         Some(_) => {
             let rollout = input.rollout.to_owned();
-            let former = input.waves.former(key).and_then(|it| Some((it, history.get(it)?)));
+            let former = input.waves.former(key).and_then(|it| Some((*it, history.get(*it)?)));
             match former {
                 Some((revision, effective)) => {
                     Assignment::Keep(declaration(revision, effective), rollout)
@@ -158,6 +158,24 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
                 None => Assignment::Wait(WaitReason::Wave(rollout)),
             }
         }
+    }
+}
+
+/// Returns `assignment` under the rollout of a bundle, with the progress of that rollout if the
+/// cluster `key` keeps its former bundle; `None` if it receives the bundle, or nothing.
+pub fn under_bundle(
+    assignment: Assignment,
+    key: &ClusterKey,
+    waves: &BundleWaves,
+    rollout: &str,
+) -> (Assignment, Option<String>) {
+    if assignment.declaration().is_none() || waves.admits(key) {
+        return (assignment, None);
+    }
+    let rollout = if rollout.is_empty() { "bundle: waits for its wave" } else { rollout };
+    match waves.former(key) {
+        Some(_) => (assignment, Some(rollout.to_owned())),
+        None => (Assignment::Wait(WaitReason::Wave(rollout.to_owned())), None),
     }
 }
 
@@ -216,8 +234,9 @@ mod tests {
         history
     }
 
-    fn assigned(change: impl FnOnce(&mut InventoryEntry, &mut WaveState)) -> Assignment {
-        let (mut entry, mut waves) = (entry(), WaveState { revision: 2, ..WaveState::default() });
+    fn assigned(change: impl FnOnce(&mut InventoryEntry, &mut DeclarationWaves)) -> Assignment {
+        let mut waves = DeclarationWaves { target: 2, ..DeclarationWaves::default() };
+        let mut entry = entry();
         change(&mut entry, &mut waves);
         assign(&AssignmentInput {
             key: &key(),
@@ -240,7 +259,7 @@ mod tests {
     fn admitted_cluster_gets_the_newest_declaration() {
         let waiting = Assignment::Wait(WaitReason::Wave("waits for fleet/b".into()));
         assert_eq!(assigned(|_, _| {}), waiting);
-        let admit = |waves: &mut WaveState| {
+        let admit = |waves: &mut DeclarationWaves| {
             waves.admitted.insert("fleet/a".into());
         };
         assert_eq!(assigned(|_, waves| admit(waves)), apply(2, "two"));
@@ -278,6 +297,23 @@ mod tests {
     }
 
     #[test]
+    fn waiting_cluster_keeps_its_last_bundle() {
+        let under = |assignment: &Assignment, waves: &BundleWaves| {
+            under_bundle(assignment.clone(), &key(), waves, "bundle: stopped")
+        };
+        let mut waves = BundleWaves { target: "b".into(), ..BundleWaves::default() };
+        let assignment = apply(2, "two");
+        let waiting = Assignment::Wait(WaitReason::Wave("bundle: stopped".into()));
+        assert_eq!(under(&assignment, &waves), (waiting, None), "nothing is there");
+        waves.former.insert("fleet/a".into(), "a".into());
+        let kept = (assignment.clone(), Some("bundle: stopped".to_owned()));
+        assert_eq!(under(&assignment, &waves), kept);
+        assert_eq!(under(&Assignment::Remove, &waves), (Assignment::Remove, None));
+        waves.admitted.insert("fleet/a".into());
+        assert_eq!(under(&assignment, &waves), (assignment, None));
+    }
+
+    #[test]
     fn deleted_declaration_changes_no_cluster() {
         let input = AssignmentInput {
             key: &key(),
@@ -287,7 +323,10 @@ mod tests {
             is_management: false,
             history: &history(),
             is_declared: false,
-            waves: &WaveState { admitted: ["fleet/a".into()].into(), ..WaveState::default() },
+            waves: &DeclarationWaves {
+                admitted: ["fleet/a".into()].into(),
+                ..DeclarationWaves::default()
+            },
             rollout: "",
         };
         assert_eq!(assign(&input), Assignment::Wait(WaitReason::Orphaned));
@@ -321,7 +360,7 @@ mod tests {
             is_management: false,
             history: &history,
             is_declared: false,
-            waves: &WaveState::default(),
+            waves: &DeclarationWaves::default(),
             rollout: "",
         })
     }

@@ -5,21 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use image_swap_cluster::clock::{now, written};
 use image_swap_core::{
     declaration::UnixTime,
-    fleet::{
-        assignment::{Assignment, WaitReason},
-        wave::ClusterProgress,
-    },
-    status::{
-        cluster_summary::SummaryProblem,
-        workload_cluster::{
-            AccessState, ApplyOutcome, ClusterContact, ClusterFacts, HeartbeatFacts,
-            RemovalProgress, status_of,
-        },
+    fleet::assignment::{Assignment, WaitReason},
+    status::workload_cluster::{
+        AccessState, ApplyOutcome, ClusterFacts, HeartbeatFacts, RemovalProgress, status_of,
     },
 };
 use tracing::warn;
 
-use super::order::{ClusterOrder, ClusterReport, ClusterTask};
+use super::{
+    order::{ClusterOrder, ClusterReport, ClusterTask},
+    progress::{bundle_progress, progress},
+};
 use crate::heartbeat::HeartbeatState;
 
 /// Pause after the status of a cluster could not be written.
@@ -28,10 +24,6 @@ pub(super) const REPEAT: Duration = Duration::from_secs(5);
 /// Reason to refuse an entry.
 const MANAGEMENT: &str = "the kubeconfig is that of the management cluster, where the release \
                           itself brings its declaration into force; remove the entry";
-
-/// Reason for which a cluster without heartbeats stops a rollout.
-const SILENT: &str = "no heartbeat arrives in time: the controller of the cluster does not run, or \
-                      cannot write its Lease";
 
 /// Result of an attempt, apart from its facts.
 #[derive(Default)]
@@ -71,8 +63,16 @@ impl ClusterTask {
         }
         let EndedAttempt { uid, version, resumed, is_temporary } = attempt;
         let (revision, progress) = progress(facts, order, is_temporary);
-        let state = status.state().to_owned();
-        let report = ClusterReport { uid, version, resumed, progress, revision, state };
+        let report = ClusterReport {
+            uid,
+            version,
+            resumed,
+            progress,
+            revision,
+            bundle_progress: bundle_progress(facts, order, is_temporary),
+            bundle: order.bundle.as_ref().ok().map(|it| it.hash.clone()),
+            state: status.state().to_owned(),
+        };
         if sent.as_ref() != Some(&report) {
             *sent = Some(report.clone());
             // The controller has ended.
@@ -104,6 +104,7 @@ pub(super) fn begun(facts: ClusterFacts, order: &ClusterOrder) -> ClusterFacts {
         duplicates: order.duplicates.iter().map(ToString::to_string).collect(),
         refused_declaration: order.refused_declaration.clone(),
         wave: facts.wave.filter(|_| is_unknown),
+        bundle_wave: order.kept_bundle.clone(),
         removal,
         wanted: order.wanted,
         ..facts
@@ -145,59 +146,6 @@ pub(super) fn heartbeat_facts(heartbeat: HeartbeatState) -> HeartbeatFacts {
     }
 }
 
-/// Returns the progress of the cluster, with the number of the declaration that it is about.
-fn progress(
-    facts: &ClusterFacts,
-    order: &ClusterOrder,
-    is_temporary: bool,
-) -> (Option<u64>, ClusterProgress) {
-    if matches!(facts.contact, ClusterContact::Unreachable(_)) {
-        return (order.newest, ClusterProgress::Unreachable);
-    }
-    let is_silent = facts.heartbeat.is_stale || facts.heartbeat.received.is_none();
-    if facts.contact == ClusterContact::Pulls && is_silent {
-        return (order.newest, ClusterProgress::Unreachable);
-    }
-    let Assignment::Apply(declaration) = &order.assignment else {
-        return (order.newest, ClusterProgress::Pending);
-    };
-    let revision = declaration.revision;
-    (Some(revision), progress_with(facts, revision, is_temporary))
-}
-
-/// Returns the progress with the declaration `revision`.
-fn progress_with(facts: &ClusterFacts, revision: u64, is_temporary: bool) -> ClusterProgress {
-    if let ApplyOutcome::Failed(reason) = &facts.outcome {
-        if is_temporary {
-            return ClusterProgress::Pending;
-        }
-        return ClusterProgress::Failed(reason.clone());
-    }
-    if let Some(conflict) = facts.conflicts.first() {
-        return ClusterProgress::Failed(format!("conflict: {conflict}"));
-    }
-    if facts.stored != Some(revision) {
-        return ClusterProgress::Pending;
-    }
-    // The API server answers: a controller that cannot start must not pass for an outage.
-    if facts.heartbeat.is_stale {
-        return ClusterProgress::Failed(SILENT.to_owned());
-    }
-    let summary = facts.heartbeat.summary.as_ref();
-    let summary = summary.filter(|it| it.reports(revision, &facts.stored_hash));
-    let Some(summary) = summary else { return ClusterProgress::Pending };
-    let stops = |it: &&SummaryProblem| {
-        matches!(it, SummaryProblem::NodeTrialFailed | SummaryProblem::DeclarationRefused)
-    };
-    if let Some(problem) = summary.problems.iter().find(stops) {
-        return ClusterProgress::Failed(problem.message().to_owned());
-    }
-    match summary.nodes {
-        Some(nodes) if nodes.total > 0 && nodes.verified == 0 => ClusterProgress::Applied,
-        _ => ClusterProgress::Verified,
-    }
-}
-
 /// Returns a time of this machine's clock in seconds; `None` before 1970.
 fn seconds(time: SystemTime) -> Option<UnixTime> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
@@ -212,11 +160,16 @@ mod tests {
         fleet::{
             assignment::AssignedDeclaration,
             inventory::{ClusterSettings, EntryAccess, InventoryEntry, OriginObject},
+            wave::ClusterProgress,
         },
-        status::{cluster_summary::ClusterSummary, workload_cluster::WantedDeclaration},
+        status::{
+            cluster_summary::{ClusterSummary, ReplicaCount},
+            workload_cluster::{ClusterContact, WantedDeclaration},
+        },
     };
 
     use super::*;
+    use crate::controller::{hub::HubBundle, progress::SILENT};
 
     fn order() -> ClusterOrder {
         let origin =
@@ -234,6 +187,7 @@ mod tests {
             assignment: Assignment::Apply(AssignedDeclaration { revision: 2, effective }),
             wanted: WantedDeclaration::Revision(2),
             bundle: Err("none".into()),
+            kept_bundle: None,
             refused_declaration: None,
             newest: Some(2),
             identity: None,
@@ -321,6 +275,75 @@ mod tests {
         assert_eq!(of(&before), (Some(2), ClusterProgress::Pending));
         facts.contact = ClusterContact::Unreachable("timed out".into());
         assert_eq!(of(&facts), (Some(2), ClusterProgress::Unreachable));
+    }
+
+    /// Returns the order to apply a bundle, and facts after it: the controller of the cluster has
+    /// reported the bundle `reported`.
+    fn bundle_order(reported: &str) -> (ClusterOrder, ClusterFacts) {
+        let bundle = Arc::new(HubBundle::parse("").unwrap());
+        let summary = ClusterSummary {
+            registry_info_revision: Some(2),
+            bundle_hash: Some(reported.to_owned()),
+            ..ClusterSummary::default()
+        };
+        let facts = ClusterFacts {
+            contact: ClusterContact::Reached,
+            stored: Some(2),
+            stored_bundle: bundle.hash.clone(),
+            heartbeat: HeartbeatFacts {
+                summary: Some(summary),
+                received: Some("2026-11-29T10:00:00Z".into()),
+                is_stale: false,
+            },
+            ..begun_facts()
+        };
+        (ClusterOrder { bundle: Ok(bundle), ..order() }, facts)
+    }
+
+    #[test]
+    fn controller_verifies_the_bundle_it_runs_from() {
+        use ClusterProgress::{Applied, Failed, Pending, Unreachable, Verified};
+        let (order, mut facts) = bundle_order("former");
+        let hash = order.bundle.as_ref().unwrap().hash.clone();
+        let of = |facts: &ClusterFacts| bundle_progress(facts, &order, false);
+        assert_eq!(of(&facts), Pending, "the former controller runs");
+        assert_eq!(progress(&facts, &order, false), (Some(2), Verified));
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = None;
+        assert_eq!(of(&facts), Pending, "an older controller has no hash");
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = Some(hash);
+        assert_eq!(of(&facts), Verified);
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.replicas = Some(ReplicaCount { ready: 1, total: 2 });
+        assert_eq!(of(&facts), Applied, "the new webhook does not start");
+        assert_eq!(progress(&facts, &order, false), (Some(2), Verified));
+        let stale = HeartbeatFacts { is_stale: true, ..facts.heartbeat.clone() };
+        let stale = ClusterFacts { heartbeat: stale, ..facts.clone() };
+        assert_eq!(of(&stale), Failed(SILENT.into()));
+        let before = ClusterFacts { stored_bundle: "former".into(), ..stale };
+        assert_eq!(of(&before), Pending, "nothing is applied yet");
+        let failed = ClusterFacts { outcome: ApplyOutcome::Failed("denied".into()), ..before };
+        assert_eq!(of(&failed), Failed("denied".into()));
+        assert_eq!(bundle_progress(&failed, &order, true), Pending);
+        let away = ClusterFacts { contact: ClusterContact::Unreachable("late".into()), ..failed };
+        assert_eq!(of(&away), Unreachable);
+    }
+
+    #[test]
+    fn kept_bundle_is_no_progress_unless_it_runs() {
+        use ClusterProgress::{Pending, Verified};
+        let (order, mut facts) = bundle_order("former");
+        let hash = order.bundle.as_ref().unwrap().hash.clone();
+        let order = ClusterOrder { kept_bundle: Some("bundle: waits".into()), ..order };
+        facts.conflicts.push("a field".into());
+        assert_eq!(bundle_progress(&facts, &order, false), Pending);
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.bundle_hash = Some(hash);
+        assert_eq!(bundle_progress(&facts, &order, false), Verified);
+        facts.heartbeat.is_stale = true;
+        assert_eq!(bundle_progress(&facts, &order, false), Pending);
+        assert_eq!(begun(facts, &order).bundle_wave.as_deref(), Some("bundle: waits"));
     }
 
     fn begun_facts() -> ClusterFacts {

@@ -8,11 +8,11 @@ use std::{
 use image_swap_cluster::secret;
 use image_swap_core::fleet::{
     assignment::AssignedDeclaration,
-    bundle::{AppliedObjects, Bundle, BundleError, BundleObject, BundleSlots},
+    bundle::{AppliedObjects, BundleError, BundleObject, BundleSlots, declaration_objects},
     inventory::ClusterSettings,
 };
 
-use super::task::StoredDeclarationId;
+use super::{hub::HubBundle, task::StoredDeclarationId};
 
 /// Filled bundles in use. A thousand clusters that receive the same declaration share one.
 #[derive(Default)]
@@ -22,12 +22,14 @@ pub(super) struct FilledBundles {
 
 /// Objects of clusters, with the values that they were filled with.
 pub(super) struct FilledBundle {
-    bundle: Arc<Bundle>,
+    bundle: Arc<HubBundle>,
     pub(super) declaration: AssignedDeclaration,
     /// Hash of the declaration, as the controllers of clusters report it.
     hash: String,
     api_server: Option<String>,
     policy: Option<String>,
+    /// True if only the objects of the declaration are in it, for clusters that keep a former bundle.
+    pub(super) is_declaration: bool,
     /// Versions that conditional objects of the bundle need, and that the clusters serve.
     pub(super) served: BTreeSet<String>,
     pub(super) objects: Vec<BundleObject>,
@@ -42,6 +44,25 @@ struct BundleChanges {
 }
 
 impl FilledBundle {
+    /// Returns the `objects` of `bundle` and `declaration`, without settings of clusters.
+    fn new(
+        bundle: &Arc<HubBundle>,
+        declaration: &AssignedDeclaration,
+        objects: Vec<BundleObject>,
+    ) -> Self {
+        Self {
+            bundle: Arc::clone(bundle),
+            declaration: declaration.clone(),
+            hash: secret::hash(&declaration.effective.without_credentials().text()),
+            api_server: None,
+            policy: None,
+            is_declaration: false,
+            served: BTreeSet::new(),
+            objects,
+            changes: Mutex::default(),
+        }
+    }
+
     /// Returns number and hash of the declaration.
     pub(super) fn stored(&self) -> StoredDeclarationId<'_> {
         StoredDeclarationId { revision: self.declaration.revision, hash: &self.hash }
@@ -50,7 +71,7 @@ impl FilledBundle {
     /// Returns true if the values are those of `bundle`, `declaration` and `settings`.
     pub(super) fn has(
         &self,
-        bundle: &Arc<Bundle>,
+        bundle: &Arc<HubBundle>,
         declaration: &AssignedDeclaration,
         settings: &ClusterSettings,
     ) -> bool {
@@ -60,9 +81,19 @@ impl FilledBundle {
             && self.policy == settings.policy
     }
 
-    /// Returns true if `bundle` was filled.
-    pub(super) fn is_of(&self, bundle: &Arc<Bundle>) -> bool {
-        Arc::ptr_eq(&self.bundle, bundle)
+    /// Returns true if `bundle` was filled, for clusters that receive it.
+    pub(super) fn is_of(&self, bundle: &Arc<HubBundle>) -> bool {
+        Arc::ptr_eq(&self.bundle, bundle) && !self.is_declaration
+    }
+
+    /// Returns true if the objects are those of `declaration` alone.
+    pub(super) fn has_only(&self, declaration: &AssignedDeclaration) -> bool {
+        self.is_declaration && self.declaration == *declaration
+    }
+
+    /// Returns the hash of the bundle; `None` for the objects of a declaration alone.
+    pub(super) fn bundle_hash(&self) -> Option<&str> {
+        (!self.is_declaration).then_some(&*self.bundle.hash)
     }
 
     /// Returns the objects that `before` has with another content; `None` if either has an object
@@ -90,22 +121,22 @@ impl FilledBundles {
     /// See [`Bundle::fill`].
     pub(super) fn fill(
         &self,
-        bundle: &Arc<Bundle>,
+        bundle: &Arc<HubBundle>,
         declaration: &AssignedDeclaration,
         settings: &ClusterSettings,
         served: &BTreeSet<String>,
         namespace: &str,
     ) -> Result<Arc<FilledBundle>, BundleError> {
-        let needed: BTreeSet<&str> = bundle.needed_versions().collect();
+        let needed: BTreeSet<&str> = bundle.bundle.needed_versions().collect();
         let is_needed = |it: &&String| needed.contains(it.as_str());
         let served: BTreeSet<String> = served.iter().filter(is_needed).cloned().collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same =
-            |it: &Arc<FilledBundle>| it.served == served && it.has(bundle, declaration, settings);
-        if let Some(found) = known.iter().filter_map(Weak::upgrade).find(is_same) {
+            |it: &FilledBundle| it.served == served && it.has(bundle, declaration, settings);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.iter().filter_map(Weak::upgrade).find(|it| is_same(it)) {
             return Ok(found);
         }
-        let objects = bundle.fill(&BundleSlots {
+        let objects = bundle.bundle.fill(&BundleSlots {
             namespace,
             declaration: &declaration.effective,
             revision: declaration.revision,
@@ -113,21 +144,42 @@ impl FilledBundles {
             policy: settings.policy.as_deref(),
             served: &served,
             hub_secret: None,
+            hash: Some(&bundle.hash),
         })?;
-        let filled = Arc::new(FilledBundle {
-            bundle: Arc::clone(bundle),
-            declaration: declaration.clone(),
-            hash: secret::hash(&declaration.effective.without_credentials().text()),
-            api_server: settings.api_server.clone(),
-            policy: settings.policy.clone(),
-            served,
-            objects,
-            changes: Mutex::default(),
-        });
-        known.retain(|it| it.strong_count() > 0);
-        known.push(Arc::downgrade(&filled));
-        Ok(filled)
+        Ok(keep(
+            &mut known,
+            FilledBundle {
+                api_server: settings.api_server.clone(),
+                policy: settings.policy.clone(),
+                served,
+                ..FilledBundle::new(bundle, declaration, objects)
+            },
+        ))
     }
+
+    /// Returns the objects of `declaration` alone, for clusters that keep a bundle before `bundle`.
+    pub(super) fn declare(
+        &self,
+        bundle: &Arc<HubBundle>,
+        declaration: &AssignedDeclaration,
+    ) -> Arc<FilledBundle> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = known.iter().filter_map(Weak::upgrade);
+        if let Some(found) = present.find(|it| it.has_only(declaration)) {
+            return found;
+        }
+        let objects = declaration_objects(&declaration.effective, declaration.revision);
+        let filled = FilledBundle::new(bundle, declaration, objects);
+        keep(&mut known, FilledBundle { is_declaration: true, ..filled })
+    }
+}
+
+/// Keeps `filled` among the `known` ones as long as a cluster uses it.
+fn keep(known: &mut Vec<Weak<FilledBundle>>, filled: FilledBundle) -> Arc<FilledBundle> {
+    let filled = Arc::new(filled);
+    known.retain(|it| it.strong_count() > 0);
+    known.push(Arc::downgrade(&filled));
+    filled
 }
 
 #[cfg(test)]
@@ -161,7 +213,7 @@ spec: {policy: '@policy@'}
 
     fn fill(
         filled: &FilledBundles,
-        bundle: &Arc<Bundle>,
+        bundle: &Arc<HubBundle>,
         revision: u64,
         policy: &str,
         served: &str,
@@ -174,7 +226,7 @@ spec: {policy: '@policy@'}
 
     #[test]
     fn clusters_with_the_same_values_share_their_objects() {
-        let bundle = Arc::new(Bundle::parse(BUNDLE).unwrap());
+        let bundle = Arc::new(HubBundle::parse(BUNDLE).unwrap());
         let filled = FilledBundles::default();
         let one = fill(&filled, &bundle, 1, "fail", "v1");
         assert!(Arc::ptr_eq(&one, &fill(&filled, &bundle, 1, "fail", "apps/v1")));
@@ -191,8 +243,23 @@ spec: {policy: '@policy@'}
     }
 
     #[test]
+    fn declaration_alone_is_no_bundle() {
+        let bundle = Arc::new(HubBundle::parse(BUNDLE).unwrap());
+        let filled = FilledBundles::default();
+        let whole = fill(&filled, &bundle, 1, "fail", "v1");
+        let declared = filled.declare(&bundle, &declared(1));
+        assert!(Arc::ptr_eq(&declared, &filled.declare(&bundle, &declared.declaration)));
+        let names: Vec<&str> = declared.objects.iter().map(|it| &*it.name).collect();
+        assert_eq!(names, ["jet-system"], "nothing is declared");
+        assert_eq!([&whole, &declared].map(|it| it.is_of(&bundle)), [true, false]);
+        assert_eq!(whole.bundle_hash(), Some(&*bundle.hash));
+        assert_eq!(declared.bundle_hash(), None);
+        assert!(!Arc::ptr_eq(&whole, &declared));
+    }
+
+    #[test]
     fn objects_change_by_their_content_alone() {
-        let bundle = Arc::new(Bundle::parse(BUNDLE).unwrap());
+        let bundle = Arc::new(HubBundle::parse(BUNDLE).unwrap());
         let filled = FilledBundles::default();
         let before = fill(&filled, &bundle, 1, "fail", "v1");
         let changes = |policy, served| {

@@ -7,7 +7,7 @@ use image_swap_cluster::{
     Error,
     error::{code, watch_reason},
     object_watch,
-    secret::{annotation, text},
+    secret::{annotation, hash, text},
 };
 use image_swap_core::{
     control::effective::{Effective, Origin},
@@ -29,9 +29,28 @@ pub(super) struct HubView {
     /// Declaration of the management cluster; `None` before the first read.
     pub(super) declaration: Option<HubDeclaration>,
     /// Bundle of workload clusters; `None` before the first read.
-    pub(super) bundle: Option<Result<Arc<Bundle>, String>>,
+    pub(super) bundle: Option<Result<Arc<HubBundle>, String>>,
     /// Orders of administrators for the whole fleet.
     pub(super) order: HubOrder,
+}
+
+/// Bundle of workload clusters.
+#[derive(Debug)]
+pub(super) struct HubBundle {
+    pub(super) bundle: Bundle,
+    /// Hash of its text.
+    pub(super) hash: String,
+}
+
+impl HubBundle {
+    /// Parses the text that Helm rendered.
+    ///
+    /// # Errors
+    /// See [`Bundle::parse`].
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let bundle = Bundle::parse(text).map_err(|it| it.to_string())?;
+        Ok(Self { bundle, hash: hash(text) })
+    }
 }
 
 /// Declaration of the management cluster.
@@ -130,7 +149,7 @@ pub(super) fn follow(
                 }
                 let parsed = match &found {
                     None => Err("the chart rendered no bundle".to_owned()),
-                    Some(found) => Bundle::parse(found).map(Arc::new).map_err(|it| it.to_string()),
+                    Some(found) => HubBundle::parse(found).map(Arc::new),
                 };
                 if let Err(reason) = &parsed {
                     warn!(reason, "no bundle for workload clusters");

@@ -89,8 +89,9 @@ impl Fleet {
     /// clusters have until their wave of the next one begins.
     pub(super) fn revisions_in_use(&self, inventory: &ListedInventory) -> BTreeSet<u64> {
         let pinned = inventory.clusters.values().filter_map(|it| it.settings.pinned_revision);
-        let rolled_out = (!self.settings.waves().is_off()).then_some(self.waves.revision);
-        pinned.chain(self.waves.former.values().copied()).chain(rolled_out).collect()
+        let waves = &self.rollouts.declaration;
+        let rolled_out = (!self.settings.waves().is_off()).then_some(waves.target);
+        pinned.chain(waves.former.values().copied()).chain(rolled_out).collect()
     }
 
     /// Returns true if the cluster of `key` is the management cluster.

@@ -1,6 +1,7 @@
 //! The fleet controller: one task for each workload cluster, and the decisions that concern
 //! several of them.
 
+mod assigned;
 mod bootstrap;
 mod ends;
 mod facts;
@@ -9,6 +10,7 @@ mod hub;
 mod members;
 pub(crate) mod namespaces;
 mod order;
+mod progress;
 mod pull_task;
 mod rollout;
 mod secrets;
@@ -28,14 +30,11 @@ use image_swap_cluster::{Error, Leadership};
 use image_swap_core::{
     control::effective::SecretData,
     fleet::{
-        assignment::{AssignmentInput, assign},
         history::DeclarationHistory,
         inventory::{
             ClusterKey, ClusterSource,
             standing::{KnownIdentity, Standing},
         },
-        wanted::wanted,
-        wave::WaveState,
     },
 };
 use kube::Client;
@@ -54,7 +53,7 @@ use self::{
     hub::{HubDeclaration, HubOrder, HubView},
     namespaces::NamespaceSecrets,
     order::{ClusterOrder, ClusterReport, ClusterTask},
-    state::StoredState,
+    state::{FleetRollouts, StoredState},
 };
 use crate::{
     events::FleetEvents,
@@ -187,7 +186,7 @@ impl FleetController {
         let objects =
             WorkloadClusters::load(&self.client, &release.name, &namespaces, events.clone())
                 .await?;
-        let (mut history, waves) = (stored.history().clone(), stored.waves().clone());
+        let (mut history, rollouts) = (stored.history().clone(), stored.rollouts().clone());
         let namespaces = NamespaceSecrets::new(&self.client, &self.settings);
         for (namespace, own) in namespaces.load(&self.settings.sources.namespaces).await? {
             history.set_beside(namespace, own);
@@ -198,8 +197,8 @@ impl FleetController {
             namespaces,
             judged: BTreeMap::new(),
             history,
-            waves,
-            rollout: String::new(),
+            rollouts,
+            progress: RolloutProgress::default(),
             objects: Arc::new(objects),
             events,
             filled: Arc::default(),
@@ -227,9 +226,8 @@ struct Fleet {
     /// Secrets `registry-info` that the history contains.
     judged: BTreeMap<String, Option<Arc<SecretData>>>,
     history: DeclarationHistory,
-    waves: WaveState,
-    /// Progress of the rollout, in words.
-    rollout: String,
+    rollouts: FleetRollouts,
+    progress: RolloutProgress,
     objects: Arc<WorkloadClusters>,
     events: FleetEvents,
     filled: Arc<FilledBundles>,
@@ -253,6 +251,13 @@ struct Fleet {
     has_gone: bool,
     clusters: BTreeMap<ClusterKey, RunningCluster>,
     reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
+}
+
+/// Progress of the rollouts, in words; empty for one that has ended.
+#[derive(Default)]
+struct RolloutProgress {
+    declaration: String,
+    bundle: String,
 }
 
 /// Workload cluster with its task.
@@ -300,52 +305,27 @@ impl Fleet {
         self.order = hub.order;
         if is_resumed {
             self.resumed += 1;
-            self.waves = std::mem::take(&mut self.waves).resumed();
-        }
-        self.roll_out(declaration, (&inventory, &standings));
-        // The management cluster has the newest declaration, too: without waves, no cluster waits for
-        // the state.
-        if !self.settings.waves().is_off() {
-            self.stored.store_waves(&self.waves, &self.events).await?;
-        }
-        if hub.order == HubOrder::Resume {
-            self.stored.end_order().await?;
+            self.rollouts = std::mem::take(&mut self.rollouts).resumed();
         }
         let newest = match declaration {
             HubDeclaration::Present(revision, _) => Some(*revision),
             HubDeclaration::Absent => None,
         };
+        // The declaration reaches no cluster that waits for its first bundle.
+        if let Ok(bundle) = bundle {
+            self.roll_out_bundle(&bundle.hash, newest.is_some(), (&inventory, &standings));
+        }
+        self.roll_out(newest, (&inventory, &standings));
+        // The management cluster has the newest declaration, too: without waves, no cluster waits for
+        // the state.
+        if !self.settings.waves().is_off() {
+            self.stored.store_rollouts(&self.rollouts, &self.events).await?;
+        }
+        if hub.order == HubOrder::Resume {
+            self.stored.end_order().await?;
+        }
         for (key, entry) in &inventory.clusters {
-            let identity = self.clusters.get(key).and_then(|it| it.identity_by(entry));
-            let standing = standings.get(key);
-            let input = AssignmentInput {
-                key,
-                entry,
-                identity,
-                is_management: identity.is_some() && identity == self.uid.as_deref(),
-                duplicate_of: match standing {
-                    Some(Standing::DuplicateOf(other)) => Some(other),
-                    Some(Standing::InForce { .. }) | None => None,
-                },
-                history: &self.history,
-                is_declared: newest.is_some(),
-                waves: &self.waves,
-                rollout: &self.rollout,
-            };
-            let order = ClusterOrder {
-                entry: Arc::clone(entry),
-                assignment: assign(&input),
-                wanted: wanted(&input),
-                identity: identity.map(str::to_owned),
-                bundle: bundle.clone(),
-                refused_declaration: self.refused_declaration(key, entry),
-                newest,
-                duplicates: match standing {
-                    Some(Standing::InForce { duplicates }) => duplicates.clone(),
-                    Some(Standing::DuplicateOf(_)) | None => Vec::new(),
-                },
-                resumed: self.resumed,
-            };
+            let order = self.order_for((key, entry), standings.get(key), bundle, newest);
             match self.clusters.get_mut(key) {
                 Some(running) => {
                     running.orders.send_if_modified(|before| {
@@ -357,7 +337,7 @@ impl Fleet {
                 None => self.begin(key, order),
             }
         }
-        self.stored.store_waves(&self.waves, &self.events).await?;
+        self.stored.store_rollouts(&self.rollouts, &self.events).await?;
         let stored = self.stored.store_history(&self.history).await;
         let written = self.write_bootstrap(&inventory.registry_infos).await;
         written.and(recorded).and(stored)

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use image_swap_core::{
     fleet::{
         assignment::Assignment,
-        bundle::Bundle,
         inventory::{ClusterKey, InventoryEntry},
         wave::ClusterProgress,
     },
@@ -14,7 +13,7 @@ use image_swap_core::{
 use kube::Client;
 use tokio::sync::{mpsc, watch};
 
-use super::{ends::AttemptEnds, filled::FilledBundles, settings::FleetSettings};
+use super::{ends::AttemptEnds, filled::FilledBundles, hub::HubBundle, settings::FleetSettings};
 use crate::objects::WorkloadClusters;
 
 /// Order for the task of a workload cluster.
@@ -29,7 +28,10 @@ pub(super) struct ClusterOrder {
     /// UID of the namespace `kube-system`; `None` before the first contact with the present access.
     pub(super) identity: Option<String>,
     /// Bundle; the reason if there is none.
-    pub(super) bundle: Result<Arc<Bundle>, String>,
+    pub(super) bundle: Result<Arc<HubBundle>, String>,
+    /// Progress of the rollout of the bundle, if the cluster keeps its former one until its wave
+    /// begins; `None` if it receives the bundle.
+    pub(super) kept_bundle: Option<String>,
     /// Reason to refuse the Secret `registry-info` beside the cluster, whose last valid content is
     /// assigned; `None` if it is valid or absent.
     pub(super) refused_declaration: Option<String>,
@@ -52,6 +54,7 @@ impl PartialEq for ClusterOrder {
             && self.entry == other.entry
             && self.assignment == other.assignment
             && self.wanted == other.wanted
+            && self.kept_bundle == other.kept_bundle
             && self.identity == other.identity
             && self.refused_declaration == other.refused_declaration
             && self.duplicates == other.duplicates
@@ -73,6 +76,10 @@ pub(super) struct ClusterReport {
     pub(super) progress: ClusterProgress,
     /// Number of the declaration that the progress is about; `None` without one.
     pub(super) revision: Option<u64>,
+    /// Progress with the bundle of [`Self::bundle`].
+    pub(super) bundle_progress: ClusterProgress,
+    /// Hash of the bundle that the progress is about; `None` without one.
+    pub(super) bundle: Option<String>,
     /// State of the cluster, for counts.
     pub(super) state: String,
 }

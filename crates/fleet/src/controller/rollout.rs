@@ -1,11 +1,12 @@
-//! The rollout of a declaration to workload clusters in waves, and its report.
+//! The rollouts of declaration and bundle to workload clusters in waves, and their report.
 
 use std::collections::BTreeMap;
 
 use image_swap_core::{
     fleet::{
-        inventory::{ClusterKey, standing::Standing},
-        wave::{self, ClusterProgress, WaveCluster},
+        assignment::{Assignment, assign},
+        inventory::{ClusterKey, EntryAccess, InventoryEntry, standing::Standing},
+        wave::{self, ClusterProgress, RolloutTarget, WaveCluster, WaveState},
     },
     status::workload_cluster::state,
 };
@@ -14,65 +15,101 @@ use tracing::info;
 use super::{
     Fleet,
     hub::{HubDeclaration, HubView},
+    order::ClusterReport,
 };
 use crate::{metrics::FleetReport, sources::ListedInventory};
 
+/// Inventory with the standings of its clusters.
+type ListedClusters<'a> = (&'a ListedInventory, &'a BTreeMap<ClusterKey, Standing>);
+
 impl Fleet {
-    /// Decides on the waves of the newest declaration.
-    pub(super) fn roll_out(
-        &mut self,
-        declaration: &HubDeclaration,
-        (inventory, standings): (&ListedInventory, &BTreeMap<ClusterKey, Standing>),
-    ) {
-        let HubDeclaration::Present(wanted, _) = declaration else { return };
-        let settings = self.settings.waves();
-        let clusters = if settings.is_off() {
-            BTreeMap::new()
-        } else {
-            self.wave_clusters(*wanted, inventory, standings)
-        };
-        let stored = std::mem::take(&mut self.waves);
-        let decision = wave::decide(settings, self.order.wave(), *wanted, &stored, &clusters);
-        if !decision.summary.is_empty() && decision.summary != self.rollout {
-            info!(revision = wanted, progress = decision.summary, "rollout to workload clusters");
-        }
-        self.waves = decision.state;
-        self.rollout = decision.summary;
-        if !settings.is_off() {
-            self.follow_inventory(inventory);
+    /// Decides on the waves of the newest declaration; `None` without one.
+    pub(super) fn roll_out(&mut self, newest: Option<u64>, listed: ListedClusters<'_>) {
+        let Some(wanted) = newest else { return };
+        let clusters = self.members(listed, |key, entry| {
+            let has_bundle = entry.access == EntryAccess::Pulls
+                || self.rollouts.bundle.target.is_empty()
+                || !self.lacks_bundle(key);
+            let takes_part = entry.settings.pinned_revision.is_none()
+                && entry.registry_info.is_none()
+                && has_bundle;
+            let progress = |it: &ClusterReport| (it.revision == Some(wanted), it.progress.clone());
+            takes_part.then(|| self.progress_of(key, progress))
+        });
+        let stored = std::mem::take(&mut self.rollouts.declaration);
+        (self.rollouts.declaration, self.progress.declaration) =
+            self.decide(&wanted, &stored, &self.progress.declaration, &clusters);
+        if !self.settings.waves().is_off() {
+            self.follow_inventory(listed.0);
         }
     }
 
-    /// Returns the clusters that take part in the rollout of the declaration `wanted`.
-    fn wave_clusters(
+    /// Decides on the waves of the bundle `wanted`.
+    pub(super) fn roll_out_bundle(
+        &mut self,
+        wanted: &str,
+        is_declared: bool,
+        listed: ListedClusters<'_>,
+    ) {
+        if !self.settings.waves().is_off() {
+            self.follow_bundles(listed.0);
+        }
+        let clusters = self.members(listed, |key, entry| {
+            if entry.access == EntryAccess::Pulls {
+                return None;
+            }
+            let assignment = assign(&self.facts((key, entry), listed.1.get(key), is_declared));
+            let is_declared =
+                assignment == Assignment::Identify || assignment.declaration().is_some();
+            if self.lacks_bundle(key) || !is_declared {
+                return Some(ClusterProgress::Outside);
+            }
+            Some(self.progress_of(key, |report| {
+                let is_wanted = report.bundle.as_deref() == Some(wanted);
+                (is_wanted, report.bundle_progress.clone())
+            }))
+        });
+        let stored = std::mem::take(&mut self.rollouts.bundle);
+        (self.rollouts.bundle, self.progress.bundle) =
+            self.decide(&wanted.to_owned(), &stored, &self.progress.bundle, &clusters);
+    }
+
+    /// Returns state and progress of the rollout of `wanted`. `before` is the last progress.
+    fn decide<T: RolloutTarget>(
         &self,
-        wanted: u64,
-        inventory: &ListedInventory,
-        standings: &BTreeMap<ClusterKey, Standing>,
+        wanted: &T,
+        stored: &WaveState<T>,
+        before: &str,
+        clusters: &BTreeMap<ClusterKey, WaveCluster>,
+    ) -> (WaveState<T>, String) {
+        let settings = self.settings.waves();
+        let decision = wave::decide(settings, self.order.wave(), wanted, stored, clusters);
+        if !decision.summary.is_empty() && decision.summary != before {
+            let (target, progress) = (wanted.title(), &decision.summary);
+            info!(target, progress, "rollout to workload clusters");
+        }
+        (decision.state, decision.summary)
+    }
+
+    /// Returns the clusters that take part in a rollout, with their `progress`; `None` for a cluster
+    /// that does not.
+    fn members(
+        &self,
+        (inventory, standings): ListedClusters<'_>,
+        progress: impl Fn(&ClusterKey, &InventoryEntry) -> Option<ClusterProgress>,
     ) -> BTreeMap<ClusterKey, WaveCluster> {
         let mut clusters = BTreeMap::new();
+        if self.settings.waves().is_off() {
+            return clusters;
+        }
         for (key, entry) in &inventory.clusters {
             let is_counted = entry.access.is_usable()
                 && !entry.settings.is_paused
                 && !entry.settings.is_removed
-                && entry.settings.pinned_revision.is_none()
-                && entry.registry_info.is_none()
                 && !matches!(standings.get(key), Some(Standing::DuplicateOf(_)))
                 && !self.is_management(key);
-            if !is_counted {
+            let Some(progress) = is_counted.then(|| progress(key, entry)).flatten() else {
                 continue;
-            }
-            let report = self.clusters.get(key).and_then(|it| it.report.as_ref());
-            let progress = match report {
-                None => ClusterProgress::Unknown,
-                Some(report) if report.progress == ClusterProgress::Unreachable => {
-                    ClusterProgress::Unreachable
-                }
-                Some(report) if report.uid.is_none() => ClusterProgress::Unreachable,
-                // The attempt that an administrator resumed has not ended.
-                Some(report) if report.resumed != self.resumed => ClusterProgress::Pending,
-                Some(report) if report.revision == Some(wanted) => report.progress.clone(),
-                Some(_) => ClusterProgress::Pending,
             };
             let canary = self.settings.canary.as_ref();
             let is_canary = canary.is_some_and(|it| it.matches(&entry.labels));
@@ -81,19 +118,59 @@ impl Fleet {
         clusters
     }
 
+    /// Returns the progress of the cluster `key`. `of` returns that of a report, and true if it is
+    /// about the target of the rollout.
+    fn progress_of(
+        &self,
+        key: &ClusterKey,
+        of: impl Fn(&ClusterReport) -> (bool, ClusterProgress),
+    ) -> ClusterProgress {
+        let Some(report) = self.clusters.get(key).and_then(|it| it.report.as_ref()) else {
+            return ClusterProgress::Unknown;
+        };
+        let (is_wanted, progress) = of(report);
+        if progress == ClusterProgress::Unreachable || report.uid.is_none() {
+            return ClusterProgress::Unreachable;
+        }
+        // The attempt that an administrator resumed has not ended.
+        if report.resumed != self.resumed || !is_wanted {
+            return ClusterProgress::Pending;
+        }
+        progress
+    }
+
+    /// Returns true if the cluster `key` waits for its first bundle.
+    fn lacks_bundle(&self, key: &ClusterKey) -> bool {
+        !self.rollouts.bundle.admits(key) && self.rollouts.bundle.former(key).is_none()
+    }
+
     /// Updates the declarations of clusters that take no part in the rollout. A cluster that was
     /// pinned keeps its number until its wave begins.
     fn follow_inventory(&mut self, inventory: &ListedInventory) {
-        let objects = inventory.objects();
-        let is_kept = |name: &str| objects.contains(name) || !inventory.is_listed(name);
-        self.waves.former.retain(|name, _| is_kept(name));
+        let former = &mut self.rollouts.declaration.former;
+        forget_others(former, inventory);
         for (key, entry) in &inventory.clusters {
-            if entry.settings.is_removed {
-                self.waves.former.remove(&key.to_string());
-            } else if let Some(pinned) = entry.settings.pinned_revision
+            if let Some(pinned) = entry.settings.pinned_revision
+                && !entry.settings.is_removed
                 && self.history.get(pinned).is_some()
             {
-                self.waves.former.insert(key.to_string(), pinned);
+                former.insert(key.to_string(), pinned);
+            }
+        }
+    }
+
+    /// Updates the bundles of clusters that are not admitted. A cluster in which a declaration is
+    /// stored has a bundle, of which the state of a former release knows nothing.
+    fn follow_bundles(&mut self, inventory: &ListedInventory) {
+        forget_others(&mut self.rollouts.bundle.former, inventory);
+        for (key, entry) in &inventory.clusters {
+            let is_stored = || {
+                let status = self.objects.status(key);
+                status.is_some_and(|it| it.applied_revision.is_some())
+            };
+            let is_applied = !entry.settings.is_removed && entry.access != EntryAccess::Pulls;
+            if is_applied && self.lacks_bundle(key) && is_stored() {
+                self.rollouts.bundle.former.insert(key.to_string(), String::new());
             }
         }
     }
@@ -116,7 +193,16 @@ impl Fleet {
                 Some(HubDeclaration::Present(revision, _)) => Some(revision),
                 Some(HubDeclaration::Absent) | None => None,
             },
-            is_stopped: self.waves.failed.is_some(),
+            is_stopped: self.rollouts.are_stopped(),
         }
+    }
+}
+
+/// Forgets the former targets of clusters that left the inventory, or that an administrator removes.
+fn forget_others<T>(former: &mut BTreeMap<String, T>, inventory: &ListedInventory) {
+    let objects = inventory.objects();
+    former.retain(|name, _| objects.contains(name.as_str()) || !inventory.is_listed(name));
+    for (key, _) in inventory.clusters.iter().filter(|(_, it)| it.settings.is_removed) {
+        former.remove(&key.to_string());
     }
 }

@@ -87,6 +87,7 @@ fn fill(
         policy: request.policy.as_deref(),
         served: &request.served,
         hub_secret: Some(HUB_SECRET),
+        hash: None,
     })
 }
 

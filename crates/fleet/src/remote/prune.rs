@@ -61,6 +61,30 @@ impl RemoteCluster {
         Ok(report)
     }
 
+    /// Writes the `objects` of a declaration alone, as [`Self::apply`] does. A namespace that exists
+    /// stays as the former bundle has it. Nothing is pruned.
+    ///
+    /// # Errors
+    /// The cluster does not respond, refuses the credential, or requests a pause (429, 503).
+    pub async fn apply_declaration(
+        &self,
+        objects: &[BundleObject],
+        log: &mut RepairLog,
+        now: UnixTime,
+    ) -> Result<ApplyReport, RemoteError> {
+        let mut missing = Vec::new();
+        for object in objects {
+            if object.kind != "Namespace" || self.live(object).await?.is_none() {
+                missing.push(object.clone());
+            }
+        }
+        let mut report = self.apply(&missing, log, now).await?;
+        if report.is_complete() {
+            self.remove_added_values(&missing, &mut report, log, now).await?;
+        }
+        Ok(report)
+    }
+
     /// Deletes the objects of `record` that are not among `wanted`, and records the rest. `log`
     /// forgets them.
     async fn prune(

@@ -308,7 +308,7 @@ pub(crate) fn report(namespace: &str, cluster: &str) -> String {
 }
 
 /// Returns an error with the metadata of `secret` unless it has the declaration `revision`.
-fn check_declared(secret: &Value, revision: u64, path: &str) -> Result<(), String> {
+pub(crate) fn check_declared(secret: &Value, revision: u64, path: &str) -> Result<(), String> {
     let stored = &secret["metadata"]["annotations"]["image-swap.io/revision"];
     let rules = format!("docker.io::harbor.example.org/{path}");
     let is_wanted = stored.as_str() == Some(&revision.to_string())

@@ -6,6 +6,7 @@
 )]
 
 mod bootstrap;
+mod bundles;
 mod controller;
 mod expiry;
 mod fake;

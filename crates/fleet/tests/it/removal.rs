@@ -64,6 +64,7 @@ fn settings() -> Settings {
         }),
         heartbeat: true,
         hub_secret: None,
+        bundle_hash: None,
         template_namespaces: Vec::new(),
     }
 }

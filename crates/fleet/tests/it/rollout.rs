@@ -23,9 +23,9 @@ use crate::{
 
 const STATE: &str = "/api/v1/namespaces/image-swap-fleet/configmaps/image-swap-fleet-state";
 /// Name of the `ConfigMap` with the state of the rollout.
-const STATE_NAME: &str = "image-swap-fleet-state";
+pub(crate) const STATE_NAME: &str = "image-swap-fleet-state";
 /// Names of the clusters, the canary first.
-const NAMES: [&str; 3] = ["canary", "x", "y"];
+pub(crate) const NAMES: [&str; 3] = ["canary", "x", "y"];
 
 /// Interval of the heartbeats of a [`BeatingServer`].
 const BEAT: Duration = Duration::from_millis(250);
@@ -71,7 +71,7 @@ impl Drop for BeatingServer {
     }
 }
 
-fn waves(settings: &mut FleetSettings) {
+pub(crate) fn waves(settings: &mut FleetSettings) {
     settings.canary = Some("name=canary".parse().unwrap());
     settings.wave_size = 1;
 }
@@ -83,21 +83,21 @@ fn quick_waves(settings: &mut FleetSettings) {
 }
 
 /// Returns the summary of a cluster whose only node has verified the declaration `revision`.
-fn verified(revision: u64) -> Value {
+pub(crate) fn verified(revision: u64) -> Value {
     json!({
         "registryInfoRevision": revision, "webhook": "Fail",
         "nodes": { "total": 1, "applied": 1, "verified": 1 },
     })
 }
 
-fn order(fleet: &Fleet, annotation: &str) {
+pub(crate) fn order(fleet: &Fleet, annotation: &str) {
     let kind_and_name = ["annotate", "configmap", STATE_NAME];
     let flags = ["--namespace", FLEET, "--overwrite", annotation];
     kubectl(&fleet.planes.hub, &[&kind_and_name[..], &flags].concat());
 }
 
 /// Returns the number of the declaration of a cluster.
-fn revision(server: &FakeServer) -> Value {
+pub(crate) fn revision(server: &FakeServer) -> Value {
     let secret = server.get(REGISTRY_INFO).unwrap_or_default();
     secret["metadata"]["annotations"]["image-swap.io/revision"].clone()
 }

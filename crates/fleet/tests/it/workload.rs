@@ -84,6 +84,7 @@ impl Workload {
             policy: None,
             served: &facts.served,
             hub_secret: None,
+            hash: None,
         };
         bundle.fill(&slots).unwrap()
     }

@@ -140,7 +140,9 @@ fn filled(mut text: String, pull_secret: &str) -> Objects {
     ] {
         text = text.replace(slot, value);
     }
-    text = text.replace("- --hub-secret=@hub-secret@\n", "\n");
+    for argument in ["- --hub-secret=@hub-secret@\n", "- --bundle-hash=@bundle-hash@\n"] {
+        text = text.replace(argument, "\n");
+    }
     let mut found = by_identity(yaml::all(&text));
     remove(&mut found, "Namespace", "", labels::IMAGE_SWAP);
     found.retain(|_, object| object["metadata"]["annotations"].get(IF_PULLED).is_none());
@@ -239,7 +241,15 @@ fn slots_are_where_clusters_differ() {
     for chart in charts() {
         for values in ["", PAGE, EVERYTHING] {
             let found = text(chart, &[values]);
-            let expected = ["api-host", "api-port", "hub-secret", "mode", "policy", "pull-secret"];
+            let expected = [
+                "api-host",
+                "api-port",
+                "bundle-hash",
+                "hub-secret",
+                "mode",
+                "policy",
+                "pull-secret",
+            ];
             assert_eq!(slots(&found), BTreeSet::from(expected), "{values}");
         }
         let objects = bundle(chart, &["policy: audit"]);
@@ -278,6 +288,7 @@ fn fleet_controller_fills_every_slot() {
                     policy,
                     served: &served,
                     hub_secret: None,
+                    hash: None,
                 };
                 bundle.fill(&slots).unwrap()
             };
@@ -448,6 +459,7 @@ fn only_clusters_that_pull_have_rights_for_it() {
                 policy: None,
                 served: &served,
                 hub_secret,
+                hash: None,
             };
             bundle.fill(&slots).unwrap()
         };

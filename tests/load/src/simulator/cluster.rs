@@ -182,8 +182,8 @@ impl SimulatedCluster {
     /// Returns the Lease of the heartbeat.
     pub(super) fn lease(&self, heartbeat: &Heartbeat) -> Value {
         let summary = json!({
-            "version": "0.1.0", "registryInfoRevision": heartbeat.revision,
-            "source": "registry-info",
+            "version": "0.1.0", "bundleHash": "0123456789abcdef",
+            "registryInfoRevision": heartbeat.revision, "source": "registry-info",
             "webhook": "Fail", "replicas": { "ready": 2, "total": 2 },
             "nodes": { "total": 3, "applied": 3, "verified": 3 },
             "podsNotFromMirror": null, "problems": [],

@@ -75,6 +75,7 @@ impl Args {
             policy: self.slots.policy.as_deref(),
             served: &served,
             hub_secret: None,
+            hash: None,
         };
         let mut printed = String::new();
         for mut object in bundle.fill(&slots).map_err(|error| unusable(&error))? {

@@ -72,6 +72,7 @@ const HOOK: &str = "helm.sh/hook";
 ///     policy: Some("fail"),
 ///     served: &served,
 ///     hub_secret: None,
+///     hash: None,
 /// };
 /// let objects = Bundle::parse(text)?.fill(&slots)?;
 /// let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -116,6 +117,9 @@ pub struct BundleSlots<'a> {
     /// Secret with the access to the management cluster, in the namespace of the release; `None` for
     /// a cluster that does not pull.
     pub hub_secret: Option<&'a str>,
+    /// Hash of the bundle, which the controller of the cluster reports; `None` if the fleet
+    /// controller does not apply the bundle.
+    pub hash: Option<&'a str>,
 }
 
 /// Error in a bundle.
@@ -175,7 +179,7 @@ impl Bundle {
             return Err(start("the declaration is unusable".to_owned()));
         }
         let policy = slots.policy.or_else(|| self.policy());
-        let values = SlotValues::new(slots.api_server, policy, slots.hub_secret, || {
+        let values = SlotValues::new(slots, policy, || {
             declaration.as_ref().and_then(pull_secret::content).map(base64::encode)
         })
         .map_err(start)?;
@@ -199,14 +203,13 @@ impl Bundle {
             images.swap_in_policy(&mut object.value);
         }
         add_namespaces(&mut objects, slots.namespace);
-        if slots.declaration.origin != Origin::None {
-            let mut object = registry_info(&slots.declaration.secret, slots.revision);
+        objects.extend(registry_info_of(slots.declaration, slots.revision).map(|mut object| {
             // The manifest of an enrolment takes over a Secret that exists.
             if slots.hub_secret.is_some() {
                 object.mark_created();
             }
-            objects.push(object);
-        }
+            object
+        }));
         // The order of the text stays within a rank.
         objects.sort_by_key(|object| (object.phase, phase::rank(&object.kind)));
         Ok(objects)
@@ -296,6 +299,18 @@ fn add_namespaces(objects: &mut Vec<BundleObject>, release: &str) {
             objects.insert(0, BundleObject::namespace(name));
         }
     }
+}
+
+/// Returns the objects of a declaration alone, for a cluster that keeps its former bundle: the Secret
+/// with the declaration, and the namespace for it.
+pub fn declaration_objects(declaration: &Effective, revision: u64) -> Vec<BundleObject> {
+    let namespace = BundleObject::namespace(JET_SYSTEM);
+    std::iter::once(namespace).chain(registry_info_of(declaration, revision)).collect()
+}
+
+/// Returns the Secret with `declaration`; `None` for an absent one.
+fn registry_info_of(declaration: &Effective, revision: u64) -> Option<BundleObject> {
+    (declaration.origin != Origin::None).then(|| registry_info(&declaration.secret, revision))
 }
 
 /// Returns the Secret with the declaration `secret`, whose number is `revision`.

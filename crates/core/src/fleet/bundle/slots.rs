@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::BundleSlots;
 use crate::{admission::Mode, reference::is_domain};
 
 /// Values of the chart's value `policy`.
@@ -26,12 +27,21 @@ pub(super) enum SlotName {
     PullSecret,
     /// Secret with the access to the management cluster.
     HubSecret,
+    /// Hash of the bundle.
+    BundleHash,
 }
 
 impl SlotName {
     /// All slots.
-    pub(super) const ALL: [Self; 6] =
-        [Self::ApiHost, Self::ApiPort, Self::Policy, Self::Mode, Self::PullSecret, Self::HubSecret];
+    pub(super) const ALL: [Self; 7] = [
+        Self::ApiHost,
+        Self::ApiPort,
+        Self::Policy,
+        Self::Mode,
+        Self::PullSecret,
+        Self::HubSecret,
+        Self::BundleHash,
+    ];
 
     /// Returns the text in a bundle.
     pub(super) const fn as_str(self) -> &'static str {
@@ -42,6 +52,7 @@ impl SlotName {
             Self::Mode => "@mode@",
             Self::PullSecret => "@pull-secret@",
             Self::HubSecret => "@hub-secret@",
+            Self::BundleHash => "@bundle-hash@",
         }
     }
 }
@@ -69,20 +80,21 @@ pub(super) struct SlotValues {
     mode: Option<String>,
     pull_secret: Option<String>,
     hub_secret: Option<String>,
+    bundle_hash: Option<String>,
 }
 
 impl SlotValues {
-    /// Returns the values for these settings.
+    /// Returns the values of `slots` with this `policy`.
     ///
     /// # Errors
     /// Returns the reason why a setting is invalid.
     pub(super) fn new(
-        api_server: Option<&str>,
+        slots: &BundleSlots<'_>,
         policy: Option<&str>,
-        hub_secret: Option<&str>,
         pull_secret: impl FnOnce() -> Option<String>,
     ) -> Result<Self, String> {
-        let address = api_server.map(|it| split(it).ok_or_else(|| InvalidApiServer.to_string()));
+        let address =
+            slots.api_server.map(|it| split(it).ok_or_else(|| InvalidApiServer.to_string()));
         let (host, port) = address.transpose()?.unzip();
         if let Some(policy) = policy.filter(|it| !is_policy(it)) {
             let shown: String =
@@ -92,8 +104,9 @@ impl SlotValues {
         let mode = policy.map(|it| if it == AUDIT { Mode::Audit } else { Mode::Enforce });
         let mode = mode.map(|it| it.to_string());
         let policy = policy.map(str::to_owned);
-        let hub_secret = hub_secret.map(str::to_owned);
-        Ok(Self { host, port, policy, mode, pull_secret: pull_secret(), hub_secret })
+        let hub_secret = slots.hub_secret.map(str::to_owned);
+        let bundle_hash = slots.hash.map(str::to_owned);
+        Ok(Self { host, port, policy, mode, pull_secret: pull_secret(), hub_secret, bundle_hash })
     }
 
     fn get(&self, slot: SlotName) -> Option<&str> {
@@ -104,6 +117,7 @@ impl SlotValues {
             SlotName::Mode => self.mode.as_deref(),
             SlotName::PullSecret => self.pull_secret.as_deref(),
             SlotName::HubSecret => self.hub_secret.as_deref(),
+            SlotName::BundleHash => self.bundle_hash.as_deref(),
         }
     }
 

@@ -131,6 +131,7 @@ fn fill(
         policy,
         served: &served,
         hub_secret: None,
+        hash: None,
     })
 }
 
@@ -274,6 +275,7 @@ fn errors_have_positions() {
             policy: None,
             served: &served,
             hub_secret: None,
+            hash: None,
         })
         .unwrap_err();
     assert_eq!(error.place.line, 2);

@@ -1,15 +1,20 @@
-//! Waves: the order in which workload clusters receive a declaration.
+//! Waves: the order in which workload clusters receive a declaration, or a bundle.
 //!
 //! Canary clusters receive it first, then at most a number of clusters at a time. The next wave
 //! begins when every reachable cluster of the last one has verified it. A failed cluster of that
 //! wave stops the rollout until an administrator acts. An unreachable cluster never blocks a wave;
 //! it joins one after its return.
+//!
+//! - `target` has the rollouts, that of declarations and that of bundles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::target::{BundleWaves, DeclarationWaves, RolloutTarget};
 use super::inventory::ClusterKey;
+
+mod target;
 
 /// Maximum number of clusters that a summary names.
 const NAMED: usize = 5;
@@ -30,14 +35,18 @@ impl WaveSettings {
     }
 }
 
-/// Progress of a cluster with the wanted declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Progress of a cluster with the wanted target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClusterProgress {
+    /// Without a bundle or a declaration: the cluster receives nothing yet. It joins after the rollout
+    /// to all others.
+    Outside,
     /// No attempt on the cluster has ended since the start of the fleet controller.
     Unknown,
     /// No answer of its API server, or no recent heartbeat of a cluster that pulls.
     Unreachable,
     /// Not in force.
+    #[default]
     Pending,
     /// In force, without a verified pull.
     Applied,
@@ -47,12 +56,12 @@ pub enum ClusterProgress {
     Failed(String),
 }
 
-/// Cluster to which a declaration is rolled out.
+/// Cluster that takes part in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaveCluster {
-    /// True if the cluster receives a declaration before the others.
+    /// True if the cluster receives the target before the others.
     pub is_canary: bool,
-    /// Progress with the wanted declaration.
+    /// Progress with the wanted target.
     pub progress: ClusterProgress,
 }
 
@@ -66,21 +75,22 @@ pub enum WaveOrder {
     Pause,
 }
 
-/// State of the rollout of one declaration, which survives a restart of the fleet controller.
+/// State of the rollout of one target, which survives a restart of the fleet controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct WaveState {
-    /// Number of the declaration.
-    pub revision: u64,
-    /// True if all clusters may receive the declaration.
+pub struct WaveState<T> {
+    /// Target.
+    #[serde(rename = "revision")]
+    pub target: T,
+    /// True if all clusters may receive the target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_open: bool,
-    /// Clusters that may receive the declaration, as `NAMESPACE/NAME`.
+    /// Clusters that may receive the target, as `NAMESPACE/NAME`.
     pub admitted: BTreeSet<String>,
-    /// Numbers of declarations that other clusters were last admitted to, by `NAMESPACE/NAME`. A
-    /// cluster keeps that declaration until its wave begins.
+    /// Targets that other clusters were last admitted to, by `NAMESPACE/NAME`. A cluster keeps that
+    /// target until its wave begins.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub former: BTreeMap<String, u64>,
+    pub former: BTreeMap<String, T>,
     /// Members of the last wave, as `NAMESPACE/NAME`; empty if the rollout has ended. A failure of
     /// another cluster stops nothing.
     pub wave: BTreeSet<String>,
@@ -98,52 +108,54 @@ pub struct FailedWave {
     pub reason: String,
 }
 
-impl WaveState {
-    /// Returns true if `key` may receive the declaration of the state.
+impl<T: RolloutTarget> WaveState<T> {
+    /// Returns true if `key` may receive the target of the state.
     pub fn admits(&self, key: &ClusterKey) -> bool {
         self.is_open || self.admitted.contains(&key.to_string())
     }
 
-    /// Returns the number of the declaration that `key` keeps until its wave begins; `None` if it
-    /// was never admitted.
-    pub fn former(&self, key: &ClusterKey) -> Option<u64> {
-        self.former.get(&key.to_string()).copied()
+    /// Returns the target that `key` keeps until its wave begins; `None` if it was never admitted.
+    pub fn former(&self, key: &ClusterKey) -> Option<&T> {
+        self.former.get(&key.to_string())
     }
 
-    /// Returns the state after an administrator resumed the rollout: members of the last wave
+    /// Returns the state after an administrator resumed the rollout: members of the wave that failed
     /// join a wave again.
     #[must_use]
     pub fn resumed(mut self) -> Self {
-        self.failed = None;
+        if self.failed.take().is_none() {
+            return self;
+        }
         for name in std::mem::take(&mut self.wave) {
             if self.admitted.remove(&name) {
-                self.former.insert(name, self.revision);
+                self.former.insert(name, self.target.kept());
             }
         }
         self
     }
 
-    /// Returns the state with which the next decision on the declaration `wanted` begins.
-    fn begin(&self, wanted: u64, clusters: &BTreeMap<String, &WaveCluster>) -> Self {
-        let is_same = self.revision == wanted;
+    /// Returns the state with which the next decision on `wanted` begins.
+    fn begin(&self, wanted: &T, clusters: &BTreeMap<String, &WaveCluster>) -> Self {
+        let is_same = self.target == *wanted;
         let is_present = |name: &String| clusters.contains_key(name);
+        let kept = |name: &String| (name.clone(), self.target.kept());
         let mut former = self.former.clone();
-        // The numbers of another release have another meaning.
-        if wanted < self.revision {
+        if wanted.is_of_other_release(&self.target) {
             former.clear();
         } else if self.is_open {
-            former.extend(clusters.keys().map(|name| (name.clone(), self.revision)));
+            former.extend(clusters.keys().map(kept));
         } else {
             let lost = self.admitted.iter().filter(|name| !is_same || !is_present(name));
-            former.extend(lost.map(|name| (name.clone(), self.revision)));
+            former.extend(lost.map(kept));
         }
+        let target = wanted.clone();
         let of = |set: &BTreeSet<String>| set.iter().filter(|it| is_present(it)).cloned().collect();
         if is_same {
             let (admitted, wave) = (of(&self.admitted), of(&self.wave));
             let failed = self.failed.clone();
-            Self { revision: wanted, is_open: false, admitted, former, wave, failed }
+            Self { target, is_open: false, admitted, former, wave, failed }
         } else {
-            Self { revision: wanted, former, ..Self::default() }
+            Self { target, former, ..Self::default() }
         }
     }
 
@@ -152,33 +164,91 @@ impl WaveState {
         self.former.remove(name);
         self.admitted.insert(name.to_owned());
     }
+
+    /// Returns the decision to wait with this state for `reason`.
+    fn waits(self, reason: &str) -> WaveDecision<T> {
+        let summary = format!("{}{reason}", T::PREFIX);
+        WaveDecision { state: self, summary }
+    }
+
+    /// Returns the clusters without which no wave begins: members of the last one that have not
+    /// ended, and canaries that may be reachable.
+    fn awaited<'c>(
+        &self,
+        settings: WaveSettings,
+        clusters: &'c BTreeMap<String, &WaveCluster>,
+    ) -> Vec<&'c String> {
+        use ClusterProgress::{Applied, Pending, Unknown};
+        let is_waiting = |name: &str, it: &WaveCluster| {
+            self.wave.contains(name) && matches!(it.progress, Unknown | Pending | Applied)
+        };
+        let is_canary = |name: &str, it: &WaveCluster| {
+            settings.has_canary
+                && it.is_canary
+                && it.progress == Unknown
+                && !self.admitted.contains(name)
+        };
+        let (mut awaited, mut canaries) = (Vec::new(), Vec::new());
+        for (name, it) in clusters {
+            if is_waiting(name, it) {
+                awaited.push(name);
+            } else if is_canary(name, it) {
+                canaries.push(name);
+            }
+        }
+        awaited.append(&mut canaries);
+        awaited
+    }
+
+    /// Returns the members of the next wave; empty if the rollout has ended.
+    fn next<'c>(
+        &self,
+        settings: WaveSettings,
+        clusters: &'c BTreeMap<String, &WaveCluster>,
+    ) -> Vec<&'c String> {
+        use ClusterProgress::{Outside, Unknown, Unreachable};
+        let is_candidate = |name: &str, it: &WaveCluster| {
+            !self.admitted.contains(name) && !matches!(it.progress, Outside | Unknown | Unreachable)
+        };
+        let candidates = || clusters.iter().filter(|(name, it)| is_candidate(name, it));
+        let canaries: Vec<_> = candidates().filter(|(_, it)| it.is_canary).collect();
+        let names = candidates().map(|(name, _)| name);
+        match settings.size {
+            _ if settings.has_canary && !canaries.is_empty() => {
+                canaries.into_iter().map(|(name, _)| name).collect()
+            }
+            0 => names.collect(),
+            size => names.take(size).collect(),
+        }
+    }
 }
 
 /// Decision on a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaveDecision {
-    /// State to store before a cluster receives the declaration.
-    pub state: WaveState,
+pub struct WaveDecision<T> {
+    /// State to store before a cluster receives the target.
+    pub state: WaveState<T>,
     /// Progress of the rollout; empty if it has ended.
     pub summary: String,
 }
 
-/// Decides which clusters may receive the declaration with the number `wanted`.
-pub fn decide(
+/// Decides which clusters may receive `wanted`.
+pub fn decide<T: RolloutTarget>(
     settings: WaveSettings,
     order: WaveOrder,
-    wanted: u64,
-    stored: &WaveState,
+    wanted: &T,
+    stored: &WaveState<T>,
     clusters: &BTreeMap<ClusterKey, WaveCluster>,
-) -> WaveDecision {
+) -> WaveDecision<T> {
     if settings.is_off() {
-        let state = WaveState { revision: wanted, is_open: true, ..WaveState::default() };
+        let target = wanted.clone();
+        let state = WaveState { target, is_open: true, ..WaveState::default() };
         return WaveDecision { state, summary: String::new() };
     }
     let named: BTreeMap<String, &WaveCluster> =
         clusters.iter().map(|(key, cluster)| (key.to_string(), cluster)).collect();
     let mut state = stored.begin(wanted, &named);
-    // A cluster with the declaration needs no admission.
+    // A cluster with the target needs no admission.
     for (name, _) in named.iter().filter(|(_, it)| it.progress == ClusterProgress::Verified) {
         state.admit(name);
     }
@@ -186,61 +256,57 @@ pub fn decide(
         state.failed = failure(&state, &named);
     }
     if let Some(FailedWave { cluster, reason }) = &state.failed {
-        let summary = format!("stopped: {cluster}: {reason}");
-        return WaveDecision { state, summary };
+        let reason = format!("stopped: {cluster}: {reason}");
+        return state.waits(&reason);
     }
-    let is_waiting = |name: &&String| {
-        let progress = named.get(*name).map(|it| &it.progress);
-        matches!(
-            progress,
-            Some(ClusterProgress::Unknown | ClusterProgress::Pending | ClusterProgress::Applied)
-        )
-    };
-    // A canary that may be reachable precedes all others.
-    let is_awaited = |(name, it): &(&String, &&WaveCluster)| {
-        settings.has_canary
-            && it.is_canary
-            && it.progress == ClusterProgress::Unknown
-            && !state.admitted.contains(*name)
-    };
-    let canaries = named.iter().filter(is_awaited).map(|(name, _)| name);
-    let waiting: Vec<&String> = state.wave.iter().filter(is_waiting).chain(canaries).collect();
-    if !waiting.is_empty() {
-        let summary = format!("waits for {}", list(&waiting));
-        return WaveDecision { state, summary };
+    let awaited = state.awaited(settings, &named);
+    if !awaited.is_empty() {
+        return state.waits(&format!("waits for {}", list(&awaited)));
     }
-    let is_candidate = |name: &str, cluster: &WaveCluster| {
-        let is_away =
-            matches!(cluster.progress, ClusterProgress::Unknown | ClusterProgress::Unreachable);
-        !state.admitted.contains(name) && !is_away
-    };
-    let candidates: Vec<_> = named.iter().filter(|(name, it)| is_candidate(name, it)).collect();
-    let canaries: Vec<_> = candidates.iter().copied().filter(|(_, it)| it.is_canary).collect();
-    let next: Vec<&String> = match settings.size {
-        _ if settings.has_canary && !canaries.is_empty() => {
-            canaries.into_iter().map(|(name, _)| name).collect()
-        }
-        0 => candidates.into_iter().map(|(name, _)| name).collect(),
-        size => candidates.into_iter().map(|(name, _)| name).take(size).collect(),
-    };
+    let next = state.next(settings, &named);
     if next.is_empty() {
         state.wave.clear();
-        return WaveDecision { state, summary: String::new() };
+        return join(state, order, &named);
     }
     if order == WaveOrder::Pause {
-        let summary = format!("paused before {}", list(&next));
-        return WaveDecision { state, summary };
+        return state.waits(&format!("paused before {}", list(&next)));
     }
-    let summary = format!("waits for {}", list(&next));
     state.wave = next.iter().map(|it| (*it).clone()).collect();
-    for name in next {
+    for name in &next {
         state.admit(name);
     }
-    WaveDecision { state, summary }
+    state.waits(&format!("waits for {}", list(&next)))
+}
+
+/// Returns the decision after the last wave: clusters outside join unless another one is not known
+/// yet.
+fn join<T: RolloutTarget>(
+    mut state: WaveState<T>,
+    order: WaveOrder,
+    clusters: &BTreeMap<String, &WaveCluster>,
+) -> WaveDecision<T> {
+    let waiting = |progress: ClusterProgress| -> Vec<&String> {
+        let found = clusters.iter().filter(|(_, it)| it.progress == progress);
+        found.map(|(name, _)| name).filter(|name| !state.admitted.contains(*name)).collect()
+    };
+    let (outside, unknown) = (waiting(ClusterProgress::Outside), waiting(ClusterProgress::Unknown));
+    if !outside.is_empty() && order == WaveOrder::Pause {
+        return state.waits(&format!("paused before {}", list(&outside)));
+    }
+    if !outside.is_empty() && !unknown.is_empty() {
+        return state.waits(&format!("waits for {}", list(&unknown)));
+    }
+    for name in outside {
+        state.admit(name);
+    }
+    WaveDecision { state, summary: String::new() }
 }
 
 /// Returns the failure of the first member of the last wave that has one.
-fn failure(state: &WaveState, clusters: &BTreeMap<String, &WaveCluster>) -> Option<FailedWave> {
+fn failure<T>(
+    state: &WaveState<T>,
+    clusters: &BTreeMap<String, &WaveCluster>,
+) -> Option<FailedWave> {
     state.wave.iter().find_map(|name| match &clusters.get(name)?.progress {
         ClusterProgress::Failed(reason) => {
             Some(FailedWave { cluster: name.clone(), reason: reason.clone() })

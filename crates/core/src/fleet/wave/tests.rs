@@ -18,11 +18,11 @@ fn clusters(all: &[(&str, bool, ClusterProgress)]) -> BTreeMap<ClusterKey, WaveC
     all.iter().map(cluster).collect()
 }
 
-fn next(state: &WaveState, all: &[(&str, bool, ClusterProgress)]) -> WaveDecision {
-    decide(WAVES, WaveOrder::Continue, 7, state, &clusters(all))
+fn next(state: &DeclarationWaves, all: &[(&str, bool, ClusterProgress)]) -> WaveDecision<u64> {
+    decide(WAVES, WaveOrder::Continue, &7, state, &clusters(all))
 }
 
-fn admitted(decision: &WaveDecision) -> Vec<&str> {
+fn admitted<T>(decision: &WaveDecision<T>) -> Vec<&str> {
     decision.state.admitted.iter().map(|it| it.trim_start_matches("fleet/")).collect()
 }
 
@@ -30,7 +30,7 @@ fn admitted(decision: &WaveDecision) -> Vec<&str> {
 fn canaries_precede_waves_of_the_size() {
     use ClusterProgress::{Applied, Pending, Verified};
     let start = [("a", false, Pending), ("b", false, Pending), ("c", false, Pending)];
-    let first = next(&WaveState::default(), &[&start[..], &[("z", true, Pending)]].concat());
+    let first = next(&DeclarationWaves::default(), &[&start[..], &[("z", true, Pending)]].concat());
     assert_eq!(admitted(&first), ["z"]);
     assert_eq!(first.summary, "waits for fleet/z");
     let waiting = next(&first.state, &[&start[..], &[("z", true, Applied)]].concat());
@@ -50,7 +50,8 @@ fn canaries_precede_waves_of_the_size() {
 #[test]
 fn unreachable_cluster_blocks_no_wave() {
     use ClusterProgress::{Pending, Unreachable, Verified};
-    let first = next(&WaveState::default(), &[("a", true, Unreachable), ("b", false, Pending)]);
+    let first =
+        next(&DeclarationWaves::default(), &[("a", true, Unreachable), ("b", false, Pending)]);
     assert_eq!(admitted(&first), ["b"]);
     let away = next(&first.state, &[("b", false, Unreachable), ("c", false, Pending)]);
     assert_eq!(admitted(&away), ["b", "c"], "a member that went away is not awaited");
@@ -64,7 +65,7 @@ fn unreachable_cluster_blocks_no_wave() {
 #[test]
 fn restart_begins_no_wave_before_the_last_one_is_known() {
     use ClusterProgress::{Pending, Unknown, Unreachable, Verified};
-    let first = next(&WaveState::default(), &[("a", true, Unknown), ("b", false, Pending)]);
+    let first = next(&DeclarationWaves::default(), &[("a", true, Unknown), ("b", false, Pending)]);
     assert!(admitted(&first).is_empty(), "a may be reachable");
     assert_eq!(first.summary, "waits for fleet/a");
     let away = next(&first.state, &[("a", true, Unreachable), ("b", false, Pending)]);
@@ -79,7 +80,7 @@ fn restart_begins_no_wave_before_the_last_one_is_known() {
 #[test]
 fn failed_cluster_stops_rollout_until_resumed() {
     use ClusterProgress::{Failed, Pending, Verified};
-    let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+    let first = next(&DeclarationWaves::default(), &[("a", true, Pending), ("b", false, Pending)]);
     let failed = [("a", true, Failed("no pull".into())), ("b", false, Pending)];
     let stopped = next(&first.state, &failed);
     assert_eq!(stopped.summary, "stopped: fleet/a: no pull");
@@ -96,7 +97,7 @@ fn failed_cluster_stops_rollout_until_resumed() {
 fn failure_outside_the_open_wave_stops_nothing() {
     use ClusterProgress::{Failed, Pending, Verified};
     let conflict = || Failed("conflict".into());
-    let first = next(&WaveState::default(), &[("a", true, Pending), ("b", false, Pending)]);
+    let first = next(&DeclarationWaves::default(), &[("a", true, Pending), ("b", false, Pending)]);
     let second = next(&first.state, &[("a", true, Verified), ("b", false, Pending)]);
     assert_eq!(admitted(&second), ["a", "b"]);
     // The wave of b is open.
@@ -116,21 +117,22 @@ fn failure_outside_the_open_wave_stops_nothing() {
 fn without_waves_all_clusters_are_admitted() {
     let all = clusters(&[("a", false, ClusterProgress::Pending)]);
     let off = WaveSettings::default();
-    let open = decide(off, WaveOrder::Continue, 7, &WaveState::default(), &all).state;
+    let open = decide(off, WaveOrder::Continue, &7, &DeclarationWaves::default(), &all).state;
     assert!(open.admits(&key("a")) && open.admits(&key("later")));
-    let on = decide(WAVES, WaveOrder::Pause, 7, &open, &all).state;
+    let on = decide(WAVES, WaveOrder::Pause, &7, &open, &all).state;
     assert!(!on.admits(&key("a")));
 }
 
 #[test]
 fn waiting_cluster_keeps_its_last_declaration() {
     use ClusterProgress::{Failed, Pending, Verified};
-    let decide_on = |wanted, state: &WaveState, a, b| {
+    let decide_on = |wanted, state: &DeclarationWaves, a, b| {
         let all = clusters(&[("a", true, a), ("b", false, b)]);
-        decide(WAVES, WaveOrder::Continue, wanted, state, &all).state
+        decide(WAVES, WaveOrder::Continue, &wanted, state, &all).state
     };
-    let former = |state: &WaveState| [state.former(&key("a")), state.former(&key("b"))];
-    let first = decide_on(6, &WaveState::default(), Verified, Verified);
+    let former =
+        |state: &DeclarationWaves| ["a", "b"].map(|name| state.former(&key(name)).copied());
+    let first = decide_on(6, &DeclarationWaves::default(), Verified, Verified);
     assert_eq!(former(&first), [None, None]);
     let second = decide_on(7, &first, Pending, Pending);
     assert_eq!(former(&second), [None, Some(6)], "a is admitted");
@@ -142,38 +144,38 @@ fn waiting_cluster_keeps_its_last_declaration() {
     assert_eq!(former(&stopped.clone().resumed()), [Some(8), Some(6)]);
     // A cluster that does not count for a while, such as a paused one.
     let one = clusters(&[("b", false, Pending)]);
-    let paused = decide(WAVES, WaveOrder::Pause, 8, &third, &one).state;
+    let paused = decide(WAVES, WaveOrder::Pause, &8, &third, &one).state;
     assert_eq!(former(&paused), [Some(8), Some(6)]);
     let last = decide_on(8, &third, Verified, Pending);
     assert_eq!(former(&last), [None, None]);
     // Another release begins with lower numbers.
     assert_eq!(former(&decide_on(1, &third, Pending, Pending)), [None, None]);
     // Without waves every cluster is admitted.
-    let open = decide(WaveSettings::default(), WaveOrder::Continue, 8, &third, &one).state;
+    let open = decide(WaveSettings::default(), WaveOrder::Continue, &8, &third, &one).state;
     assert_eq!(former(&decide_on(9, &open, Pending, Pending)), [None, Some(8)]);
 }
 
 #[test]
 fn next_declaration_begins_again() {
     use ClusterProgress::Pending;
-    let stopped = WaveState {
-        revision: 6,
+    let stopped = DeclarationWaves {
+        target: 6,
         admitted: ["fleet/b".to_owned()].into(),
         failed: Some(FailedWave::default()),
-        ..WaveState::default()
+        ..DeclarationWaves::default()
     };
     let first = next(&stopped, &[("a", true, Pending), ("b", false, Pending)]);
     assert_eq!(admitted(&first), ["a"]);
     let paused =
-        decide(WAVES, WaveOrder::Pause, 8, &first.state, &clusters(&[("a", true, Pending)]));
+        decide(WAVES, WaveOrder::Pause, &8, &first.state, &clusters(&[("a", true, Pending)]));
     assert_eq!(paused.summary, "paused before fleet/a");
     assert!(admitted(&paused).is_empty());
 }
 
 #[test]
 fn state_keeps_names_of_its_fields() {
-    let state = WaveState {
-        revision: 3,
+    let state = DeclarationWaves {
+        target: 3,
         is_open: true,
         admitted: ["a/b".to_owned()].into(),
         former: [("a/c".to_owned(), 2)].into(),
@@ -182,7 +184,72 @@ fn state_keeps_names_of_its_fields() {
     };
     let text = r#"{"revision":3,"isOpen":true,"admitted":["a/b"],"former":{"a/c":2},"wave":["a/b"],"failed":{"cluster":"a/b","reason":"c"}}"#;
     assert_eq!(serde_json::to_string(&state).unwrap(), text);
-    assert_eq!(serde_json::from_str::<WaveState>(text).unwrap(), state);
+    assert_eq!(serde_json::from_str::<DeclarationWaves>(text).unwrap(), state);
+}
+
+/// Returns the decision on the bundle `wanted`.
+fn next_bundle(
+    wanted: &str,
+    state: &BundleWaves,
+    all: &[(&str, bool, ClusterProgress)],
+) -> WaveDecision<String> {
+    decide(WAVES, WaveOrder::Continue, &wanted.to_owned(), state, &clusters(all))
+}
+
+#[test]
+fn bundles_are_rolled_out_in_waves() {
+    use ClusterProgress::{Failed, Pending, Verified};
+    let open = WaveSettings::default();
+    let none = BundleWaves::default();
+    let one = decide(open, WaveOrder::Continue, &"b".to_owned(), &none, &clusters(&[])).state;
+    assert_eq!(serde_json::to_value(&one).unwrap()["revision"], "b");
+    // A hash that is less than the former one is no bundle of another release.
+    let both = [("a", true, Pending), ("b", false, Pending)];
+    let first = next_bundle("a", &one, &both);
+    assert_eq!((admitted(&first), &*first.summary), (vec!["a"], "bundle: waits for fleet/a"));
+    assert_eq!(first.state.former(&key("b")).map(String::as_str), Some(""));
+    let failed = [("a", true, Failed("crash".into())), ("b", false, Pending)];
+    let stopped = next_bundle("a", &first.state, &failed);
+    assert_eq!(stopped.summary, "bundle: stopped: fleet/a: crash");
+    // The administrator returns to the former bundle, which the others have.
+    let back = next_bundle("b", &stopped.state, &[("a", true, Pending), ("b", false, Verified)]);
+    assert_eq!(admitted(&back), ["a", "b"]);
+    assert_eq!(back.state.failed, None);
+}
+
+#[test]
+fn new_cluster_joins_after_the_rollout() {
+    use ClusterProgress::{Failed, Outside, Pending, Unknown, Unreachable, Verified};
+    let begun =
+        next_bundle("b", &BundleWaves::default(), &[("c", true, Outside), ("d", false, Outside)]);
+    assert_eq!((admitted(&begun), &*begun.summary), (vec!["c", "d"], ""), "an installation");
+    let again = next_bundle("b", &begun.state, &[("c", true, Pending), ("d", false, Outside)]);
+    assert_eq!(again.state, begun.state, "c has received its declaration");
+
+    let with = |state: &BundleWaves, a, b| {
+        next_bundle("b", state, &[("a", true, a), ("b", false, b), ("c", false, Outside)])
+    };
+    let none = BundleWaves::default();
+    let first = with(&none, Pending, Unknown);
+    assert_eq!(admitted(&first), ["a"]);
+    assert_eq!(admitted(&with(&first.state, Failed("crash".into()), Unknown)), ["a"]);
+    let unknown = with(&first.state, Verified, Unknown);
+    assert_eq!((admitted(&unknown), &*unknown.summary), (vec!["a"], "bundle: waits for fleet/b"));
+    let last = with(&unknown.state, Verified, Pending);
+    assert_eq!(admitted(&last), ["a", "b"]);
+    assert_eq!(admitted(&with(&last.state, Verified, Pending)), ["a", "b"]);
+    assert_eq!(admitted(&with(&last.state, Verified, Verified)), ["a", "b", "c"]);
+    assert_eq!(admitted(&with(&unknown.state, Verified, Unreachable)), ["a", "c"]);
+    let paused = clusters(&[("c", false, Outside)]);
+    let paused = decide(WAVES, WaveOrder::Pause, &"b".to_owned(), &none, &paused);
+    assert_eq!(paused.summary, "bundle: paused before fleet/c");
+}
+
+#[test]
+fn only_a_stopped_rollout_is_resumed() {
+    let wave = BTreeSet::from(["fleet/a".to_owned()]);
+    let state = BundleWaves { wave: wave.clone(), admitted: wave, ..BundleWaves::default() };
+    assert_eq!(state.clone().resumed(), state);
 }
 
 fn progress() -> impl Strategy<Value = ClusterProgress> {
@@ -212,10 +279,10 @@ proptest! {
     #[test]
     fn waves_stay_within_their_size(steps in proptest::collection::vec(fleet(), 1..12)) {
         let settings = WaveSettings { has_canary: false, size: 2 };
-        let mut state = WaveState::default();
+        let mut state = DeclarationWaves::default();
         for clusters in &steps {
             let before = state.admitted.clone();
-            let decision = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+            let decision = decide(settings, WaveOrder::Continue, &1, &state, clusters);
             state = decision.state;
             prop_assert!(!state.former.keys().any(|it| state.admitted.contains(it)));
             let is_new = |(key, it): &(&ClusterKey, &WaveCluster)| {
@@ -229,7 +296,7 @@ proptest! {
             }
             let is_failed = |it: &WaveCluster| matches!(it.progress, ClusterProgress::Failed(_));
             if !clusters.values().any(is_failed) {
-                let again = decide(settings, WaveOrder::Continue, 1, &state, clusters);
+                let again = decide(settings, WaveOrder::Continue, &1, &state, clusters);
                 prop_assert_eq!(&again.state, &state, "a second decision changes nothing");
             }
         }
@@ -243,9 +310,9 @@ proptest! {
                 cluster.progress = ClusterProgress::Pending;
             }
         }
-        let mut state = WaveState::default();
+        let mut state = DeclarationWaves::default();
         for _ in 0..=clusters.len() {
-            state = decide(WAVES, WaveOrder::Continue, 1, &state, &clusters).state;
+            state = decide(WAVES, WaveOrder::Continue, &1, &state, &clusters).state;
             for (key, cluster) in &mut clusters {
                 if state.admits(key) && cluster.progress == ClusterProgress::Pending {
                     cluster.progress = ClusterProgress::Verified;

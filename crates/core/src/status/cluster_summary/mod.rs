@@ -31,6 +31,9 @@ pub struct ClusterSummary {
     /// UID of the namespace `kube-system`; `None` unless the cluster pulls its declaration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_uid: Option<String>,
+    /// Hash of the bundle from which the controller runs; `None` unless a fleet controller applied it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle_hash: Option<String>,
     /// Number that `registry-info` is annotated with; `None` unless that Secret is in force and
     /// has one.
     pub registry_info_revision: Option<u64>,
@@ -177,6 +180,7 @@ impl ClusterSummary {
         Self {
             version: report.version.clone(),
             cluster_uid: None,
+            bundle_hash: report.bundle_hash.clone(),
             registry_info_revision: declared.registry_info_revision,
             source: declared.source,
             hash: declared.hash.clone(),

@@ -11,6 +11,7 @@ fn every_name_is_kept() {
     let summary = ClusterSummary {
         version: "0.2.0".into(),
         cluster_uid: Some("0d2c".into()),
+        bundle_hash: Some("4567".into()),
         registry_info_revision: Some(7),
         source: Origin::RegistryInfo,
         hash: "0123".into(),
@@ -21,8 +22,8 @@ fn every_name_is_kept() {
         problems: vec![SummaryProblem::NodesPending],
     };
     let written = json!({
-        "version": "0.2.0", "clusterUid": "0d2c", "registryInfoRevision": 7, "source": "registry-info",
-        "hash": "0123", "webhook": "Fail", "replicas": { "ready": 1, "total": 2 },
+        "version": "0.2.0", "clusterUid": "0d2c", "bundleHash": "4567",
+        "registryInfoRevision": 7, "source": "registry-info", "hash": "0123", "webhook": "Fail", "replicas": { "ready": 1, "total": 2 },
         "nodes": { "total": 5, "applied": 4, "verified": 3 }, "podsNotFromMirror": 6,
         "problems": ["nodes-pending"],
     });
@@ -84,6 +85,7 @@ fn foreign_summary_is_bounded() {
 fn healthy() -> ControllerReport {
     ControllerReport {
         version: "0.2.0".into(),
+        bundle_hash: Some("45".into()),
         declaration: DeclarationStatus {
             source: Origin::RegistryInfo,
             hash: "01".into(),
@@ -119,6 +121,7 @@ fn healthy_report_has_no_problem() {
         registry_info_revision: Some(9),
         source: Origin::RegistryInfo,
         hash: "01".into(),
+        bundle_hash: Some("45".into()),
         webhook: WebhookSummary::Fail,
         nodes: Some(NodeCount { total: 3, applied: 2, verified: 2 }),
         ..ClusterSummary::default()

@@ -30,6 +30,9 @@ const TEXT: usize = 1000;
 pub struct ControllerReport {
     /// Version of the controller.
     pub version: String,
+    /// Hash of the bundle from which the controller runs; `None` unless a fleet controller applied it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle_hash: Option<String>,
     /// The declaration in force.
     pub declaration: DeclarationStatus,
     /// Admission of pods.

@@ -39,6 +39,7 @@ fn wait_of_pods_names_both_declarations() {
 fn every_name_is_kept() {
     let report = ControllerReport {
         version: "0.1.0".into(),
+        bundle_hash: Some("89ab".into()),
         declaration: DeclarationStatus {
             source: Origin::RegistryInfo,
             hash: "0123".into(),
@@ -114,6 +115,7 @@ fn every_name_is_kept() {
     };
     let written = json!({
         "version": "0.1.0",
+        "bundleHash": "89ab",
         "declaration": {
             "source": "registry-info", "hash": "0123", "revision": 3, "registryInfoRevision": 7,
             "rules": 2, "refused": ["chart"], "differs": ["DOMAIN"],

@@ -27,13 +27,18 @@ pub struct ClusterFacts {
     pub refused_declaration: Option<String>,
     /// Wait for a wave, with the reason; `None` if the cluster may receive the declaration.
     pub wave: Option<String>,
+    /// Wait for a wave of the bundle, with the reason; `None` if the cluster may receive the bundle, or
+    /// receives nothing.
+    pub bundle_wave: Option<String>,
     /// Result of the last application.
     pub outcome: ApplyOutcome,
-    /// Number of the declaration that was last stored in the cluster with the whole bundle; `None`
-    /// before the first.
+    /// Number of the declaration that was last stored in the cluster, with the whole bundle or beside
+    /// a former one; `None` before the first.
     pub stored: Option<u64>,
     /// Hash of the text of [`Self::stored`] without credentials; empty if it is not known.
     pub stored_hash: String,
+    /// Hash of the bundle that was last stored in the cluster; empty if it is not known.
+    pub stored_bundle: String,
     /// Fields and objects of other writers, which stay as they are.
     pub conflicts: Vec<String>,
     /// Fields and objects that another writer changes again and again.

@@ -128,6 +128,23 @@ fn declaration_in_force_has_no_error() {
 }
 
 #[test]
+fn former_bundle_waits_for_its_wave() {
+    let bundle_wave = Some("bundle: stopped: fleet/a: crash".to_owned());
+    let mut facts = ClusterFacts { bundle_wave, ..in_force() };
+    let status = status_of(&facts, None, NOW);
+    let applied = status.condition(APPLIED).unwrap();
+    assert_eq!((&*applied.status, &*applied.reason), (FALSE, reason::WAITING_FOR_WAVE));
+    assert_eq!(applied.message, "declaration 3 is stored; bundle: stopped: fleet/a: crash");
+    assert_eq!((&*status.condition(HEALTHY).unwrap().status, &status.last_error), (TRUE, &None));
+    // A declaration that is refused is an error all the same.
+    facts.stored = Some(2);
+    let waiting = status_of(&facts, None, NOW);
+    assert_eq!(waiting.condition(APPLIED).unwrap().message, "bundle: stopped: fleet/a: crash");
+    facts.outcome = ApplyOutcome::Failed("denied".into());
+    assert_eq!(status_of(&facts, None, NOW).state(), reason::FAILED);
+}
+
+#[test]
 fn cluster_that_pulls_is_known_by_its_heartbeats() {
     let mut facts = ClusterFacts { contact: ClusterContact::Pulls, ..in_force() };
     let status = status_of(&facts, None, NOW);
@@ -414,36 +431,41 @@ fn facts() -> impl Strategy<Value = ClusterFacts> {
         1 => text().prop_map(ApplyOutcome::Failed),
     ];
     let lists = (prop::collection::vec(text(), 0..6), prop::collection::vec(text(), 0..6));
-    let rare = prop::option::weighted(0.1, text());
+    let rare = || prop::option::weighted(0.1, text());
     (
         (access, contact, removal, wanted, outcome, lists),
-        (text(), prop::option::of(0..3_u64), prop::bool::weighted(0.1), rare),
+        (text(), prop::option::of(0..3_u64), prop::bool::weighted(0.1), rare()),
+        rare(),
         (prop::option::weighted(0.1, text()), prop::option::weighted(0.1, text()), heartbeat()),
         prop::collection::vec(text(), 0..6),
     )
-        .prop_map(|(one, two, (wave, refused_declaration, heartbeat), duplicates)| {
-            let (access, contact, removal, wanted, outcome, (conflicts, drift)) = one;
-            let (uid, stored, is_paused, duplicate_of) = two;
-            ClusterFacts {
-                access,
-                is_paused,
-                contact,
-                uid,
-                duplicate_of,
-                duplicates,
-                removal,
-                wanted,
-                refused_declaration,
-                wave,
-                outcome,
-                stored,
-                stored_hash: "a".to_owned(),
-                conflicts,
-                drift,
-                waiting: "the webhook waits",
-                heartbeat,
-            }
-        })
+        .prop_map(
+            |(one, two, bundle_wave, (wave, refused_declaration, heartbeat), duplicates)| {
+                let (access, contact, removal, wanted, outcome, (conflicts, drift)) = one;
+                let (uid, stored, is_paused, duplicate_of) = two;
+                ClusterFacts {
+                    access,
+                    is_paused,
+                    contact,
+                    uid,
+                    duplicate_of,
+                    duplicates,
+                    removal,
+                    wanted,
+                    refused_declaration,
+                    wave,
+                    bundle_wave,
+                    outcome,
+                    stored,
+                    stored_hash: "a".to_owned(),
+                    stored_bundle: String::new(),
+                    conflicts,
+                    drift,
+                    waiting: "the webhook waits",
+                    heartbeat,
+                }
+            },
+        )
 }
 
 proptest! {

@@ -86,6 +86,11 @@ impl ClusterFacts {
         if !self.drift.is_empty() && !is_stored {
             return not(reason::APPLYING, &self.repeated_drift());
         }
+        if let Some(text) = &self.bundle_wave {
+            let stored = format!("declaration {wanted} is stored; ");
+            let message = format!("{}{text}", if is_stored { &stored } else { "" });
+            return not(reason::WAITING_FOR_WAVE, &message);
+        }
         if is_stored && self.is_in_contact() {
             let message = match &*self.duplicates {
                 [] => format!("declaration {wanted} is stored"),

@@ -12,7 +12,6 @@ use image_swap_core::{
     control::effective::Effective,
     fleet::{
         assignment::{AssignedDeclaration, Assignment, WaitReason},
-        bundle::Bundle,
         drift::RepairLog,
         inventory::{ClusterSettings, EntryAccess},
     },
@@ -26,6 +25,7 @@ use self::{connection::ClusterSession, signs::HeartbeatSigns, state::TaskState};
 use super::{
     facts::{EndedAttempt, REPEAT, begun},
     filled::FilledBundle,
+    hub::HubBundle,
     order::{ClusterOrder, ClusterTask},
     tokens::StoredTokens,
 };
@@ -229,7 +229,8 @@ impl ClusterTask {
         }
     }
 
-    /// Applies bundle and declaration, unless they are in force already.
+    /// Applies bundle and declaration, unless they are in force already. A cluster that keeps its
+    /// former bundle receives only the declaration.
     async fn apply(
         &self,
         order: &ClusterOrder,
@@ -245,12 +246,23 @@ impl ClusterTask {
             }
         };
         let settings = &order.entry.settings;
-        if state.applied.as_ref().is_some_and(|it| it.has(bundle, declaration, settings)) {
+        let is_kept = order.kept_bundle.is_some();
+        let is_in_force = |it: &Arc<FilledBundle>| {
+            if is_kept { it.has_only(declaration) } else { it.has(bundle, declaration, settings) }
+        };
+        if state.applied.as_ref().is_some_and(is_in_force) {
             return Ok(());
         }
-        let before = state.applied.take().filter(|it| it.is_of(bundle));
+        let is_former =
+            |it: &Arc<FilledBundle>| if is_kept { it.is_declaration } else { it.is_of(bundle) };
+        let before = state.applied.take().filter(is_former);
         let served = before.as_ref().map(|it| &it.served);
-        let filled = match self.fill(session, bundle, declaration, settings, served).await? {
+        let filled = if is_kept {
+            Ok(self.filled.declare(bundle, declaration))
+        } else {
+            self.fill(session, bundle, declaration, settings, served).await?
+        };
+        let filled = match filled {
             Ok(filled) => filled,
             Err(outcome) => {
                 state.facts.outcome = outcome;
@@ -263,13 +275,20 @@ impl ClusterTask {
         let (removal, repairs) = (self.removal(), &mut state.repairs);
         let report = match changed {
             Some(changed) => remote.apply(&changed, repairs, now()).await?,
+            None if filled.is_declaration => {
+                remote.apply_declaration(&filled.objects, repairs, now()).await?
+            }
             None => remote.apply_bundle(&filled.objects, &removal, repairs, now()).await?,
         };
         self.log(&report);
         state.take_report(&report);
         if report.is_complete() {
-            let before = state.facts.stored.replace(declaration.revision);
-            if before != Some(declaration.revision) {
+            let stored = filled.bundle_hash().unwrap_or(&state.facts.stored_bundle).to_owned();
+            let before = (
+                state.facts.stored.replace(declaration.revision),
+                std::mem::replace(&mut state.facts.stored_bundle, stored),
+            );
+            if before.0 != state.facts.stored || before.1 != state.facts.stored_bundle {
                 self.expect_heartbeat(state);
             }
             filled.stored().hash.clone_into(&mut state.facts.stored_hash);
@@ -293,7 +312,7 @@ impl ClusterTask {
     async fn fill(
         &self,
         session: &ClusterSession,
-        bundle: &Arc<Bundle>,
+        bundle: &Arc<HubBundle>,
         declaration: &AssignedDeclaration,
         settings: &ClusterSettings,
         served: Option<&BTreeSet<String>>,

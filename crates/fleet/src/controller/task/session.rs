@@ -50,6 +50,7 @@ impl ClusterTask {
             state.facts.duplicate_of = None;
             state.facts.removal = RemovalProgress::None;
             state.facts.stored = None;
+            state.facts.stored_bundle.clear();
             state.facts.outcome = ApplyOutcome::Pending;
             state.facts.heartbeat = HeartbeatFacts::default();
             state.repairs = RepairLog::default();
