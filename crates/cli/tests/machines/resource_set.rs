@@ -62,7 +62,7 @@ pub(crate) fn check(plane: &ControlPlane, workload: &ControlPlane) {
     .unwrap();
     let declared = workload.get("/api/v1/namespaces/jet-system/secrets/registry-info").unwrap();
     let declared = declared.unwrap();
-    let domain = declared["data"]["DOMAIN"].as_str().and_then(|it| base64::decode(it));
+    let domain = declared["data"]["DOMAIN"].as_str().and_then(base64::decode);
     let example = fs::read_to_string(management::DECLARATION).unwrap();
     let domain = String::from_utf8(domain.unwrap()).unwrap();
     assert!(!domain.is_empty() && example.contains(&domain), "{domain}");
