@@ -255,7 +255,7 @@ async fn apply_manager_between_two_requests_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn namespace_of_another_program_gets_no_account() {
+async fn foreign_namespace_gets_no_token() {
     const PATH: &str = "/api/v1/namespaces/image-swap";
 
     let server = FakeServer::start("1").await;

@@ -111,7 +111,7 @@ impl KeptConditions {
         if !is_uncompared(facts, before) {
             return Self::default();
         }
-        let has_reason = |it: &&NodeCondition| COMPARED.contains(&&*it.reason);
+        let has_reason = |it: &NodeCondition| COMPARED.contains(&&*it.reason);
         let is_same = facts.wanted.revision() == before.wanted_revision;
         let is_known =
             |it: &NodeCondition| it.status != UNKNOWN && it.reason != reason::DECLARATION_REFUSED;
@@ -121,7 +121,7 @@ impl KeptConditions {
         Self {
             is_applied_kept: is_same
                 && facts.applied().1 == reason::APPLYING
-                && before.condition(APPLIED).filter(has_reason).is_some(),
+                && before.condition(APPLIED).is_some_and(has_reason),
             is_healthy_kept: is_unheard && before.condition(HEALTHY).is_some_and(is_known),
         }
     }
