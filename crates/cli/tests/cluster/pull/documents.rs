@@ -106,7 +106,7 @@ fn roles() -> Vec<Value> {
     objects
 }
 
-/// Enrolls and revokes a cluster with the rights that docs/security.md lists.
+/// Runs `fleet enroll` and `fleet revoke` with the rights that docs/security.md lists.
 pub(super) async fn rights_suffice(fleet: &PullFleet) {
     let hub = &fleet.planes.hub;
     let account = json!({
