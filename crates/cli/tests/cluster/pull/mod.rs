@@ -206,6 +206,6 @@ async fn revoked_cluster_keeps_its_declaration_until_it_is_enrolled_again() {
     documents::secrets_are_listed(&fleet).await;
     drop(controller);
     removal::remove(&fleet, &manifest).await;
-    documents::rights_suffice(&fleet).await;
+    documents::rights_suffice(&fleet);
     documents::enrolments_end(&fleet);
 }
