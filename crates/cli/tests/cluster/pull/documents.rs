@@ -4,9 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
     process::Command,
+    time::Duration,
 };
 
-use image_swap_testbed::ControlPlane;
+use image_swap_testbed::{ControlPlane, Wait, until};
 use image_swap_text::base64;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -106,8 +107,8 @@ fn roles() -> Vec<Value> {
     objects
 }
 
-/// Enrolls and revokes a cluster with the rights that docs/security.md lists.
-pub(super) async fn rights_suffice(fleet: &PullFleet) {
+/// Runs `fleet enroll` and `fleet revoke` with the rights that docs/security.md lists.
+pub(super) fn rights_suffice(fleet: &PullFleet) {
     let hub = &fleet.planes.hub;
     let account = json!({
         "apiVersion": "v1", "kind": "ServiceAccount",
@@ -123,12 +124,12 @@ pub(super) async fn rights_suffice(fleet: &PullFleet) {
             let mut command = Command::new("timeout");
             command.args(["60", env!("CARGO_BIN_EXE_image-swap"), "fleet", verb, "second"]);
             command.args(["--namespace", CLUSTERS, "--kubeconfig"]).arg(kubeconfig.path());
-            let ran = block_in_place(|| command.output().unwrap());
+            let ran = command.output().unwrap();
             // The API server may not know the roles yet.
-            println!("{verb}: {}", String::from_utf8_lossy(&ran.stderr));
-            ran.status.success().then_some(())
+            let not_yet = || Wait::NotYet(String::from_utf8_lossy(&ran.stderr).into_owned());
+            ran.status.success().then_some(()).ok_or_else(not_yet)
         };
-        eventually(run).await;
+        block_in_place(|| until(verb, Duration::from_mins(1), run)).unwrap();
     }
 }
 

@@ -205,6 +205,6 @@ async fn refused_cluster_keeps_its_declaration_until_another_enrolment() {
     documents::secrets_are_listed(&fleet).await;
     drop(controller);
     removal::remove(&fleet, &manifest).await;
-    documents::rights_suffice(&fleet).await;
+    documents::rights_suffice(&fleet);
     documents::enrolments_end(&fleet);
 }
