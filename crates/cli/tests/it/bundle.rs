@@ -74,6 +74,7 @@ fn printed_objects_are_those_of_the_fleet_controller() {
         policy: None,
         served: &served,
         hub_secret: None,
+        hash: None,
     };
     let ran = render(&["--show-credentials"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));

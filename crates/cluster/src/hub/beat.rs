@@ -28,7 +28,7 @@ use crate::{
     heartbeat::{reported, summary},
     remote::{
         RemoteError, RemoteRequest,
-        client::{MERGE, METADATA},
+        client::{MERGE, METADATA, json_body},
     },
 };
 
@@ -94,7 +94,7 @@ impl HubPull<'_> {
                 "renewTime": MicroTime(Timestamp::now()),
             },
         });
-        let body = Some((MERGE, &lease));
+        let body = Some((MERGE, json_body(&lease)));
         let request = RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body };
         let written = remote.send::<IgnoredAny>(request).await?;
         written.map(drop).map_err(|refused| RemoteError::of_code(refused.code))

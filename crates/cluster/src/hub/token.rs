@@ -73,7 +73,7 @@ impl HubPull<'_> {
         object.value["metadata"]["name"] = self.secret.as_str().into();
         let params = PatchParams::apply(FLEET_MANAGER).force();
         let written =
-            secrets.patch_metadata(&self.secret, &params, &Patch::Apply(&object.value)).await;
+            secrets.patch_metadata(&self.secret, &params, &Patch::Apply(&*object.value)).await;
         written.map(drop).map_err(Error::api(format!("write {}", self.secret)))
     }
 }

@@ -54,7 +54,7 @@ pub struct RemoteRequest<'r> {
     /// Type of the response.
     pub accept: &'static str,
     /// Body with its type; `None` without one.
-    pub body: Option<(&'static str, &'r Value)>,
+    pub body: Option<(&'static str, Bytes)>,
 }
 
 /// Status with which the API server refused a request.
@@ -65,16 +65,23 @@ pub struct RefusedRequest {
     pub status: Bytes,
 }
 
+/// Returns the text of `value` as a body.
+pub fn json_body(value: &Value) -> Bytes {
+    value.to_string().into()
+}
+
 impl RemoteRequest<'_> {
     /// Returns the request of HTTP, without host and credential.
     fn build(self) -> Result<Request<Body>, RemoteError> {
         let Self { method, path, accept, body } = self;
         let mut built = Request::builder().method(method).uri(path).header(ACCEPT, accept);
-        if let Some((kind, _)) = body {
+        let (kind, body) = body.unzip();
+        if let Some(kind) = kind {
             built = built.header(CONTENT_TYPE, kind);
         }
-        let body = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
-        built.body(Body::from(body)).map_err(|_| RemoteError::BadAccess("invalid path"))
+        built
+            .body(Body::from(body.unwrap_or_default()))
+            .map_err(|_| RemoteError::BadAccess("invalid path"))
     }
 }
 
@@ -95,8 +102,9 @@ impl RemoteClient {
         let token = match &access.credential {
             RemoteCredential::Token(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                let mut header = header.map_err(|_| invalid)?;
-                header.set_sensitive(true);
+                let header = header.map_err(|_| invalid)?;
+                // Not marked as sensitive, as by client-go: HTTP/2 repeats such a header in each request
+                // instead of an index. No library logs it at the levels that a log can have.
                 Some(header)
             }
             RemoteCredential::Certificate { .. } => None,

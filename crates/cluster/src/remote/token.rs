@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    client::{JSON, RemoteClient, RemoteRequest},
+    client::{JSON, RemoteClient, RemoteRequest, json_body},
     error::RemoteError,
 };
 
@@ -61,7 +61,7 @@ impl RemoteClient {
             "spec": { "expirationSeconds": life },
         });
         let path = format!("{path}/token");
-        let body = Some((JSON, &body));
+        let body = Some((JSON, json_body(&body)));
         let request = RemoteRequest { method: Method::POST, path: &path, accept: JSON, body };
         let response = self.send::<TokenResponse>(request).await?;
         let TokenStatus { token, expires } =

@@ -30,7 +30,7 @@ impl ObjectsInForce {
     /// Records that the content of `object` is in force, and that the fleet controller owns the
     /// fields with the hash `fields`.
     pub fn record(&mut self, object: &BundleObject, fields: u64) {
-        let content = hash(&object.value);
+        let content = object.value.content_hash();
         self.objects.insert(name(object), ObjectInForce { content, fields });
     }
 
@@ -39,7 +39,9 @@ impl ObjectsInForce {
     /// controller owns; `None` if the object does not exist.
     pub fn has_lost(&self, object: &BundleObject, fields: Option<u64>) -> bool {
         let known = self.objects.get(&name(object));
-        known.is_some_and(|it| fields != Some(it.fields) && it.content == hash(&object.value))
+        known.is_some_and(|it| {
+            fields != Some(it.fields) && it.content == object.value.content_hash()
+        })
     }
 
     /// Forgets `object`, which the fleet controller deletes.
@@ -71,7 +73,7 @@ mod tests {
 
     fn object(name: &str, label: &str) -> BundleObject {
         let value = json!({ "metadata": { "labels": { "a": label } } });
-        BundleObject { value, ..BundleObject::namespace(name) }
+        BundleObject { value: value.into(), ..BundleObject::namespace(name) }
     }
 
     #[test]

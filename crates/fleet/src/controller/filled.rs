@@ -174,10 +174,18 @@ impl FilledBundles {
     }
 }
 
-/// Keeps `filled` among the `known` ones as long as a cluster uses it.
-fn keep(known: &mut Vec<Weak<FilledBundle>>, filled: FilledBundle) -> Arc<FilledBundle> {
-    let filled = Arc::new(filled);
+/// Keeps `filled` among the `known` ones as long as a cluster uses it. It shares the content of equal
+/// objects with the last one: clusters with settings of their own differ in few objects.
+fn keep(known: &mut Vec<Weak<FilledBundle>>, mut filled: FilledBundle) -> Arc<FilledBundle> {
     known.retain(|it| it.strong_count() > 0);
+    if let Some(last) = known.last().and_then(Weak::upgrade) {
+        for object in &mut filled.objects {
+            if let Some(equal) = last.objects.iter().find(|it| *it == object) {
+                object.value = equal.value.clone();
+            }
+        }
+    }
+    let filled = Arc::new(filled);
     known.push(Arc::downgrade(&filled));
     filled
 }
@@ -255,6 +263,20 @@ spec: {policy: '@policy@'}
         assert_eq!(whole.bundle_hash(), Some(&*bundle.hash));
         assert_eq!(declared.bundle_hash(), None);
         assert!(!Arc::ptr_eq(&whole, &declared));
+    }
+
+    #[test]
+    fn equal_objects_share_their_content() {
+        let bundle = Arc::new(HubBundle::parse(BUNDLE).unwrap());
+        let filled = FilledBundles::default();
+        let (one, other) =
+            (fill(&filled, &bundle, 1, "fail", "v1"), fill(&filled, &bundle, 1, "ignore", "v1"));
+        let shared = one.objects.iter().zip(&other.objects);
+        let texts: Vec<_> =
+            shared.map(|(a, b)| Arc::ptr_eq(&a.value.text(), &b.value.text())).collect();
+        let equal: Vec<_> = one.objects.iter().zip(&other.objects).map(|(a, b)| a == b).collect();
+        assert_eq!(texts, equal);
+        assert!(equal.contains(&true) && equal.contains(&false));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl<'c> EnrolledObjects<'c> {
         let params = PatchParams::apply(ENROLLER).force();
         for object in enrolment.objects() {
             let written =
-                self.api(&object).patch(&object.name, &params, &Patch::Apply(&object.value)).await;
+                self.api(&object).patch(&object.name, &params, &Patch::Apply(&*object.value)).await;
             written.map_err(Error::api(format!("write {object}")))?;
         }
         Ok(())

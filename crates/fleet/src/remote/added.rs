@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::{
     apply::{ApplyReport, ContestedObject, RepairedObject, is_declaration},
-    client::{JSON, MERGE, METADATA, RemoteCluster, RemoteRequest},
+    client::{JSON, MERGE, METADATA, RemoteCluster, RemoteRequest, json_body},
     error::RemoteError,
     objects::{LiveMetadata, LiveObject},
 };
@@ -70,7 +70,7 @@ impl RemoteCluster {
             }
         };
         let path = format!("{}?fieldManager={FLEET_MANAGER}", object.path());
-        let body = Some((MERGE, &removal));
+        let body = Some((MERGE, json_body(&removal)));
         let request = RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body };
         match self.send::<IgnoredAny>(request).await? {
             Ok(_) => report.repaired.push(RepairedObject { object: name, fields }),

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
-        bundle::{BundleObject, BundlePhase},
+        bundle::{BundleObject, BundlePhase, ObjectValue},
         drift::{Contest, ContestedField, RepairLog},
     },
     labels::{IMAGE_SWAP, REGISTRY_INFO},
@@ -176,8 +176,7 @@ impl RemoteCluster {
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
             self.end_removal(objects, log).await?;
         }
-        let marked = marked(object, live.as_ref());
-        let value = marked.as_ref().unwrap_or(&object.value);
+        let value = value_to_apply(object, live.as_ref());
         let name = object.to_string();
         let is_lost = log.in_force.has_lost(object, live.as_ref().map(LiveObject::own_fields));
         if is_lost && let Some(wait) = log.wait(&name, now) {
@@ -225,7 +224,7 @@ impl RemoteCluster {
     async fn overwrite(
         &self,
         object: &BundleObject,
-        value: &Value,
+        value: &ObjectValue,
         live: Option<&LiveObject>,
     ) -> Result<Option<LiveObject>, RemoteError> {
         let Some(live) = live else { return Ok(None) };
@@ -246,7 +245,7 @@ impl RemoteCluster {
     /// The API server refuses the object for another reason than other managers.
     async fn hold(
         &self,
-        (object, value): (&BundleObject, &Value),
+        (object, value): (&BundleObject, &ObjectValue),
         exists: bool,
         wait: UnixTime,
         report: &mut ApplyReport,
@@ -350,16 +349,15 @@ fn lost_fields(exists: bool) -> Vec<ContestedField> {
     exists.then(ContestedField::unknown).into_iter().collect()
 }
 
-/// Returns a namespace, or the Secret with the declaration, with the mark that the fleet controller
-/// created it; `None` for other objects, and for one that another program created.
-fn marked(object: &BundleObject, live: Option<&LiveObject>) -> Option<Value> {
+/// Returns the content to apply: of a namespace, or of the Secret with the declaration, with the mark
+/// that the fleet controller created it, unless another program did.
+fn value_to_apply<'o>(object: &'o BundleObject, live: Option<&LiveObject>) -> &'o ObjectValue {
     let is_created = live.is_none_or(LiveObject::is_created_by_fleet);
-    if !is_created || !(object.kind == "Namespace" || is_declaration(object)) {
-        return None;
+    if is_created && (object.kind == "Namespace" || is_declaration(object)) {
+        object.value.created()
+    } else {
+        &object.value
     }
-    let mut object = object.clone();
-    object.mark_created();
-    Some(object.value)
 }
 
 /// Returns true if `object` is the Secret with the declaration.

@@ -3,7 +3,7 @@
 use image_swap_cluster::remote::RemoteClient;
 pub(super) use image_swap_cluster::remote::{
     RefusedRequest, RemoteRequest,
-    client::{APPLY, JSON, MERGE, METADATA},
+    client::{APPLY, JSON, MERGE, METADATA, json_body},
 };
 use image_swap_core::fleet::kubeconfig::RemoteAccess;
 use kube::Client;

@@ -199,7 +199,7 @@ fn object(api_version: &str, kind: &str, namespace: Option<&str>, mut more: Valu
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: FLEET_MANAGER.to_owned(),
-        value: more,
+        value: more.into(),
     }
 }
 

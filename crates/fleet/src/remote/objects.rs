@@ -2,11 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use hyper::Method;
+use hyper::{Method, body::Bytes};
 use image_swap_cluster::remote::bounded;
 use image_swap_core::{
     fleet::{
-        bundle::{BundleObject, BundlePhase, FLEET_MANAGER},
+        bundle::{BundleObject, BundlePhase, FLEET_MANAGER, ObjectValue},
         repair::{OWN_MANAGERS, is_other_apply},
     },
     labels::IMAGE_SWAP,
@@ -17,10 +17,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    client::{APPLY, JSON, METADATA, RefusedRequest, RemoteCluster, RemoteRequest},
+    client::{APPLY, JSON, METADATA, RefusedRequest, RemoteCluster, RemoteRequest, json_body},
     error::RemoteError,
 };
 
@@ -203,7 +203,7 @@ pub(super) fn named(api_version: &str, kind: &str, namespace: &str, name: &str) 
         kind: kind.to_owned(),
         namespace: Some(namespace.to_owned()),
         name: name.to_owned(),
-        value: Value::Null,
+        value: ObjectValue::default(),
     }
 }
 
@@ -218,7 +218,7 @@ pub(super) fn nodes_secret(namespace: &str) -> BundleObject {
         "type": "Opaque",
         "data": { RESTORE: base64::encode("true") },
     });
-    BundleObject { value, ..named("v1", "Secret", namespace, &name) }
+    BundleObject { value: value.into(), ..named("v1", "Secret", namespace, &name) }
 }
 
 impl LiveObject {
@@ -285,11 +285,11 @@ impl RemoteCluster {
     pub(super) async fn apply_object(
         &self,
         object: &BundleObject,
-        value: &Value,
+        value: &ObjectValue,
         mode: ApplyMode,
     ) -> Result<Result<LiveObject, RefusedRequest>, RemoteError> {
         let path = format!("{}?fieldManager={FLEET_MANAGER}&{}", object.path(), mode.query());
-        let body = Some((APPLY, value));
+        let body = Some((APPLY, Bytes::from_owner(value.text())));
         self.send(RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body })
             .await
     }
@@ -309,7 +309,7 @@ impl RemoteCluster {
             "propagationPolicy": "Background",
             "preconditions": { "uid": uid },
         });
-        let body = Some((JSON, &options));
+        let body = Some((JSON, json_body(&options)));
         let path = object.path();
         let request = RemoteRequest { method: Method::DELETE, path: &path, accept: JSON, body };
         match self.send::<IgnoredAny>(request).await? {

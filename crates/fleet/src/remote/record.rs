@@ -46,7 +46,7 @@ pub(super) fn record_map(namespace: &str, objects: &AppliedObjects) -> BundleObj
         },
         "data": { KEY: objects.text() },
     });
-    BundleObject { value, ..named("v1", "ConfigMap", namespace, &name) }
+    BundleObject { value: value.into(), ..named("v1", "ConfigMap", namespace, &name) }
 }
 
 impl RemoteCluster {

@@ -36,7 +36,8 @@ fn secret(namespace: &str, domain: &str) -> BundleObject {
                 "annotations": { "image-swap.io/revision": "1" },
             },
             "data": { "DOMAIN": image_swap_text::base64::encode(domain) },
-        }),
+        })
+        .into(),
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod images;
 mod object;
+mod object_value;
 mod phase;
 mod record;
 mod slots;
@@ -28,6 +29,7 @@ use self::{
 };
 pub use self::{
     object::BundleObject,
+    object_value::ObjectValue,
     phase::BundlePhase,
     record::AppliedObjects,
     slots::{InvalidApiServer, is_api_server, is_policy},
@@ -206,7 +208,7 @@ impl Bundle {
         objects.extend(registry_info_of(slots.declaration, slots.revision).map(|mut object| {
             // The manifest of an enrolment takes over a Secret that exists.
             if slots.hub_secret.is_some() {
-                object.mark_created();
+                object.value = object.value.created().clone();
             }
             object
         }));
@@ -338,7 +340,8 @@ pub fn registry_info(secret: &SecretData, revision: u64) -> BundleObject {
             },
             "type": kind,
             "data": data,
-        }),
+        })
+        .into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use image_swap_text::position::Position;
 use serde_json::{Value, json};
 
-use super::{BundleError, BundlePhase, CREATED_BY, FLEET_MANAGER};
+use super::{BundleError, BundlePhase, ObjectValue};
 
 /// Object of a workload cluster.
 #[derive(Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct BundleObject {
     /// Name.
     pub name: String,
     /// Object as JSON. A Secret has credentials in it.
-    pub value: Value,
+    pub value: ObjectValue,
 }
 
 impl fmt::Debug for BundleObject {
@@ -85,7 +85,7 @@ impl BundleObject {
             kind: text(&value["kind"]),
             namespace: value["metadata"]["namespace"].as_str().map(str::to_owned),
             name: text(&value["metadata"]["name"]),
-            value,
+            value: value.into(),
         })
     }
 
@@ -97,13 +97,9 @@ impl BundleObject {
             kind: "Namespace".to_owned(),
             namespace: None,
             name: name.to_owned(),
-            value: json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
+            value: json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+                .into(),
         }
-    }
-
-    /// Marks the object as one that the fleet controller creates.
-    pub fn mark_created(&mut self) {
-        self.value["metadata"]["annotations"][CREATED_BY] = FLEET_MANAGER.into();
     }
 
     /// Returns the path of the object in the API.

@@ -5,9 +5,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use serde_json::Value;
-
-use super::{BundleObject, object, phase};
+use super::{BundleObject, ObjectValue, object, phase};
 
 /// Maximum number of objects in a record.
 const OBJECTS: usize = 2048;
@@ -107,7 +105,7 @@ fn read(line: &str) -> Option<BundleObject> {
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
-        value: Value::Null,
+        value: ObjectValue::default(),
     })
 }
 

@@ -100,7 +100,7 @@ impl DeclarationCopy {
         }
         let mut object = registry_info(wanted, self.revision);
         if present.is_none_or(|it| it.is_created_by_fleet) {
-            object.mark_created();
+            object.value = object.value.created().clone();
         }
         Some(object)
     }

@@ -108,7 +108,7 @@ impl Enrolment {
             kind: kind.to_owned(),
             namespace: Some(namespace.clone()),
             name: name.to_owned(),
-            value: more,
+            value: more.into(),
         }
     }
 }

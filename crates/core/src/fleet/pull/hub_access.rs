@@ -171,7 +171,8 @@ impl HubAccess {
                 },
                 "type": "Opaque",
                 "data": data,
-            }),
+            })
+            .into(),
         }
     }
 }
