@@ -181,7 +181,8 @@ impl Bundle {
             return Err(start("the declaration is unusable".to_owned()));
         }
         let policy = slots.policy.or_else(|| self.policy());
-        let values = SlotValues::new(slots, policy, || {
+        let more = (slots.hub_secret, slots.hash);
+        let values = SlotValues::new(slots.api_server, policy, more, || {
             declaration.as_ref().and_then(pull_secret::content).map(base64::encode)
         })
         .map_err(start)?;

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::BundleSlots;
 use crate::{admission::Mode, reference::is_domain};
 
 /// Values of the chart's value `policy`.
@@ -84,17 +83,17 @@ pub(super) struct SlotValues {
 }
 
 impl SlotValues {
-    /// Returns the values of `slots` with this `policy`.
+    /// Returns the values for these settings.
     ///
     /// # Errors
     /// Returns the reason why a setting is invalid.
     pub(super) fn new(
-        slots: &BundleSlots<'_>,
+        api_server: Option<&str>,
         policy: Option<&str>,
+        (hub_secret, bundle_hash): (Option<&str>, Option<&str>),
         pull_secret: impl FnOnce() -> Option<String>,
     ) -> Result<Self, String> {
-        let address =
-            slots.api_server.map(|it| split(it).ok_or_else(|| InvalidApiServer.to_string()));
+        let address = api_server.map(|it| split(it).ok_or_else(|| InvalidApiServer.to_string()));
         let (host, port) = address.transpose()?.unzip();
         if let Some(policy) = policy.filter(|it| !is_policy(it)) {
             let shown: String =
@@ -104,8 +103,8 @@ impl SlotValues {
         let mode = policy.map(|it| if it == AUDIT { Mode::Audit } else { Mode::Enforce });
         let mode = mode.map(|it| it.to_string());
         let policy = policy.map(str::to_owned);
-        let hub_secret = slots.hub_secret.map(str::to_owned);
-        let bundle_hash = slots.hash.map(str::to_owned);
+        let hub_secret = hub_secret.map(str::to_owned);
+        let bundle_hash = bundle_hash.map(str::to_owned);
         Ok(Self { host, port, policy, mode, pull_secret: pull_secret(), hub_secret, bundle_hash })
     }
 

@@ -5,13 +5,13 @@
 //! wave stops the rollout until an administrator acts. An unreachable cluster never blocks a wave;
 //! it joins one after its return.
 //!
-//! - `target` has the rollouts, that of declarations and that of bundles.
+//! - `target` has the kinds of targets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::target::{BundleWaves, DeclarationWaves, RolloutTarget};
+pub use self::target::RolloutTarget;
 use super::inventory::ClusterKey;
 
 mod target;
@@ -97,6 +97,11 @@ pub struct WaveState<T> {
     /// Failed cluster that stopped the rollout; `None` while it continues.
     pub failed: Option<FailedWave>,
 }
+
+/// Rollout of a declaration, by its number.
+pub type DeclarationWaves = WaveState<u64>;
+/// Rollout of a bundle, by the hash of its text. A former bundle is an empty hash: it is not stored.
+pub type BundleWaves = WaveState<String>;
 
 /// Failure that stopped a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,13 +2,6 @@
 
 use std::fmt::Debug;
 
-use super::WaveState;
-
-/// Rollout of a declaration, by its number.
-pub type DeclarationWaves = WaveState<u64>;
-/// Rollout of a bundle, by the hash of its text. A former bundle is an empty hash: it is not stored.
-pub type BundleWaves = WaveState<String>;
-
 /// Target of a rollout: the number of a declaration, or the hash of a bundle.
 pub trait RolloutTarget: Clone + Debug + Default + PartialEq {
     /// Begin of texts about the progress of a rollout.
@@ -28,7 +21,7 @@ pub trait RolloutTarget: Clone + Debug + Default + PartialEq {
 impl RolloutTarget for u64 {
     const PREFIX: &'static str = "";
 
-    /// The numbers of another release have another meaning, and begin again.
+    // The numbers of another release begin again.
     fn is_of_other_release(&self, before: &Self) -> bool {
         self < before
     }
