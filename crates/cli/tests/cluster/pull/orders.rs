@@ -10,7 +10,7 @@ use super::{
 };
 use crate::test_cluster::eventually;
 
-/// Annotates the object of the cluster `edge`; null removes the annotation.
+/// Sets the annotation of the object of the cluster `edge`. Null removes it.
 fn order(fleet: &PullFleet, value: &Value) {
     let annotations = json!({ "image-swap.io/fleet": value });
     PullFleet::patch(
