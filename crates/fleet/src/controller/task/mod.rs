@@ -21,7 +21,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 pub(super) use self::signs::StoredDeclarationId;
-use self::{connection::ClusterSession, signs::HeartbeatSigns, state::TaskState};
+use self::{
+    connection::ClusterSession,
+    signs::HeartbeatSigns,
+    state::{TaskState, TokenRead},
+};
 use super::{
     facts::{EndedAttempt, REPEAT, begun},
     filled::FilledBundle,
@@ -38,7 +42,7 @@ impl ClusterTask {
         let mut state = TaskState {
             session: None,
             token: None,
-            is_token_read: false,
+            token_read: TokenRead::Pending,
             is_removed: false,
             facts: ClusterFacts::default(),
             applied: None,

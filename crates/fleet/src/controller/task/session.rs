@@ -10,7 +10,10 @@ use image_swap_core::{
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{connection::ClusterSession, state::TaskState};
+use super::{
+    connection::ClusterSession,
+    state::{TaskState, TokenRead},
+};
 use crate::{
     controller::order::{ClusterOrder, ClusterTask},
     remote::{FleetToken, RemoteCluster, RemoteError, TokenError},
@@ -102,11 +105,11 @@ impl ClusterTask {
     /// Reads the token that a former leader stored, unless it was read. A failed read is repeated at
     /// the next connection.
     async fn read_token(&self, state: &mut TaskState) {
-        if state.is_token_read {
+        if state.token_read == TokenRead::Done {
             return;
         }
         match self.tokens().load(&self.key.to_string()).await {
-            Ok(token) => (state.token, state.is_token_read) = (token, true),
+            Ok(token) => (state.token, state.token_read) = (token, TokenRead::Done),
             Err(error) => {
                 warn!(cluster = %self.key, %error, "cannot read the token of a workload cluster");
             }
@@ -176,7 +179,7 @@ impl ClusterTask {
         {
             warn!(cluster = %self.key, %error, "cannot store the token of a workload cluster");
         }
-        (state.token, state.is_token_read) = (Some(token), true);
+        (state.token, state.token_read) = (Some(token), TokenRead::Done);
         // The next connection uses the token.
         state.session = None;
         self.connect(order, state).await?;

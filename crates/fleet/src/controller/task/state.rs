@@ -19,13 +19,22 @@ use crate::{
     remote::{ApplyReport, ContestedObject, FleetToken},
 };
 
+/// Read of the token that a former leader stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenRead {
+    /// Not read yet.
+    Pending,
+    /// Read, or replaced by another one.
+    Done,
+}
+
 /// State of a task.
 pub(super) struct TaskState {
     pub(super) session: Option<ClusterSession>,
     /// Token of the fleet controller for the cluster; `None` before the first.
     pub(super) token: Option<FleetToken>,
-    /// True once the token that a former leader stored was read, or another one took its place.
-    pub(super) is_token_read: bool,
+    /// Read of the token that a former leader stored.
+    pub(super) token_read: TokenRead,
     pub(super) facts: ClusterFacts,
     /// True if image-swap has been removed from the cluster.
     pub(super) is_removed: bool,
