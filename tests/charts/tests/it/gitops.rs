@@ -1,4 +1,4 @@
-//! The guide about GitOps, compared with the objects of workload clusters.
+//! Secrets in docs/guides/fleet-gitops.md, compared with the objects of workload clusters.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
