@@ -1,6 +1,5 @@
 //! A client without a fleet controller: it sends recorded requests to all clusters at the same
-//! time, each over a connection that is open already, by HTTP/2 as the fleet controller. The requests
-//! are those of the last update, so that they change nothing.
+//! time, each over a connection that is open already, by HTTP/2 as the fleet controller.
 
 use std::{
     fs,

@@ -9,6 +9,7 @@ use image_swap_load::{
     statistics::{median, quantile},
 };
 use image_swap_testbed::Process;
+use serde_json::Value;
 use tokio::{
     task::block_in_place,
     time::{Instant, sleep},
@@ -52,6 +53,7 @@ pub(crate) async fn measure(
     let writes = clusters.round(0).writes;
     println!("# an update: {} requests, {writes} of them writes", record.len());
     let mut pure = PureClient::start(directory, clusters)?;
+    clusters.hold_reports();
     let mut ratios = [Vec::new(), Vec::new()];
     for revision in (FIRST + 1..).take(rounds) {
         let (cpu, hub_cpu) = (process::cpu(controller)?, hub.cpu()?);
@@ -144,12 +146,20 @@ async fn update(
         round.declared.is_some() && round.writes >= writes
     };
     wait(clusters, first, is_done).await?;
-    Ok(times(clusters, first, begun))
+    let times = times(clusters, first, begun);
+    clusters.report();
+    Ok(times)
 }
 
-/// Sends the recorded requests of the last update without a fleet controller.
+/// Sends the recorded requests of the last update without a fleet controller. An annotation makes each
+/// write a change, as those of the update were.
 fn send(clusters: &SimulatedClusters, pure: &mut PureClient, first: usize) -> Outcome<RoundTimes> {
-    let requests = clusters.end_record(first);
+    let mut requests = clusters.end_record(first);
+    for request in requests.iter_mut().filter(|it| !it.body.is_empty()) {
+        let mut body: Value = serde_json::from_str(&request.body)?;
+        body["metadata"]["annotations"]["example.org/client"] = "pure".into();
+        request.body = body.to_string();
+    }
     clusters.begin_round();
     let begun = Instant::now();
     block_in_place(|| pure.round(first, &requests))?;

@@ -82,6 +82,8 @@ pub(super) struct Heartbeat {
     pub(super) version: u64,
     /// Declaration in its summary; 0 before the first.
     pub(super) revision: u64,
+    /// True if a declaration is to be reported.
+    is_due: bool,
     renewals: u32,
     watchers: Vec<mpsc::UnboundedSender<Bytes>>,
 }
@@ -103,6 +105,8 @@ pub(super) struct ClusterState {
     pub(super) version: u64,
     pub(super) heartbeat: Heartbeat,
     pub(super) round: RoundProgress,
+    /// True if reports of declarations wait for an order.
+    pub(super) holds_reports: bool,
     /// Recorded requests; `None` unless they are recorded.
     pub(super) record: Option<Vec<RecordedRequest>>,
 }
@@ -145,6 +149,14 @@ impl SimulatedCluster {
         state.heartbeat.renewals += 1;
         let event = json!({ "type": kind, "object": self.lease(&state.heartbeat) });
         self.send(&mut state.heartbeat, &event);
+    }
+
+    /// Reports the declaration, if a report of it waits.
+    pub(super) fn report(&self) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.heartbeat.is_due) {
+            self.beat(&mut state);
+        }
     }
 
     /// Sends a bookmark to all watches, as API servers do each minute.
@@ -286,7 +298,11 @@ impl SimulatedCluster {
                 // The controller of the cluster reports the new declaration.
                 state.heartbeat.revision = revision;
                 state.round.declared = Some(Instant::now());
-                self.beat(state);
+                if state.holds_reports {
+                    state.heartbeat.is_due = true;
+                } else {
+                    self.beat(state);
+                }
             }
         }
         (object, is_new)

@@ -3,7 +3,7 @@
 //! Responses have the formats of a real API server, for the requests of a fleet controller:
 //! discovery, the namespace `kube-system`, service account tokens, server-side apply with the
 //! managers of fields, metadata of objects, and the Lease of the heartbeat with its watch. A cluster that
-//! receives another declaration reports it in its Lease at once.
+//! receives another declaration reports it in its Lease at once, or on request.
 //!
 //! All clusters share one port. Each has an address of its own in 127.77.0.0/16.
 //!
@@ -163,6 +163,17 @@ impl SimulatedClusters {
         if state.heartbeat.version > 0 {
             cluster.beat(&mut state);
         }
+    }
+
+    /// Holds back the heartbeats that report another declaration, until [`Self::report`]. The
+    /// controller of a real cluster sends them when its nodes have the declaration.
+    pub fn hold_reports(&self) {
+        self.shared.clusters.iter().for_each(|it| it.state().holds_reports = true);
+    }
+
+    /// Sends the heartbeats that were held back.
+    pub fn report(&self) {
+        self.shared.clusters.iter().for_each(SimulatedCluster::report);
     }
 
     /// Returns the requests to the cluster `index` so far.
