@@ -328,6 +328,8 @@ mod tests {
         labels::LEAVING,
     };
 
+    use serde_json::Value;
+
     use super::*;
 
     fn managed(entries: &Value) -> LiveManagers {
