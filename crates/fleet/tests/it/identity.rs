@@ -189,7 +189,7 @@ async fn unread_token_is_read_again() {
     fleet.kill().await;
     // The stored token is the only credential left, and the next leader cannot read it yet.
     server.refuse(|token| token == ADMINISTRATOR);
-    let rule = |resource: &str, verbs: &[&str], names: &[&str]| {
+    let allow = |resource: &str, verbs: &[&str], names: &[&str]| {
         json!({
             "apiGroups": [""], "resources": [resource], "verbs": verbs, "resourceNames": names,
         })
@@ -198,9 +198,9 @@ async fn unread_token_is_read_again() {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
         "metadata": { "name": "limited", "namespace": FLEET },
         "rules": [
-            rule("configmaps", &["*"], &[]),
-            rule("secrets", &["list", "watch", "create", "patch", "delete"], &[]),
-            rule("secrets", &["get"], &["image-swap-fleet-history"]),
+            allow("configmaps", &["*"], &[]),
+            allow("secrets", &["list", "watch", "create", "patch", "delete"], &[]),
+            allow("secrets", &["get"], &["image-swap-fleet-history"]),
         ],
     });
     apply(&fleet.planes.hub, &role.to_string());
