@@ -53,7 +53,6 @@ pub(crate) async fn measure(
     let writes = clusters.round(0).writes;
     println!("# an update: {} requests, {writes} of them writes", record.len());
     let mut pure = PureClient::start(directory, clusters)?;
-    clusters.hold_reports();
     let mut ratios = [Vec::new(), Vec::new()];
     for revision in (FIRST + 1..).take(rounds) {
         let (cpu, hub_cpu) = (process::cpu(controller)?, hub.cpu()?);
@@ -139,6 +138,7 @@ async fn update(
     writes: u64,
 ) -> Outcome<RoundTimes> {
     clusters.begin_round();
+    clusters.hold_reports();
     hub.declare(revision).await?;
     let begun = Instant::now();
     let is_done = |index| {
@@ -147,7 +147,7 @@ async fn update(
     };
     wait(clusters, first, is_done).await?;
     let times = times(clusters, first, begun);
-    clusters.report();
+    clusters.release_reports();
     Ok(times)
 }
 

@@ -68,6 +68,7 @@ fn guide_lists_secrets_with_the_credential() {
             policy: None,
             served: &BTreeSet::new(),
             hub_secret: None,
+            hash: None,
         };
         assert_eq!(secrets_with(&bundle.fill(&slots).unwrap(), "hunter2"), listed_secrets());
     }

@@ -151,9 +151,10 @@ impl SimulatedCluster {
         self.send(&mut state.heartbeat, &event);
     }
 
-    /// Reports the declaration, if a report of it waits.
-    pub(super) fn report(&self) {
+    /// Reports the declaration, if a report of it waits. Later reports do not wait.
+    pub(super) fn release_reports(&self) {
         let mut state = self.state();
+        state.holds_reports = false;
         if std::mem::take(&mut state.heartbeat.is_due) {
             self.beat(&mut state);
         }

@@ -165,15 +165,15 @@ impl SimulatedClusters {
         }
     }
 
-    /// Holds back the heartbeats that report another declaration, until [`Self::report`]. The
-    /// controller of a real cluster sends them when its nodes have the declaration.
+    /// Holds back the heartbeats that report another declaration, until [`Self::release_reports`].
+    /// The controller of a real cluster sends them when its nodes have the declaration.
     pub fn hold_reports(&self) {
         self.shared.clusters.iter().for_each(|it| it.state().holds_reports = true);
     }
 
-    /// Sends the heartbeats that were held back.
-    pub fn report(&self) {
-        self.shared.clusters.iter().for_each(SimulatedCluster::report);
+    /// Sends the heartbeats that were held back. Later ones are sent at once.
+    pub fn release_reports(&self) {
+        self.shared.clusters.iter().for_each(SimulatedCluster::release_reports);
     }
 
     /// Returns the requests to the cluster `index` so far.
