@@ -36,7 +36,7 @@ impl Fleet {
             history: &self.history,
             is_declared,
             waves: &self.rollouts.declaration,
-            rollout: &self.progress.declaration,
+            rollout: &self.reasons.declaration,
         }
     }
 
@@ -54,7 +54,7 @@ impl Fleet {
         let (assignment, kept_bundle) = if bundle.is_err() || entry.access == EntryAccess::Pulls {
             (assignment, None)
         } else {
-            under_bundle(assignment, key, &self.rollouts.bundle, &self.progress.bundle)
+            under_bundle(assignment, key, &self.rollouts.bundle, &self.reasons.bundle)
         };
         ClusterOrder {
             entry: Arc::clone(entry),

@@ -118,7 +118,7 @@ impl FilledBundles {
     /// `served`.
     ///
     /// # Errors
-    /// See [`Bundle::fill`].
+    /// See [`fill`](image_swap_core::fleet::bundle::Bundle::fill).
     pub(super) fn fill(
         &self,
         bundle: &Arc<HubBundle>,

@@ -198,7 +198,8 @@ impl FleetController {
             judged: BTreeMap::new(),
             history,
             rollouts,
-            progress: RolloutProgress::default(),
+            progress: RolloutTexts::default(),
+            reasons: RolloutTexts::default(),
             objects: Arc::new(objects),
             events,
             filled: Arc::default(),
@@ -227,7 +228,10 @@ struct Fleet {
     judged: BTreeMap<String, Option<Arc<SecretData>>>,
     history: DeclarationHistory,
     rollouts: FleetRollouts,
-    progress: RolloutProgress,
+    /// Progress.
+    progress: RolloutTexts,
+    /// Reasons of the clusters that wait.
+    reasons: RolloutTexts,
     objects: Arc<WorkloadClusters>,
     events: FleetEvents,
     filled: Arc<FilledBundles>,
@@ -253,9 +257,9 @@ struct Fleet {
     reports: mpsc::UnboundedSender<(ClusterKey, ClusterReport)>,
 }
 
-/// Progress of the rollouts, in words; empty for one that has ended.
+/// Texts about the rollouts; empty for one that has ended.
 #[derive(Default)]
-struct RolloutProgress {
+struct RolloutTexts {
     declaration: String,
     bundle: String,
 }

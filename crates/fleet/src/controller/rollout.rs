@@ -6,7 +6,7 @@ use image_swap_core::{
     fleet::{
         assignment::{Assignment, assign},
         inventory::{ClusterKey, EntryAccess, InventoryEntry, standing::Standing},
-        wave::{self, ClusterProgress, RolloutTarget, WaveCluster, WaveState},
+        wave::{self, ClusterProgress, RolloutTarget, WaveCluster, WaveDecision, WaveState},
     },
     status::workload_cluster::state,
 };
@@ -37,8 +37,10 @@ impl Fleet {
             takes_part.then(|| self.progress_of(key, progress))
         });
         let stored = std::mem::take(&mut self.rollouts.declaration);
-        (self.rollouts.declaration, self.progress.declaration) =
-            self.decide(&wanted, &stored, &self.progress.declaration, &clusters);
+        let decision = self.decide(&wanted, &stored, &self.progress.declaration, &clusters);
+        self.progress.declaration = decision.summary;
+        self.reasons.declaration = decision.reason;
+        self.rollouts.declaration = decision.state;
         if !self.settings.waves().is_off() {
             self.follow_inventory(listed.0);
         }
@@ -70,25 +72,27 @@ impl Fleet {
             }))
         });
         let stored = std::mem::take(&mut self.rollouts.bundle);
-        (self.rollouts.bundle, self.progress.bundle) =
-            self.decide(&wanted.to_owned(), &stored, &self.progress.bundle, &clusters);
+        let decision = self.decide(&wanted.to_owned(), &stored, &self.progress.bundle, &clusters);
+        self.progress.bundle = decision.summary;
+        self.reasons.bundle = decision.reason;
+        self.rollouts.bundle = decision.state;
     }
 
-    /// Returns state and progress of the rollout of `wanted`. `before` is the last progress.
+    /// Returns the decision on the rollout of `wanted`. `before` is the last progress.
     fn decide<T: RolloutTarget>(
         &self,
         wanted: &T,
         stored: &WaveState<T>,
         before: &str,
         clusters: &BTreeMap<ClusterKey, WaveCluster>,
-    ) -> (WaveState<T>, String) {
+    ) -> WaveDecision<T> {
         let settings = self.settings.waves();
         let decision = wave::decide(settings, self.order.wave(), wanted, stored, clusters);
         if !decision.summary.is_empty() && decision.summary != before {
             let (target, progress) = (wanted.title(), &decision.summary);
             info!(target, progress, "rollout to workload clusters");
         }
-        (decision.state, decision.summary)
+        decision
     }
 
     /// Returns the clusters that take part in a rollout, with their `progress`; `None` for a cluster

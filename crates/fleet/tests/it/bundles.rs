@@ -158,7 +158,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
     assert!(![x, y].iter().any(|it| is_new(it)));
     order(&fleet, "image-swap.io/fleet=resume");
     wait_new("x", x);
-    wait_kept(&fleet, "y", &["bundle: waits for", "clusters/x"]);
+    wait_kept(&fleet, "y", &["bundle: waits for", "an earlier wave"]);
     restore_declaration(x, "2");
     assert!(!is_new(y), "the former controller of x runs");
     beat(x, 2, &new);

@@ -165,7 +165,7 @@ impl SimulatedClusters {
         }
     }
 
-    /// Holds back the heartbeats that report another declaration, until [`Self::release_reports`].
+    /// Delays the heartbeats that report another declaration, until [`Self::release_reports`].
     /// The controller of a real cluster sends them when its nodes have the declaration.
     pub fn hold_reports(&self) {
         self.shared.clusters.iter().for_each(|it| it.state().holds_reports = true);

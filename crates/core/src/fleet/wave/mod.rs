@@ -170,10 +170,23 @@ impl<T: RolloutTarget> WaveState<T> {
         self.admitted.insert(name.to_owned());
     }
 
-    /// Returns the decision to wait with this state for `reason`.
-    fn waits(self, reason: &str) -> WaveDecision<T> {
-        let summary = format!("{}{reason}", T::PREFIX);
-        WaveDecision { state: self, summary }
+    /// Returns the decision to wait with this state. `summary` is the progress and the reason.
+    fn waits(self, summary: &str) -> WaveDecision<T> {
+        let summary = format!("{}{summary}", T::PREFIX);
+        WaveDecision { state: self, reason: summary.clone(), summary }
+    }
+
+    /// Returns the decision to wait with this state for the clusters `awaited`.
+    fn waits_for(
+        self,
+        awaited: &[&String],
+        clusters: &BTreeMap<String, &WaveCluster>,
+    ) -> WaveDecision<T> {
+        let is_canary = |name: &String| clusters.get(name).is_some_and(|it| it.is_canary);
+        let has_canary = self.wave.iter().any(is_canary) || awaited.iter().any(|it| is_canary(it));
+        let reason = if has_canary { "the canary clusters" } else { "an earlier wave" };
+        let reason = format!("{}waits for {reason}", T::PREFIX);
+        WaveDecision { reason, ..self.waits(&format!("waits for {}", list(awaited))) }
     }
 
     /// Returns the clusters without which no wave begins: members of the last one that have not
@@ -235,6 +248,9 @@ pub struct WaveDecision<T> {
     pub state: WaveState<T>,
     /// Progress of the rollout; empty if it has ended.
     pub summary: String,
+    /// Reason of the clusters that wait; empty if the rollout has ended. It stays while clusters of a
+    /// wave receive the target: each change is written to the report of every cluster that waits.
+    pub reason: String,
 }
 
 /// Decides which clusters may receive `wanted`.
@@ -248,7 +264,7 @@ pub fn decide<T: RolloutTarget>(
     if settings.is_off() {
         let target = wanted.clone();
         let state = WaveState { target, is_open: true, ..WaveState::default() };
-        return WaveDecision { state, summary: String::new() };
+        return WaveDecision { state, summary: String::new(), reason: String::new() };
     }
     let named: BTreeMap<String, &WaveCluster> =
         clusters.iter().map(|(key, cluster)| (key.to_string(), cluster)).collect();
@@ -266,7 +282,7 @@ pub fn decide<T: RolloutTarget>(
     }
     let awaited = state.awaited(settings, &named);
     if !awaited.is_empty() {
-        return state.waits(&format!("waits for {}", list(&awaited)));
+        return state.waits_for(&awaited, &named);
     }
     let next = state.next(settings, &named);
     if next.is_empty() {
@@ -280,7 +296,7 @@ pub fn decide<T: RolloutTarget>(
     for name in &next {
         state.admit(name);
     }
-    state.waits(&format!("waits for {}", list(&next)))
+    state.waits_for(&next, &named)
 }
 
 /// Returns the decision after the last wave: clusters outside join unless another one is not known
@@ -299,12 +315,12 @@ fn join<T: RolloutTarget>(
         return state.waits(&format!("paused before {}", list(&outside)));
     }
     if !outside.is_empty() && !unknown.is_empty() {
-        return state.waits(&format!("waits for {}", list(&unknown)));
+        return state.waits_for(&unknown, clusters);
     }
     for name in outside {
         state.admit(name);
     }
-    WaveDecision { state, summary: String::new() }
+    WaveDecision { state, summary: String::new(), reason: String::new() }
 }
 
 /// Returns the failure of the first member of the last wave that has one.

@@ -33,6 +33,7 @@ fn canaries_precede_waves_of_the_size() {
     let first = next(&DeclarationWaves::default(), &[&start[..], &[("z", true, Pending)]].concat());
     assert_eq!(admitted(&first), ["z"]);
     assert_eq!(first.summary, "waits for fleet/z");
+    assert_eq!(first.reason, "waits for the canary clusters");
     let waiting = next(&first.state, &[&start[..], &[("z", true, Applied)]].concat());
     assert_eq!(admitted(&waiting), ["z"], "a pull has to be verified");
     let second = next(&waiting.state, &[&start[..], &[("z", true, Verified)]].concat());
@@ -40,6 +41,9 @@ fn canaries_precede_waves_of_the_size() {
     let all = [("a", false, Verified), ("b", false, Pending), ("c", false, Pending)];
     let third = next(&second.state, &[&all[..], &[("z", true, Verified)]].concat());
     assert_eq!(admitted(&third), ["a", "b", "z"], "b is not verified");
+    // The reports of clusters that wait do not change with each cluster.
+    assert_eq!([&second.reason, &third.reason], ["waits for an earlier wave"; 2]);
+    assert_ne!(second.summary, third.summary);
     let all = [("a", false, Verified), ("b", false, Verified), ("c", false, Pending)];
     let last = next(&third.state, &[&all[..], &[("z", true, Verified)]].concat());
     assert_eq!(admitted(&last), ["a", "b", "c", "z"]);
