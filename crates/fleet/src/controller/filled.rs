@@ -127,13 +127,20 @@ impl FilledBundles {
         served: &BTreeSet<String>,
         namespace: &str,
     ) -> Result<Arc<FilledBundle>, BundleError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known_for = |served: &BTreeSet<String>| {
+            let is_same =
+                |it: &FilledBundle| it.served == *served && it.has(bundle, declaration, settings);
+            known.iter().filter_map(Weak::upgrade).find(|it| is_same(it))
+        };
+        // Those of a former bundle are needed ones alone.
+        if let Some(found) = known_for(served) {
+            return Ok(found);
+        }
         let needed: BTreeSet<&str> = bundle.bundle.needed_versions().collect();
         let is_needed = |it: &&String| needed.contains(it.as_str());
         let served: BTreeSet<String> = served.iter().filter(is_needed).cloned().collect();
-        let is_same =
-            |it: &FilledBundle| it.served == served && it.has(bundle, declaration, settings);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.iter().filter_map(Weak::upgrade).find(|it| is_same(it)) {
+        if let Some(found) = known_for(&served) {
             return Ok(found);
         }
         let objects = bundle.bundle.fill(&BundleSlots {

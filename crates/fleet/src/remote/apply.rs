@@ -144,7 +144,7 @@ impl RemoteCluster {
             }
             for definition in in_phase().filter(|it| it.kind == "CustomResourceDefinition") {
                 if report.problems() == 0 {
-                    self.await_established(definition, &mut report).await?;
+                    Box::pin(self.await_established(definition, &mut report)).await?;
                 }
             }
             if report.problems() > 0 {
@@ -174,13 +174,13 @@ impl RemoteCluster {
             return Ok(());
         }
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
-            self.end_removal(objects, log).await?;
+            Box::pin(self.end_removal(objects, log)).await?;
         }
         let value = value_to_apply(object, live.as_ref());
         let name = object.to_string();
         let is_lost = log.in_force.has_lost(object, live.as_ref().map(LiveObject::own_fields));
         if is_lost && let Some(wait) = log.wait(&name, now) {
-            return self.hold((object, value), live.is_some(), wait, report).await;
+            return Box::pin(self.hold((object, value), live.is_some(), wait, report)).await;
         }
         let before = live.as_ref().map(|it| it.metadata.resource_version.as_str());
         let written = match self.apply_object(object, value, ApplyMode::Plain).await? {
@@ -201,7 +201,8 @@ impl RemoteCluster {
                     report.limited.push(ContestedObject { object: name, fields, wait });
                     return Ok(());
                 }
-                let Some(written) = self.overwrite(object, value, live.as_ref()).await? else {
+                let overwritten = Box::pin(self.overwrite(object, value, live.as_ref())).await?;
+                let Some(written) = overwritten else {
                     // Perhaps an `Apply` manager: its change is compared first.
                     return Box::pin(self.write(object, objects, report, log, now)).await;
                 };

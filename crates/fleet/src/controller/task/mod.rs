@@ -158,7 +158,7 @@ impl ClusterTask {
                 if !state.is_that_of(order) {
                     return Ok(());
                 }
-                self.remove(order, state).await
+                Box::pin(self.remove(order, state)).await
             }
         }
     }
@@ -280,9 +280,11 @@ impl ClusterTask {
         let report = match changed {
             Some(changed) => remote.apply(&changed, repairs, now()).await?,
             None if filled.is_declaration => {
-                remote.apply_declaration(&filled.objects, repairs, now()).await?
+                Box::pin(remote.apply_declaration(&filled.objects, repairs, now())).await?
             }
-            None => remote.apply_bundle(&filled.objects, &removal, repairs, now()).await?,
+            None => {
+                Box::pin(remote.apply_bundle(&filled.objects, &removal, repairs, now())).await?
+            }
         };
         self.log(&report);
         state.take_report(&report);
@@ -323,7 +325,7 @@ impl ClusterTask {
     ) -> Result<Result<Arc<FilledBundle>, ApplyOutcome>, RemoteError> {
         let served = match served {
             Some(served) => served,
-            None => &session.remote.discover().await?.served,
+            None => &Box::pin(session.remote.discover()).await?.served,
         };
         let namespace = &self.settings.workload.namespace;
         let filled = self.filled.fill(bundle, declaration, settings, served, namespace);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use image_swap_cluster::clock::now;
 use image_swap_core::{
+    declaration::UnixTime,
     fleet::{drift::RepairLog, inventory::EntryAccess, kubeconfig::RemoteAccess},
     status::workload_cluster::{ApplyOutcome, ClusterContact, HeartbeatFacts, RemovalProgress},
 };
@@ -33,16 +34,32 @@ impl ClusterTask {
         state: &mut TaskState,
     ) -> Result<(), RemoteError> {
         let EntryAccess::Usable { access, version } = &order.entry.access else { return Ok(()) };
-        if let Some(session) = state.session.as_mut().filter(|it| it.version == *version) {
-            // Another cluster may have taken the address since the last comparison, and answers over
-            // a new connection.
-            if state.applied.is_some() && session.opened == session.remote.connections() {
-                return Ok(());
-            }
-            if session.remote.identity().await? == session.uid {
-                session.opened = session.remote.connections();
-                return Ok(());
-            }
+        // Another cluster may have taken the address since the last comparison, and answers over a new
+        // connection.
+        let is_same =
+            |it: &ClusterSession| it.version == *version && it.opened == it.remote.connections();
+        if state.applied.is_some() && state.session.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        // Boxed: an attempt over an open connection needs no memory for it.
+        Box::pin(self.begin_session((access, version), state)).await
+    }
+
+    /// Connects to the cluster by `access`, unless the same cluster answers over a connection of that
+    /// `version` of it.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
+    async fn begin_session(
+        &self,
+        (access, version): (&RemoteAccess, &String),
+        state: &mut TaskState,
+    ) -> Result<(), RemoteError> {
+        if let Some(session) = state.session.as_mut().filter(|it| it.version == *version)
+            && session.remote.identity().await? == session.uid
+        {
+            session.opened = session.remote.connections();
+            return Ok(());
         }
         state.session = None;
         state.applied = None;
@@ -141,13 +158,33 @@ impl ClusterTask {
         state: &mut TaskState,
     ) -> Result<bool, RemoteError> {
         let EntryAccess::Usable { access, .. } = &order.entry.access else { return Ok(true) };
-        let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
         let now = now();
         if state.token.as_ref().is_some_and(|it| !it.is_due(now))
             || state.token_wait.is_some_and(|it| it > Instant::now())
         {
             return Ok(true);
         }
+        if !Box::pin(self.replace_token(access, state, now)).await? {
+            return Ok(false);
+        }
+        if state.session.is_none() {
+            self.connect(order, state).await?;
+        }
+        Ok(true)
+    }
+
+    /// Replaces the token, or creates the first one. Returns false if other writers hold objects of
+    /// the account. Ends the session if there is another token.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or refuses both credentials.
+    async fn replace_token(
+        &self,
+        access: &RemoteAccess,
+        state: &mut TaskState,
+        now: UnixTime,
+    ) -> Result<bool, RemoteError> {
+        let (namespace, limits) = (&self.settings.workload.namespace, &self.settings.timing.limits);
         let renewed = match &state.token {
             Some(token) => token.renew(access, limits, namespace, now).await,
             None => FleetToken::create(access, limits, namespace, now).await,
@@ -182,7 +219,6 @@ impl ClusterTask {
         (state.token, state.token_read) = (Some(token), TokenRead::Done);
         // The next connection uses the token.
         state.session = None;
-        self.connect(order, state).await?;
         Ok(true)
     }
 }
