@@ -159,8 +159,8 @@ pub(crate) struct Args {
     /// declaration.
     #[arg(long, value_name = "SECRET", help_heading = SERVER)]
     hub_secret: Option<String>,
-    /// The hash of the bundle that a fleet controller applied with this controller. The heartbeat
-    /// has it.
+    /// The hash of the bundle from which the fleet controller applied this controller. Heartbeats
+    /// report it.
     #[arg(long, value_name = "HASH", help_heading = SERVER)]
     bundle_hash: Option<String>,
     /// The interval of checks of the declared registry: `30s`, `5m`, `1h`.

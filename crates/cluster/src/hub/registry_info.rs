@@ -1,4 +1,4 @@
-//! `registry-info`, and its other writers. They are treated as by the fleet controller.
+//! Writes `registry-info`, and handles its other writers by the rules of the fleet controller.
 
 use std::collections::BTreeMap;
 
@@ -177,8 +177,8 @@ async fn apply(
     secrets.patch(REGISTRY_INFO, &params, &Patch::Apply(object)).await
 }
 
-/// Applies `object` to the Secret of the version `version`, also fields of other managers. Returns
-/// `None` if the Secret has another version.
+/// Applies `object`, including fields of other managers, if the Secret still has the version
+/// `version`. Returns `None` if the Secret has another version.
 ///
 /// # Errors
 /// Returns the reason of another refusal.

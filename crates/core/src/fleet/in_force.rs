@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_the_controller_itself_are_forgotten() {
+    fn objects_that_the_controller_deletes_are_forgotten() {
         let mut objects = ObjectsInForce::default();
         let (first, second) = (object("first", "a"), object("second", "a"));
         for object in [&first, &second] {

@@ -66,15 +66,15 @@ pub struct DeclarationWriters<'m> {
 /// would be in force.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddedValues {
-    /// Decision about them.
+    /// Decision about the values.
     pub decision: RepairDecision,
-    /// Merge patch that removes them from this version of the Secret.
+    /// Merge patch that removes the values if the Secret still has the version that was read.
     pub removal: Value,
 }
 
 impl AddedValues {
-    /// Returns those of the `keys` of the Secret that `object` lacks; `None` without one, and if
-    /// another program created the Secret. A repair at `now` is recorded in `log`.
+    /// Returns the values of the `keys` that `object` lacks; `None` if it lacks none, or if another
+    /// program created the Secret. Records a repair at `now` in `log`.
     pub fn of<'k>(
         object: &BundleObject,
         keys: impl IntoIterator<Item = &'k str>,

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_bundle_is_no_progress_unless_it_runs() {
+    fn kept_bundle_is_pending_unless_the_new_one_runs() {
         use ClusterProgress::{Pending, Verified};
         let (order, mut facts) = bundle_order("former");
         let hash = order.bundle.as_ref().unwrap().hash.clone();

@@ -70,7 +70,7 @@ pub(super) fn bundle_progress(
     }
 }
 
-/// Returns the progress after an application that failed; `None` after another one.
+/// Returns the progress if the last apply failed or met a conflict; `None` otherwise.
 fn ended_apply(facts: &ClusterFacts, is_temporary: bool) -> Option<ClusterProgress> {
     match (&facts.outcome, facts.conflicts.first()) {
         (ApplyOutcome::Failed(_), _) if is_temporary => Some(ClusterProgress::Pending),

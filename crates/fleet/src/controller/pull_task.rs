@@ -150,7 +150,7 @@ impl ClusterTask {
 }
 
 impl PullState {
-    /// Takes the facts of `order`. A reason of an earlier order does not outlive it.
+    /// Updates the facts by `order`. The outcome of an earlier order ends with that order.
     fn begin(&mut self, order: &ClusterOrder) {
         self.facts.outcome = self.outcome.clone();
         self.facts = begun(std::mem::take(&mut self.facts), order);

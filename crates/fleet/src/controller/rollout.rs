@@ -163,8 +163,8 @@ impl Fleet {
         }
     }
 
-    /// Updates the bundles of clusters that are not admitted. A cluster in which a declaration is
-    /// stored has a bundle, of which the state of a former release knows nothing.
+    /// Updates the former bundles of clusters. The state that a former release stored lists no
+    /// bundles, so a cluster with a stored declaration counts as one that has a bundle.
     fn follow_bundles(&mut self, inventory: &ListedInventory) {
         forget_others(&mut self.rollouts.bundle.former, inventory);
         for (key, entry) in &inventory.clusters {

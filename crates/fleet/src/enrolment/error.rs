@@ -35,8 +35,8 @@ pub enum EnrolmentError {
     NoDeclaration(String),
     /// The cluster's copy of its declaration cannot be read.
     #[error(
-        "the Secret {0} has no valid declaration; the fleet controller writes it again within half \
-         an hour: repeat the command then"
+        "the declaration in the Secret {0} is invalid; repeat the command in half an hour, once the \
+         fleet controller has written the Secret again"
     )]
     InvalidCopy(String),
     /// The server cannot be used.

@@ -203,7 +203,7 @@ impl RemoteCluster {
                 }
                 let overwritten = Box::pin(self.overwrite(object, value, live.as_ref())).await?;
                 let Some(written) = overwritten else {
-                    // Perhaps an `Apply` manager: its change is compared first.
+                    // An `Apply` manager may have changed the object: compare it again.
                     return Box::pin(self.write(object, objects, report, log, now)).await;
                 };
                 report.repaired.push(RepairedObject { object: name, fields });
@@ -344,8 +344,7 @@ fn drift(
     }
 }
 
-/// Returns the fields in a report about an object that lost some, and `exists`; none of an object
-/// that was deleted.
+/// Returns the fields to report for an object that lost some; empty unless the object `exists`.
 fn lost_fields(exists: bool) -> Vec<ContestedField> {
     exists.then(ContestedField::unknown).into_iter().collect()
 }

@@ -119,7 +119,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
         wait_kept(&fleet, name, &["bundle: waits for", "canary"]);
     }
 
-    // A declaration reaches all clusters meanwhile, in its own order.
+    // During the rollout of the bundle a declaration still reaches all clusters, in its own waves.
     fleet.declare(2, "two");
     wait_declaration(canary, 2, "two");
     assert!([x, y].iter().all(|it| revision(it) == "1"));

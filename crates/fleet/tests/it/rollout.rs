@@ -241,7 +241,8 @@ async fn canary_without_heartbeats_stops_the_rollout() {
     wait_silent(&fleet);
     assert_eq!(revision(&x.server), "1");
 
-    // The other cluster keeps its declaration, though the history has no room for both, under another fleet controller as well.
+    // The history has no room for both declarations. The other cluster keeps its own, also under
+    // another fleet controller.
     for _ in [1, 2] {
         x.server.remove(REGISTRY_INFO);
         wait_until("the declaration to be repaired", || {

@@ -47,9 +47,9 @@ async fn expired(client: &Client) {
     tokio::time::timeout(Duration::from_mins(2), ended).await.unwrap();
 }
 
-/// Lets the token of the enrolment end while the controller of the workload cluster runs, and again
-/// while it does not. Declares `path` with the number `next` meanwhile, which arrives after another
-/// enrolment. Returns the controller that runs then.
+/// Checks an expired token of the enrolment, in a running controller and in one that starts. The
+/// declaration `next` with `path` arrives only after another enrolment. Returns the last
+/// controller.
 pub(super) async fn expire(
     fleet: &PullFleet,
     (mut report, controller): (watch::Receiver<ControllerReport>, ControllerTask),

@@ -50,7 +50,7 @@ async fn refused(report: &mut watch::Receiver<ControllerReport>, reason: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the API server: cargo xtask test"]
-async fn other_writers_are_treated_as_in_fleets() {
+async fn only_changes_by_update_managers_are_repaired() {
     let fleet = PullFleet::start().await;
     apply(fleet.workload(), &fleet.enroll());
     let (mut report, _controller) = fleet.controller().await;

@@ -1,4 +1,4 @@
-//! Content of an object, with what is derived from it once for all workload clusters.
+//! Content of an object, with values that are derived from it once for all workload clusters.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -23,7 +23,7 @@ use super::{CREATED_BY, FLEET_MANAGER};
 #[derive(Clone, Default)]
 pub struct ObjectValue(Arc<SharedValue>);
 
-/// Content with what is derived from it.
+/// Content with the values derived from it.
 #[derive(Clone, Default)]
 struct SharedValue {
     value: Value,

@@ -79,7 +79,7 @@ pub enum WaveOrder {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WaveState<T> {
-    /// Target.
+    /// Number of the declaration, or hash of the bundle, that is rolled out.
     #[serde(rename = "revision")]
     pub target: T,
     /// True if all clusters may receive the target.

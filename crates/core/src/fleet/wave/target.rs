@@ -4,17 +4,18 @@ use std::fmt::Debug;
 
 /// Target of a rollout: the number of a declaration, or the hash of a bundle.
 pub trait RolloutTarget: Clone + Debug + Default + PartialEq {
-    /// Begin of texts about the progress of a rollout.
+    /// Prefix of texts about the progress of a rollout; empty for declarations.
     const PREFIX: &'static str;
 
-    /// Returns true if former targets have no meaning any more, after a rollout of `before`.
+    /// Returns true if this target is of another release than `before`, the target of the last
+    /// rollout. Former targets are invalid then.
     fn is_of_other_release(&self, before: &Self) -> bool;
 
     /// Returns the target that a cluster keeps until its wave begins.
     #[must_use]
     fn kept(&self) -> Self;
 
-    /// Returns the target, for people.
+    /// Returns the name of the target in logs and Events.
     fn title(&self) -> String;
 }
 

@@ -16,8 +16,10 @@ use crate::{
 const EXAMPLES: &str = "\
 Exit codes:
   0  the declaration is in force on all clusters, and none reports a problem
-  1  it is not, or one of several namespaces cannot be read
-  2  no namespace can be read, or the cluster has no WorkloadCluster objects
+  1  the declaration is not in force everywhere, a cluster reports a problem, or one of several
+     namespaces cannot be read
+  2  no namespace can be read, or the API server does not answer or does not serve WorkloadCluster
+     objects
 
 Examples:
   image-swap fleet status --all-namespaces
