@@ -60,7 +60,9 @@ pub(crate) async fn count(
 fn counted(slices: &[DynamicObject]) -> ReplicaCount {
     let endpoints = slices.iter().filter_map(|slice| slice.data["endpoints"].as_array());
     let mut are_ready: BTreeMap<&str, bool> = BTreeMap::new();
-    for endpoint in endpoints.flatten() {
+    // A pod that ends is replaced already. On a node that is gone it ends after days.
+    let are_wanted = endpoints.flatten().filter(|it| it["conditions"]["terminating"] != true);
+    for endpoint in are_wanted {
         let name = endpoint["targetRef"]["name"].as_str();
         let Some(name) = name.or(endpoint["addresses"][0].as_str()) else { continue };
         *are_ready.entry(name).or_default() |= endpoint["conditions"]["ready"] != false;
@@ -160,6 +162,8 @@ mod tests {
             slice.data["endpoints"][0]["targetRef"] = json!({ "kind": "Pod", "name": "a" });
         }
         assert_eq!(counted(&slices), ReplicaCount { ready: 1, total: 2 });
+        slices[2].data["endpoints"][0]["conditions"]["terminating"] = true.into();
+        assert_eq!(counted(&slices), ReplicaCount { ready: 1, total: 1 });
         assert_eq!(counted(&[]), ReplicaCount::default());
     }
 

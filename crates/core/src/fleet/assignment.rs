@@ -169,13 +169,17 @@ pub fn under_bundle(
     waves: &BundleWaves,
     rollout: &str,
 ) -> (Assignment, Option<String>) {
-    if assignment.declaration().is_none() || waves.admits(key) {
+    if waves.admits(key) {
         return (assignment, None);
     }
     let rollout = if rollout.is_empty() { "bundle: waits for its wave" } else { rollout };
-    match waves.former(key) {
-        Some(_) => (assignment, Some(rollout.to_owned())),
-        None => (Assignment::Wait(WaitReason::Wave(rollout.to_owned())), None),
+    let waits = || Assignment::Wait(WaitReason::Wave(rollout.to_owned()));
+    match (&assignment, waves.former(key)) {
+        // A cluster takes no part in the rollout of a declaration before its first bundle.
+        (Assignment::Wait(WaitReason::Wave(text)), None) if text.is_empty() => (waits(), None),
+        _ if assignment.declaration().is_none() => (assignment, None),
+        (_, Some(_)) => (assignment, Some(rollout.to_owned())),
+        (_, None) => (waits(), None),
     }
 }
 
@@ -304,7 +308,9 @@ mod tests {
         let mut waves = BundleWaves { target: "b".into(), ..BundleWaves::default() };
         let assignment = apply(2, "two");
         let waiting = Assignment::Wait(WaitReason::Wave("bundle: stopped".into()));
-        assert_eq!(under(&assignment, &waves), (waiting, None), "nothing is there");
+        assert_eq!(under(&assignment, &waves), (waiting.clone(), None), "nothing is there");
+        let silent = Assignment::Wait(WaitReason::Wave(String::new()));
+        assert_eq!(under(&silent, &waves), (waiting, None), "no rollout of a declaration");
         waves.former.insert("fleet/a".into(), "a".into());
         let kept = (assignment.clone(), Some("bundle: stopped".to_owned()));
         assert_eq!(under(&assignment, &waves), kept);

@@ -163,7 +163,7 @@ mod tests {
             wave::ClusterProgress,
         },
         status::{
-            cluster_summary::{ClusterSummary, ReplicaCount},
+            cluster_summary::{ClusterSummary, ReplicaCount, SummaryProblem},
             workload_cluster::{ClusterContact, WantedDeclaration},
         },
     };
@@ -312,7 +312,13 @@ mod tests {
         summary.bundle_hash = None;
         assert_eq!(of(&facts), Pending, "an older controller has no hash");
         let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.problems = vec![SummaryProblem::NodeTrialFailed];
+        assert_eq!(of(&facts), Pending, "a trial of the former bundle failed");
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
         summary.bundle_hash = Some(hash);
+        assert_eq!(of(&facts), Failed(SummaryProblem::NodeTrialFailed.message().into()));
+        let summary = facts.heartbeat.summary.as_mut().unwrap();
+        summary.problems.clear();
         assert_eq!(of(&facts), Verified);
         let summary = facts.heartbeat.summary.as_mut().unwrap();
         summary.replicas = Some(ReplicaCount { ready: 1, total: 2 });

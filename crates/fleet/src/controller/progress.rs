@@ -59,7 +59,8 @@ pub(super) fn bundle_progress(
         return ClusterProgress::Pending;
     }
     match progress_with(facts, declaration.revision, is_temporary) {
-        ClusterProgress::Verified if !is_running => ClusterProgress::Pending,
+        // The former controller goes on: its problems are not those of the bundle.
+        _ if !is_running && !facts.heartbeat.is_stale => ClusterProgress::Pending,
         // Images that cannot be pulled, or a webhook that does not start.
         ClusterProgress::Verified
             if summary.and_then(|it| it.replicas).is_some_and(|it| it.ready < it.total) =>

@@ -1,6 +1,6 @@
 //! The rollouts of declaration and bundle to workload clusters in waves, and their report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image_swap_core::{
     fleet::{
@@ -63,8 +63,13 @@ impl Fleet {
             let assignment = assign(&self.facts((key, entry), listed.1.get(key), is_declared));
             let is_declared =
                 assignment == Assignment::Identify || assignment.declaration().is_some();
-            if self.lacks_bundle(key) || !is_declared {
+            if self.lacks_bundle(key) {
                 return Some(ClusterProgress::Outside);
+            }
+            if !is_declared {
+                // A cluster with a former bundle keeps it until it has a declaration and its wave.
+                let is_kept = self.rollouts.bundle.former(key).is_some();
+                return (!is_kept).then_some(ClusterProgress::Outside);
             }
             Some(self.progress_of(key, |report| {
                 let is_wanted = report.bundle.as_deref() == Some(wanted);
@@ -76,6 +81,12 @@ impl Fleet {
         self.progress.bundle = decision.summary;
         self.reasons.bundle = decision.reason;
         self.rollouts.bundle = decision.state;
+        let former = &self.rollouts.bundle.former;
+        if former.keys().any(|name| !stored.former.contains_key(name)) {
+            let keys = listed.0.clusters.keys().filter(|key| self.has_declaration(key));
+            let names: BTreeSet<String> = keys.map(ToString::to_string).collect();
+            self.rollouts.bundle.retain_former(&stored, |name| names.contains(name));
+        }
     }
 
     /// Returns the decision on the rollout of `wanted`. `before` is the last progress.
@@ -168,15 +179,16 @@ impl Fleet {
     fn follow_bundles(&mut self, inventory: &ListedInventory) {
         forget_others(&mut self.rollouts.bundle.former, inventory);
         for (key, entry) in &inventory.clusters {
-            let is_stored = || {
-                let status = self.objects.status(key);
-                status.is_some_and(|it| it.applied_revision.is_some())
-            };
             let is_applied = !entry.settings.is_removed && entry.access != EntryAccess::Pulls;
-            if is_applied && self.lacks_bundle(key) && is_stored() {
+            if is_applied && self.lacks_bundle(key) && self.has_declaration(key) {
                 self.rollouts.bundle.former.insert(key.to_string(), String::new());
             }
         }
+    }
+
+    /// Returns true if a declaration is stored in the cluster `key`, by its last report.
+    fn has_declaration(&self, key: &ClusterKey) -> bool {
+        self.objects.status(key).is_some_and(|it| it.applied_revision.is_some())
     }
 
     /// Returns the report for metrics.

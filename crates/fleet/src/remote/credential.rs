@@ -134,7 +134,12 @@ impl RemoteCluster {
         namespace: &str,
         now: UnixTime,
     ) -> Result<IssuedToken, TokenError> {
-        let objects = [BundleObject::namespace(namespace), binding(namespace), account(namespace)];
+        let mut objects = vec![binding(namespace), account(namespace)];
+        let release = BundleObject::namespace(namespace);
+        // A namespace that exists keeps the labels of the bundle. One of Helm is a conflict.
+        if self.live(&release).await?.is_none_or(|it| it.is_of_helm()) {
+            objects.insert(0, release);
+        }
         let report = self.apply(&objects, &mut RepairLog::default(), now).await?;
         if let Some(failure) = report.failures.first() {
             return Err(failure.error.into());

@@ -164,6 +164,12 @@ impl<T: RolloutTarget> WaveState<T> {
         }
     }
 
+    /// Forgets the former targets that are new since the state `before`, unless `has_target` is true
+    /// for the cluster. A cluster that was never reached may be admitted, and has no target.
+    pub fn retain_former(&mut self, before: &Self, has_target: impl Fn(&str) -> bool) {
+        self.former.retain(|name, _| before.former.contains_key(name) || has_target(name));
+    }
+
     /// Admits the cluster `name`.
     fn admit(&mut self, name: &str) {
         self.former.remove(name);

@@ -52,6 +52,25 @@ fn canaries_precede_waves_of_the_size() {
 }
 
 #[test]
+fn cluster_without_a_target_has_no_former_one() {
+    use ClusterProgress::{Outside, Pending, Verified};
+    let stored = BundleWaves {
+        target: "old".into(),
+        admitted: ["fleet/a".into(), "fleet/b".into()].into(),
+        former: [("fleet/c".into(), String::new())].into(),
+        ..BundleWaves::default()
+    };
+    for stored in [stored.clone(), BundleWaves { is_open: true, ..stored }] {
+        let all = clusters(&[("a", false, Pending), ("b", false, Outside), ("c", true, Verified)]);
+        let decision = decide(WAVES, WaveOrder::Continue, &"new".to_owned(), &stored, &all);
+        let mut state = decision.state;
+        state.retain_former(&stored, |name| name == "fleet/a");
+        assert!(!state.former.contains_key("fleet/b"), "{state:?}");
+        assert!(!state.admits(&key("b")) && state.admits(&key("c")));
+    }
+}
+
+#[test]
 fn unreachable_cluster_blocks_no_wave() {
     use ClusterProgress::{Pending, Unreachable, Verified};
     let first =

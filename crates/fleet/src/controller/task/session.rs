@@ -209,8 +209,6 @@ impl ClusterTask {
             Err(TokenError::Request(error)) => return Err(error),
         };
         state.token_wait = Some(Instant::now() + TOKEN_PAUSE);
-        // The namespace was applied with less content than that of the bundle.
-        state.repairs.in_force.clear();
         if let Err(error) =
             self.tokens().store(&self.key.to_string(), &state.facts.uid, &token).await
         {
