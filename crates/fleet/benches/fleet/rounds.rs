@@ -25,13 +25,8 @@ const REST: f64 = 0.02;
 /// Number of the first declaration after that of the start.
 const FIRST: u64 = 2;
 
-/// Times of a round in seconds.
-struct RoundTimes {
-    /// From the update to the last request, for each cluster.
-    complete: Vec<f64>,
-    /// From the update to the request with the declaration, for each cluster.
-    declared: Vec<f64>,
-}
+/// Seconds from the begin of a round to the last request of it, for each cluster.
+type RoundTimes = Vec<f64>;
 
 /// Measures updates of all clusters, and prints them. Returns the client without a fleet
 /// controller.
@@ -71,9 +66,7 @@ pub(crate) async fn measure(
             shown(&alone),
         );
         for (ratios, share) in ratios.iter_mut().zip([0.5, 0.99]) {
-            ratios.push(
-                quantile(updated.complete.clone(), share) / quantile(alone.complete.clone(), share),
-            );
+            ratios.push(quantile(updated.clone(), share) / quantile(alone.clone(), share));
         }
     }
     for (ratios, name) in ratios.into_iter().zip(["p50", "p99"]) {
@@ -108,7 +101,7 @@ pub(crate) async fn measure_offline(
             shown(&updated),
             shown(&alone),
         );
-        ratios.push(quantile(updated.complete, 0.99) / quantile(alone.complete, 0.99));
+        ratios.push(quantile(updated, 0.99) / quantile(alone, 0.99));
     }
     print_ratio("fleet/offline-p99", ratios);
     hub.wait_states("Unreachable", offline).await?;
@@ -167,18 +160,14 @@ fn send(clusters: &SimulatedClusters, pure: &mut PureClient, first: usize) -> Ou
 }
 
 fn times(clusters: &SimulatedClusters, first: usize, begun: Instant) -> RoundTimes {
-    let rounds = || (first..clusters.len()).map(|index| clusters.round(index));
+    let rounds = (first..clusters.len()).map(|index| clusters.round(index));
     let since = |at: Instant| at.saturating_duration_since(begun).as_secs_f64();
-    RoundTimes {
-        complete: rounds().filter_map(|it| it.last).map(since).collect(),
-        declared: rounds().filter_map(|it| it.declared).map(since).collect(),
-    }
+    rounds.filter_map(|it| it.last).map(since).collect()
 }
 
-fn shown(times: &RoundTimes) -> String {
-    let [p50, p99] = [0.5, 0.99].map(|share| quantile(times.complete.clone(), share));
-    let declared = quantile(times.declared.clone(), 0.99);
-    format!("p50 {p50:.2} s, p99 {p99:.2} s (declaration {declared:.2} s)")
+fn shown(times: &[f64]) -> String {
+    let [first, p50, p99] = [0.0, 0.5, 0.99].map(|share| quantile(times.to_vec(), share));
+    format!("first cluster {first:.3} s, p50 {p50:.3} s, p99 {p99:.3} s")
 }
 
 /// Waits until every cluster from `first` `is_done`.
