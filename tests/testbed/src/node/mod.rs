@@ -7,7 +7,7 @@ mod network;
 mod proxy;
 mod space;
 
-use std::{ffi::OsStr, fs, net::IpAddr, path::PathBuf, process::Command};
+use std::{ffi::OsStr, fs, iter::successors, net::IpAddr, path::PathBuf, process::Command};
 
 use self::{dns::NameServer, network::Network, space::Space};
 use crate::{
@@ -284,6 +284,17 @@ impl Node {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg(program);
         command
+    }
+
+    /// Returns true if the process `pid`, as the machine numbers it, runs in the node's namespaces: its
+    /// last parent is their first process.
+    pub fn has_process(&self, pid: u32) -> bool {
+        let parent = |pid: &u32| -> Option<u32> {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+            parent.trim().parse().ok()
+        };
+        successors(Some(pid), parent).any(|it| it == self.space.pid())
     }
 
     /// Returns containerd, for tests that stop it.

@@ -327,8 +327,8 @@ impl Step {
     fn is_reached(self, host: &BareHost<'_>) -> Result<bool> {
         Ok(match self {
             Self::Ordered => host.ordered("order.json").exists(),
-            Self::Started => !processes(&["node", "restart-pod"])?.is_empty(),
-            Self::Handed => !processes(&["node", "restart-host"])?.is_empty(),
+            Self::Started => !processes(host.node, &["node", "restart-pod"])?.is_empty(),
+            Self::Handed => !processes(host.node, &["node", "restart-host"])?.is_empty(),
             Self::Armed => host.node.state().join("node/armed.json").exists(),
             Self::Edited => host.is_changed()?,
             Self::Ended => host.ordered("result.json").exists(),
@@ -342,11 +342,8 @@ impl Victim {
     /// Kills the part on `node` with SIGKILL. It may have ended already.
     fn kill(self, node: &mut Node) -> Result<()> {
         let killed = match self {
-            Self::Agent => {
-                processes(&["agent"])?.into_iter().filter(|pid| is_of(*pid, node.name())).collect()
-            }
-            // One node is restarted at a time.
-            Self::Pod => processes(&["node", "restart-pod"])?,
+            Self::Agent => processes(node, &["agent"])?,
+            Self::Pod => processes(node, &["node", "restart-pod"])?,
             Self::Kubelet => return Ok(node.kubelet().kill()?),
         };
         for pid in killed {
@@ -356,9 +353,9 @@ impl Victim {
     }
 }
 
-/// Returns the processes of the program that were started with `words`, as the machine numbers
-/// them.
-fn processes(words: &[&str]) -> Result<Vec<u32>> {
+/// Returns the processes of the program on `node` that were started with `words`, as the machine
+/// numbers them. Nodes of other tests may have such processes, too.
+fn processes(node: &Node, words: &[&str]) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
@@ -367,18 +364,12 @@ fn processes(words: &[&str]) -> Result<Vec<u32>> {
         let line = String::from_utf8_lossy(&line).into_owned();
         let mut all = line.split('\0');
         let is_program = all.next().is_some_and(|program| program.ends_with("/image-swap"));
-        if is_program && words.iter().all(|word| all.next() == Some(word)) {
+        let is_wanted = is_program && words.iter().all(|word| all.next() == Some(word));
+        if is_wanted && node.has_process(pid) {
             found.push(pid);
         }
     }
     Ok(found)
-}
-
-/// Returns true if `pid` is an agent of the node `name`.
-fn is_of(pid: u32, name: &str) -> bool {
-    let variables = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let node = format!("NODE_NAME={name}");
-    variables.split(|byte| *byte == 0).any(|it| it == node.as_bytes())
 }
 
 /// Waits, without a pause, until a restart of the host has reached `step`.
