@@ -148,6 +148,6 @@ mod tests {
                 found += 1;
             }
         }
-        assert_eq!(found, 12);
+        assert_eq!(found, 14);
     }
 }

@@ -51,8 +51,8 @@ impl LivingFleet {
     /// refuses its requests.
     pub(super) async fn settle(&mut self, installed: &Installed) {
         if let Some(account) = self.account {
-            let path = format!("get {CLUSTERS}/{BOOTSTRAP_SECRET}");
-            let is_refused = |it: &String| it.starts_with(&path);
+            let path = format!("{CLUSTERS}/{BOOTSTRAP_SECRET}");
+            let is_refused = |it: &String| it.contains(&path);
             let refused = || installed.audited(account).1.iter().any(is_refused).then_some(());
             return eventually(refused).await;
         }
