@@ -90,6 +90,29 @@ pub struct AssignmentInput<'a> {
     pub rollout: &'a str,
 }
 
+/// Declaration that is meant for a workload cluster.
+pub(super) enum IntendedDeclaration<'a> {
+    /// The one with this number, by the annotation of the cluster.
+    Pinned(u64),
+    /// The one of its namespace; `None` if it is not recorded yet.
+    OfNamespace(Option<&'a NamespaceDeclaration>),
+    /// The newest one of the management cluster, with its number; `None` before the first.
+    Newest(Option<(u64, &'a Arc<Effective>)>),
+}
+
+impl<'a> AssignmentInput<'a> {
+    /// Returns the declaration that is meant for the cluster.
+    pub(super) fn intended(&self) -> IntendedDeclaration<'a> {
+        if let Some(revision) = self.entry.settings.pinned_revision {
+            IntendedDeclaration::Pinned(revision)
+        } else if self.entry.registry_info.is_some() {
+            IntendedDeclaration::OfNamespace(self.history.beside(&self.key.namespace))
+        } else {
+            IntendedDeclaration::Newest(self.history.newest())
+        }
+    }
+}
+
 /// Returns the assignment of a workload cluster.
 pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
     let AssignmentInput { key, entry, history, .. } = *input;
@@ -123,28 +146,31 @@ pub fn assign(input: &AssignmentInput<'_>) -> Assignment {
         effective: Arc::clone(effective),
     };
     let apply = |revision, effective| Assignment::Apply(declaration(revision, effective));
-    if let Some(revision) = entry.settings.pinned_revision {
-        let pinned = history.get(revision);
-        return pinned.map_or(Assignment::Wait(WaitReason::UnknownRevision(revision)), |it| {
-            apply(revision, it)
-        });
-    }
-    // Content that was never valid changes nothing: its writer wants another declaration than that of
-    // the management cluster, and perhaps another credential.
-    if entry.registry_info.is_some() {
-        return match history.beside(&key.namespace) {
-            Some(NamespaceDeclaration { revision, effective: Some(effective), .. }) => {
-                apply(*revision, effective)
-            }
-            Some(NamespaceDeclaration { refused: Some(reason), .. }) => {
-                Assignment::Wait(WaitReason::Refused(refused_registry_info(reason)))
-            }
-            _ => Assignment::Wait(WaitReason::Access(format!(
-                "the Secret {REGISTRY_INFO} of the namespace is not recorded yet"
-            ))),
-        };
-    }
-    match history.newest() {
+    let newest = match input.intended() {
+        IntendedDeclaration::Pinned(revision) => {
+            let pinned = history.get(revision);
+            return pinned.map_or(Assignment::Wait(WaitReason::UnknownRevision(revision)), |it| {
+                apply(revision, it)
+            });
+        }
+        // Content that was never valid changes nothing: its writer wants another declaration than
+        // that of the management cluster, and perhaps another credential.
+        IntendedDeclaration::OfNamespace(own) => {
+            return match own {
+                Some(NamespaceDeclaration { revision, effective: Some(effective), .. }) => {
+                    apply(*revision, effective)
+                }
+                Some(NamespaceDeclaration { refused: Some(reason), .. }) => {
+                    Assignment::Wait(WaitReason::Refused(refused_registry_info(reason)))
+                }
+                _ => Assignment::Wait(WaitReason::Access(format!(
+                    "the Secret {REGISTRY_INFO} of the namespace is not recorded yet"
+                ))),
+            };
+        }
+        IntendedDeclaration::Newest(newest) => newest,
+    };
+    match newest {
         None => Assignment::Wait(WaitReason::NoDeclaration),
         Some(_) if !input.is_declared => Assignment::Wait(WaitReason::Orphaned),
         Some((revision, effective)) if input.waves.admits(key) => apply(revision, effective),

@@ -1,23 +1,21 @@
 //! The declaration that a workload cluster is to have in the end.
 
-use super::assignment::AssignmentInput;
+use super::assignment::{AssignmentInput, IntendedDeclaration};
 use crate::status::workload_cluster::WantedDeclaration;
 
 /// Returns the declaration that a cluster is to have in the end, whatever it waits for now.
 pub fn wanted(input: &AssignmentInput<'_>) -> WantedDeclaration {
-    let AssignmentInput { key, entry, history, .. } = *input;
-    if let Some(revision) = entry.settings.pinned_revision {
-        return WantedDeclaration::Revision(revision);
-    }
-    if entry.registry_info.is_some() {
-        let own = history.beside(&key.namespace).filter(|it| it.effective.is_some());
-        return own.map_or(WantedDeclaration::None, |it| WantedDeclaration::Revision(it.revision));
-    }
-    match history.newest() {
-        None => WantedDeclaration::None,
-        Some(_) if !input.is_declared => WantedDeclaration::Orphaned,
-        Some((revision, _)) => WantedDeclaration::Revision(revision),
-    }
+    let revision = match input.intended() {
+        IntendedDeclaration::Newest(Some(_)) if !input.is_declared => {
+            return WantedDeclaration::Orphaned;
+        }
+        IntendedDeclaration::Pinned(revision) => Some(revision),
+        IntendedDeclaration::OfNamespace(own) => {
+            own.filter(|it| it.effective.is_some()).map(|it| it.revision)
+        }
+        IntendedDeclaration::Newest(newest) => newest.map(|(revision, _)| revision),
+    };
+    revision.map_or(WantedDeclaration::None, WantedDeclaration::Revision)
 }
 
 #[cfg(test)]
