@@ -7,14 +7,14 @@ use image_swap_core::{
     fleet::{
         bundle::{BundleObject, FLEET_MANAGER},
         drift::{OTHER_MANAGER, RepairLog},
-        repair::{AddedValues, DeclarationWriters, RepairDecision},
+        repair::{AddedValues, DeclarationWriters},
     },
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
-    apply::{ApplyReport, ContestedObject, RepairedObject, is_declaration},
+    apply::{ApplyReport, RepairedObject, is_declaration},
     client::{JSON, MERGE, METADATA, RemoteCluster, RemoteRequest, json_body},
     error::RemoteError,
     objects::{LiveMetadata, LiveObject},
@@ -56,24 +56,12 @@ impl RemoteCluster {
         let keys = data.keys().map(String::as_str);
         let added = AddedValues::of(object, keys, &writers, log, now);
         let Some(AddedValues { decision, removal }) = added else { return Ok(()) };
-        let name = object.to_string();
-        let fields = match decision {
-            RepairDecision::Repair(fields) => fields,
-            RepairDecision::Later(fields, wait) => {
-                let wait = Some(wait);
-                report.limited.push(ContestedObject { object: name, fields, wait });
-                return Ok(());
-            }
-            RepairDecision::Conflict(fields) => {
-                report.conflicts.push(ContestedObject { object: name, fields, wait: None });
-                return Ok(());
-            }
-        };
+        let Some(fields) = report.permits(object, decision) else { return Ok(()) };
         let path = format!("{}?fieldManager={FLEET_MANAGER}", object.path());
         let body = Some((MERGE, json_body(&removal)));
         let request = RemoteRequest { method: Method::PATCH, path: &path, accept: METADATA, body };
         match self.send::<IgnoredAny>(request).await? {
-            Ok(_) => report.repaired.push(RepairedObject { object: name, fields }),
+            Ok(_) => report.repaired.push(RepairedObject { object: object.to_string(), fields }),
             // Another writer was faster: the next comparison includes its change.
             Err(refused) if refused.code == 409 => {}
             Err(refused) => return Err(RemoteError::of_code(refused.code)),

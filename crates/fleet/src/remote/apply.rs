@@ -7,6 +7,7 @@ use image_swap_core::{
     fleet::{
         bundle::{BundleObject, BundlePhase, ObjectValue},
         drift::{Contest, ContestedField, RepairLog},
+        repair::RepairDecision,
     },
     labels::{IMAGE_SWAP, REGISTRY_INFO},
 };
@@ -90,6 +91,22 @@ impl ApplyReport {
         self.reached == Some(BundlePhase::Webhook)
     }
 
+    /// Returns the fields of `object` that `decision` permits to repair. Records another decision, and
+    /// returns `None`.
+    pub(super) fn permits(
+        &mut self,
+        object: &BundleObject,
+        decision: RepairDecision,
+    ) -> Option<Vec<ContestedField>> {
+        let (contested, fields, wait) = match decision {
+            RepairDecision::Repair(fields) => return Some(fields),
+            RepairDecision::Later(fields, wait) => (&mut self.limited, fields, Some(wait)),
+            RepairDecision::Conflict(fields) => (&mut self.conflicts, fields, None),
+        };
+        contested.push(ContestedObject { object: object.to_string(), fields, wait });
+        None
+    }
+
     fn problems(&self) -> usize {
         self.conflicts.len() + self.limited.len() + self.failures.len()
     }
@@ -169,8 +186,7 @@ impl RemoteCluster {
     ) -> Result<(), RemoteError> {
         let live = self.live(object).await?;
         if live.as_ref().is_some_and(LiveObject::is_of_helm) {
-            let object = object.to_string();
-            report.conflicts.push(ContestedObject { object, fields: Vec::new(), wait: None });
+            report.permits(object, RepairDecision::Conflict(Vec::new()));
             return Ok(());
         }
         if is_anchor(object) && live.as_ref().is_some_and(LiveObject::is_leaving) {
@@ -193,14 +209,8 @@ impl RemoteCluster {
                 written
             }
             Err(refused) => {
-                let Some(fields) = drift((object, value), &refused, report)? else {
-                    return Ok(());
-                };
-                if let Err(wait) = log.begin(&name, now) {
-                    let wait = Some(wait);
-                    report.limited.push(ContestedObject { object: name, fields, wait });
-                    return Ok(());
-                }
+                let decision = RepairDecision::of(contest(&refused, value)?, &name, log, now);
+                let Some(fields) = report.permits(object, decision) else { return Ok(()) };
                 let overwritten = Box::pin(self.overwrite(object, value, live.as_ref())).await?;
                 let Some(written) = overwritten else {
                     // An `Apply` manager may have changed the object: compare it again.
@@ -251,15 +261,14 @@ impl RemoteCluster {
         wait: UnixTime,
         report: &mut ApplyReport,
     ) -> Result<(), RemoteError> {
-        let mut fields = lost_fields(exists);
+        let mut decision = RepairDecision::Later(lost_fields(exists), wait);
         if exists && let Err(refused) = self.apply_object(object, value, ApplyMode::Trial).await? {
-            match drift((object, value), &refused, report)? {
-                Some(changed) => fields = changed,
-                None => return Ok(()),
-            }
+            decision = match contest(&refused, value)? {
+                Contest::Drift(fields) => RepairDecision::Later(fields, wait),
+                Contest::Conflict(fields) => RepairDecision::Conflict(fields),
+            };
         }
-        let (object, wait) = (object.to_string(), Some(wait));
-        report.limited.push(ContestedObject { object, fields, wait });
+        report.permits(object, decision);
         Ok(())
     }
 
@@ -314,34 +323,17 @@ impl Definition {
     }
 }
 
-/// Returns the contest in the status of a refused apply of `value`; `None` for another refusal.
-fn contest(refused: &RefusedRequest, value: &Value) -> Option<Contest> {
-    if refused.code != 409 {
-        return None;
-    }
-    let contest = Contest::of(&serde_json::from_slice(&refused.status).ok()?)?;
-    Some(contest.about(value))
-}
-
-/// Returns the fields of `object` that `Update` managers changed, from the status of a refused apply
-/// of `value`; `None` if `Apply` managers hold fields, which is recorded in `report`.
+/// Returns the contest in the status of a refused apply of `value`.
 ///
 /// # Errors
-/// The API server refuses the object for another reason.
-fn drift(
-    (object, value): (&BundleObject, &Value),
-    refused: &RefusedRequest,
-    report: &mut ApplyReport,
-) -> Result<Option<Vec<ContestedField>>, RemoteError> {
-    match contest(refused, value) {
-        Some(Contest::Drift(fields)) => Ok(Some(fields)),
-        Some(Contest::Conflict(fields)) => {
-            let object = object.to_string();
-            report.conflicts.push(ContestedObject { object, fields, wait: None });
-            Ok(None)
-        }
-        None => Err(RemoteError::of_code(refused.code)),
-    }
+/// The API server refuses the apply for another reason than other managers.
+fn contest(refused: &RefusedRequest, value: &Value) -> Result<Contest, RemoteError> {
+    let contest = || {
+        let status = serde_json::from_slice(&refused.status).ok()?;
+        Some(Contest::of(&status)?.about(value))
+    };
+    let contest = (refused.code == 409).then(contest).flatten();
+    contest.ok_or_else(|| RemoteError::of_code(refused.code))
 }
 
 /// Returns the fields to report for an object that lost some; empty unless the object `exists`.
