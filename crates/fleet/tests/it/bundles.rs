@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake::{ADMINISTRATOR, FakeServer},
+    fake::FakeServer,
     fleet::{
         CONTROLLER, FLEET, Fleet, REGISTRY_INFO, apply, check_declared, condition, wait_until,
     },
@@ -93,9 +93,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
     let mut fleet = Fleet::prepare(0);
     let mut servers = Vec::new();
     for name in NAMES {
-        let server = FakeServer::start(name).await;
-        fleet.enter(name, &server.kubeconfig(ADMINISTRATOR));
-        servers.push(server);
+        servers.push(fleet.enter_fake(name).await);
     }
     let [canary, x, y] = &*servers else { panic!("three servers") };
     fleet.lead(waves).await;

@@ -43,9 +43,7 @@ async fn hostile_cluster_delays_no_other_one() {
     let faults = faults(&target);
     let mut servers = Vec::new();
     for (name, ..) in &faults {
-        let server = FakeServer::start(name).await;
-        fleet.enter(name, &server.kubeconfig(ADMINISTRATOR));
-        servers.push(server);
+        servers.push(fleet.enter_fake(name).await);
     }
     fleet.lead(|_| {}).await;
     fleet.wait_declared(0, 1, "one");

@@ -24,7 +24,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{fake::FakeServer, hub::NAMESPACE};
+use crate::{
+    fake::{ADMINISTRATOR, FakeServer},
+    hub::NAMESPACE,
+};
 
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 pub(crate) const RELEASE: &str = "image-swap";
@@ -78,6 +81,13 @@ impl Fleet {
     /// Enters a cluster into the inventory, or replaces its kubeconfig.
     pub(crate) fn enter(&self, name: &str, kubeconfig: &str) {
         self.enter_in(NAMESPACE, name, kubeconfig);
+    }
+
+    /// Starts a stand-in for the API server of a cluster, and enters the cluster into the inventory.
+    pub(crate) async fn enter_fake(&self, name: &str) -> FakeServer {
+        let server = FakeServer::start(name).await;
+        self.enter(name, &server.kubeconfig(ADMINISTRATOR));
+        server
     }
 
     pub(crate) fn enter_in(&self, namespace: &str, name: &str, kubeconfig: &str) {

@@ -196,8 +196,7 @@ fn reads(server: &FakeServer, path: &str) -> usize {
 /// declaration 1 in force on a stand-in.
 async fn with_stand_in(stale: Duration) -> (Fleet, FakeServer) {
     let mut fleet = Fleet::prepare(0);
-    let server = FakeServer::start("one").await;
-    fleet.enter("one", &server.kubeconfig(ADMINISTRATOR));
+    let server = fleet.enter_fake("one").await;
     let rarely = |settings: &mut FleetSettings| {
         settings.timing.compare = Duration::from_hours(1);
         settings.timing.stale = stale;

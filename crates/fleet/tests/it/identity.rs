@@ -182,8 +182,7 @@ async fn foreign_namespace_is_a_conflict() {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn unread_token_is_read_again() {
     let mut fleet = Fleet::prepare(0);
-    let server = FakeServer::start("a").await;
-    fleet.enter("a", &server.kubeconfig(ADMINISTRATOR));
+    let server = fleet.enter_fake("a").await;
     fleet.lead(|_| {}).await;
     fleet.wait_fake("a", &server, 1, "one");
     fleet.kill().await;

@@ -108,9 +108,7 @@ async fn failed_canary_stops_the_rollout_until_an_order() {
     let mut fleet = Fleet::prepare(0);
     let mut servers = Vec::new();
     for name in NAMES {
-        let server = FakeServer::start(name).await;
-        fleet.enter(name, &server.kubeconfig(ADMINISTRATOR));
-        servers.push(server);
+        servers.push(fleet.enter_fake(name).await);
     }
     let [canary, x, y] = &*servers else { panic!("three servers") };
     // A cluster that never answers blocks no wave.

@@ -73,8 +73,7 @@ fn stored(fleet: &Fleet) -> BTreeSet<String> {
 #[ignore = "needs the API server: cargo xtask test"]
 async fn long_declarations_of_tenants_delay_no_cluster() {
     let mut fleet = Fleet::prepare(0);
-    let server = FakeServer::start("a").await;
-    fleet.enter("a", &server.kubeconfig(ADMINISTRATOR));
+    let server = fleet.enter_fake("a").await;
     let mut servers = Vec::new();
     for tenant in TENANTS {
         fleet.planes.hub.create_namespace(tenant).unwrap();
