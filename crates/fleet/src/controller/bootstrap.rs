@@ -5,9 +5,10 @@
 //! machine without it cannot join. So it is while the management cluster has no declaration: new
 //! machines keep the last one.
 //!
-//! As a last step of the removal Helm replaces each Secret by one whose script does nothing. The
-//! fleet controller may still run, and an API server may still grant it deleted permissions. So it
-//! writes no Secret without the bundle, an object of the release that Helm has deleted by then.
+//! At the end of an uninstallation Helm replaces each Secret. The script of the new Secret does
+//! nothing. The fleet controller may still run, and an API server may still grant it deleted
+//! permissions. So the fleet controller writes a Secret only while the bundle exists, which Helm
+//! deletes first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

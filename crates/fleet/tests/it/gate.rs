@@ -43,10 +43,11 @@ struct GateState {
 
 /// Treatment of a request.
 enum Passage {
+    /// Forwards the request and its response.
     Open,
-    /// Nothing is forwarded.
+    /// Blocks the request.
     Closed,
-    /// The request is forwarded, and its response is lost.
+    /// Forwards the request, and drops its response.
     OneWay,
 }
 
