@@ -66,16 +66,7 @@ fn printed(objects: &[BundleObject]) -> String {
 #[test]
 fn printed_objects_are_those_of_the_fleet_controller() {
     let (declaration, served) = (effective(), BTreeSet::new());
-    let least = BundleSlots {
-        namespace: "image-swap",
-        declaration: &declaration,
-        revision: 1,
-        api_server: None,
-        policy: None,
-        served: &served,
-        hub_secret: None,
-        hash: None,
-    };
+    let least = BundleSlots::new("image-swap", (1, &declaration), &served);
     let ran = render(&["--show-credentials"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert_eq!(ran.stdout, printed(&filled(&least)));

@@ -144,14 +144,10 @@ impl FilledBundles {
             return Ok(found);
         }
         let objects = bundle.bundle.fill(&BundleSlots {
-            namespace,
-            declaration: &declaration.effective,
-            revision: declaration.revision,
             api_server: settings.api_server.as_deref(),
             policy: settings.policy.as_deref(),
-            served: &served,
-            hub_secret: None,
             hash: Some(&bundle.hash),
+            ..BundleSlots::new(namespace, (declaration.revision, &declaration.effective), &served)
         })?;
         Ok(keep(
             &mut known,

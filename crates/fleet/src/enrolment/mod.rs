@@ -80,14 +80,14 @@ fn fill(
 ) -> Result<Vec<BundleObject>, BundleError> {
     let bundle: &Bundle = &content.bundle;
     bundle.fill(&BundleSlots {
-        namespace: content.namespace(),
-        declaration: &content.declaration,
-        revision: content.revision,
         api_server: request.api_server.as_deref(),
         policy: request.policy.as_deref(),
-        served: &request.served,
         hub_secret: Some(HUB_SECRET),
-        hash: None,
+        ..BundleSlots::new(
+            content.namespace(),
+            (content.revision, &content.declaration),
+            &request.served,
+        )
     })
 }
 

@@ -76,16 +76,7 @@ impl Workload {
     pub(crate) async fn objects(&self, values: &str, declaration: &Effective) -> Vec<BundleObject> {
         let bundle = Bundle::parse(&render(&self.parts.helm().unwrap().helm4, values)).unwrap();
         let facts = self.remote.discover().await.unwrap();
-        let slots = BundleSlots {
-            namespace: NAMESPACE,
-            declaration,
-            revision: 1,
-            api_server: None,
-            policy: None,
-            served: &facts.served,
-            hub_secret: None,
-            hash: None,
-        };
+        let slots = BundleSlots::new(NAMESPACE, (1, declaration), &facts.served);
         bundle.fill(&slots).unwrap()
     }
 

@@ -281,14 +281,9 @@ fn fleet_controller_fills_every_slot() {
             let fill = |api_server, policy, served: &[&str]| -> Vec<BundleObject> {
                 let served = served.iter().map(|version| (*version).to_owned()).collect();
                 let slots = BundleSlots {
-                    namespace: labels::IMAGE_SWAP,
-                    declaration: &declaration,
-                    revision: 1,
                     api_server,
                     policy,
-                    served: &served,
-                    hub_secret: None,
-                    hash: None,
+                    ..BundleSlots::new(labels::IMAGE_SWAP, (1, &declaration), &served)
                 };
                 bundle.fill(&slots).unwrap()
             };
@@ -452,14 +447,8 @@ fn only_clusters_that_pull_have_rights_for_it() {
         let (declaration, served) = (Effective::none(), BTreeSet::new());
         let fill = |hub_secret| {
             let slots = BundleSlots {
-                namespace: labels::IMAGE_SWAP,
-                declaration: &declaration,
-                revision: 1,
-                api_server: None,
-                policy: None,
-                served: &served,
                 hub_secret,
-                hash: None,
+                ..BundleSlots::new(labels::IMAGE_SWAP, (1, &declaration), &served)
             };
             bundle.fill(&slots).unwrap()
         };

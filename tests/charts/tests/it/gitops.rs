@@ -60,16 +60,8 @@ fn guide_lists_secrets_with_the_credential() {
     let declaration = Effective { origin: Origin::RegistryInfo, secret };
     for chart in charts() {
         let bundle = Bundle::parse(&text(chart, &[EVERYTHING])).unwrap();
-        let slots = BundleSlots {
-            namespace: labels::IMAGE_SWAP,
-            declaration: &declaration,
-            revision: 1,
-            api_server: None,
-            policy: None,
-            served: &BTreeSet::new(),
-            hub_secret: None,
-            hash: None,
-        };
+        let served = BTreeSet::new();
+        let slots = BundleSlots::new(labels::IMAGE_SWAP, (1, &declaration), &served);
         assert_eq!(secrets_with(&bundle.fill(&slots).unwrap(), "hunter2"), listed_secrets());
     }
 }

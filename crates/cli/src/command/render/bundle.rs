@@ -68,14 +68,9 @@ impl Args {
         let declaration = self.declaration()?;
         let served = self.slots.served();
         let slots = BundleSlots {
-            namespace: &self.namespace,
-            declaration: &declaration,
-            revision: self.revision,
             api_server: self.slots.api_server.as_deref(),
             policy: self.slots.policy.as_deref(),
-            served: &served,
-            hub_secret: None,
-            hash: None,
+            ..BundleSlots::new(&self.namespace, (self.revision, &declaration), &served)
         };
         let mut printed = String::new();
         for mut object in bundle.fill(&slots).map_err(|error| unusable(&error))? {

@@ -67,14 +67,8 @@ const HOOK: &str = "helm.sh/hook";
 /// let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: image-swap-agent}\n";
 /// let (declaration, served) = (Effective::none(), BTreeSet::new());
 /// let slots = BundleSlots {
-///     namespace: "image-swap",
-///     declaration: &declaration,
-///     revision: 1,
-///     api_server: None,
 ///     policy: Some("fail"),
-///     served: &served,
-///     hub_secret: None,
-///     hash: None,
+///     ..BundleSlots::new("image-swap", (1, &declaration), &served)
 /// };
 /// let objects = Bundle::parse(text)?.fill(&slots)?;
 /// let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
@@ -122,6 +116,27 @@ pub struct BundleSlots<'a> {
     /// Hash of the bundle, which the controller of the cluster reports; `None` if the fleet
     /// controller does not apply the bundle.
     pub hash: Option<&'a str>,
+}
+
+impl<'a> BundleSlots<'a> {
+    /// Returns the values for the release in `namespace`, without optional ones. The declaration has
+    /// its number.
+    pub const fn new(
+        namespace: &'a str,
+        (revision, declaration): (u64, &'a Effective),
+        served: &'a BTreeSet<String>,
+    ) -> Self {
+        Self {
+            namespace,
+            declaration,
+            revision,
+            api_server: None,
+            policy: None,
+            served,
+            hub_secret: None,
+            hash: None,
+        }
+    }
 }
 
 /// Error in a bundle.

@@ -124,14 +124,9 @@ fn fill(
     let served: BTreeSet<String> = served.iter().map(|it| (*it).to_owned()).collect();
     let namespace = "image-swap";
     Bundle::parse(BUNDLE).unwrap().fill(&BundleSlots {
-        namespace,
-        declaration,
-        revision: 7,
         api_server,
         policy,
-        served: &served,
-        hub_secret: None,
-        hash: None,
+        ..BundleSlots::new(namespace, (7, declaration), &served)
     })
 }
 
@@ -267,16 +262,7 @@ fn errors_have_positions() {
     let (declaration, served) = (Effective::none(), BTreeSet::new());
     let error = Bundle::parse(text)
         .unwrap()
-        .fill(&BundleSlots {
-            namespace: "image-swap",
-            declaration: &declaration,
-            revision: 1,
-            api_server: None,
-            policy: None,
-            served: &served,
-            hub_secret: None,
-            hash: None,
-        })
+        .fill(&BundleSlots::new("image-swap", (1, &declaration), &served))
         .unwrap_err();
     assert_eq!(error.place.line, 2);
     assert!(error.message.contains("@policy@"), "{error}");
