@@ -1,8 +1,5 @@
 //! Clients of other clusters.
 
-use std::sync::Arc;
-
-use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     Method, Request,
     body::Bytes,
@@ -21,7 +18,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    connection::transport,
+    connection::RemoteTransport,
     error::RemoteError,
     limits::RemoteLimits,
     service::{BoundedBody, RemoteService},
@@ -72,12 +69,13 @@ pub fn json_body(value: &Value) -> Bytes {
 
 impl RemoteRequest<'_> {
     /// Returns the request of HTTP, without host and credential.
-    fn build(self) -> Result<Request<Body>, RemoteError> {
+    pub(super) fn build(self) -> Result<Request<Body>, RemoteError> {
         let Self { method, path, accept, body } = self;
-        let mut built = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+        let mut built = Request::builder().method(method).uri(path);
+        built = built.header(ACCEPT, HeaderValue::from_static(accept));
         let (kind, body) = body.unzip();
         if let Some(kind) = kind {
-            built = built.header(CONTENT_TYPE, kind);
+            built = built.header(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         built
             .body(Body::from(body.unwrap_or_default()))
@@ -102,16 +100,17 @@ impl RemoteClient {
         let token = match &access.credential {
             RemoteCredential::Token(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {token}"));
-                let header = header.map_err(|_| invalid)?;
-                // Not marked as sensitive, as by client-go: HTTP/2 repeats such a header in each request
-                // instead of an index. No library logs it at the levels that a log can have.
+                let mut header = header.map_err(|_| invalid)?;
+                // No log and no table of HTTP/2 contains it.
+                header.set_sensitive(true);
                 Some(header)
             }
             RemoteCredential::Certificate { .. } => None,
         };
-        let opened = Arc::default();
-        let transport = transport(tls, name, limits, Arc::clone(&opened));
-        let service = RemoteService::new((transport, opened), &config.cluster_url, token, limits)?;
+        let url = &config.cluster_url;
+        let authority = url.authority().ok_or(RemoteError::BadAccess("the server has no host"))?;
+        let transport = RemoteTransport::new(tls, name, authority.clone(), limits);
+        let service = RemoteService::new(transport, url, token, limits);
         Ok(Self { service, limits: *limits })
     }
 
@@ -158,21 +157,14 @@ impl RemoteClient {
         request: RemoteRequest<'_>,
         max: usize,
     ) -> Result<Result<T, RefusedRequest>, RemoteError> {
-        let built = request.build()?;
-        let exchange = async {
-            let response = self.service.send(built).await;
-            let response = response.map_err(|error| RemoteError::of(&*error))?;
-            let code = response.status();
-            // The client parses nothing itself: kube logs the text of a response that it rejects.
-            let body = Limited::new(response.into_body(), max).collect().await;
-            let bytes = body.map_err(|error| RemoteError::of(&*error))?.to_bytes();
-            Ok::<_, RemoteError>((code, bytes))
-        };
+        let exchange = Box::pin(self.service.exchange(request, max));
         let exchanged = timeout(self.limits.request, exchange).await;
-        let (code, bytes) = exchanged.map_err(|_| RemoteError::TimedOut)??;
+        let exchanged = exchanged.map_err(|_| RemoteError::TimedOut)?;
+        let (code, bytes) = exchanged.map_err(|error| RemoteError::of(&*error))?;
         if !code.is_success() {
             return Ok(Err(RefusedRequest { code: code.as_u16(), status: bytes }));
         }
+        // No client of kube: it logs the text of a response that it rejects.
         let parsed = serde_json::from_slice(&bytes).map_err(|_| RemoteError::BadResponse)?;
         Ok(Ok(parsed))
     }

@@ -40,7 +40,7 @@ impl AsyncRead for MeteredStream {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.tcp).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
-        Poll::Ready(self.allowance.take(read, Instant::now()))
+        Poll::Ready(self.allowance.take(read, Instant::now))
     }
 }
 
@@ -88,20 +88,27 @@ impl ReadAllowance {
         Self { response, left: response.saturating_mul(BURST), since: now }
     }
 
-    /// Takes `read` bytes.
+    /// Takes `read` bytes. Calls `now` only if the bytes left are too few.
     ///
     /// # Errors
     /// The server has sent too much.
-    fn take(&mut self, read: usize, now: Instant) -> io::Result<()> {
+    fn take(&mut self, read: usize, now: impl FnOnce() -> Instant) -> io::Result<()> {
+        if self.left < read {
+            self.refill(now());
+        }
+        let left = self.left.checked_sub(read);
+        self.left = left.ok_or_else(|| io::Error::other("the server sends too much"))?;
+        Ok(())
+    }
+
+    /// Adds the bytes for the time since the last refill.
+    fn refill(&mut self, now: Instant) {
         let refills = now.duration_since(self.since).as_secs() / REFILL;
         if refills > 0 {
             let refill = self.response.saturating_mul(usize::try_from(refills).unwrap_or(BURST));
             self.left = self.left.saturating_add(refill).min(self.response.saturating_mul(BURST));
             self.since = now;
         }
-        let left = self.left.checked_sub(read);
-        self.left = left.ok_or_else(|| io::Error::other("the server sends too much"))?;
-        Ok(())
     }
 }
 
@@ -116,22 +123,22 @@ mod tests {
         let begun = Instant::now();
         let mut allowance = ReadAllowance::new(10, begun);
         for _ in 0..BURST {
-            allowance.take(10, begun).unwrap();
+            allowance.take(10, || begun).unwrap();
         }
-        assert!(allowance.take(1, begun).is_err());
+        assert!(allowance.take(1, || begun).is_err());
     }
 
     #[test]
     fn allowance_returns_with_time() {
         let begun = Instant::now();
         let mut allowance = ReadAllowance::new(10, begun);
-        allowance.take(10 * BURST, begun).unwrap();
+        allowance.take(10 * BURST, || begun).unwrap();
         let later = begun + Duration::from_secs(REFILL);
-        allowance.take(10, later).unwrap();
-        assert!(allowance.take(1, later).is_err());
+        allowance.take(10, || later).unwrap();
+        assert!(allowance.take(1, || later).is_err());
         // The rest of a pause is lost, and a long one fills the allowance once.
         let latest = later + Duration::from_hours(1);
-        allowance.take(10 * BURST, latest).unwrap();
-        assert!(allowance.take(1, latest).is_err());
+        allowance.take(10 * BURST, || latest).unwrap();
+        assert!(allowance.take(1, || latest).is_err());
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,7 +12,7 @@ use hyper::{
     Request, Response, StatusCode, Uri,
     body::{Bytes, Frame, Incoming, SizeHint},
     header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING},
-    http::uri::{Authority, PathAndQuery, Scheme},
+    http::uri::PathAndQuery,
 };
 use image_swap_core::fleet::drift::{RefusedDetails, RefusedStatus};
 use kube::client::Body;
@@ -23,7 +20,9 @@ use serde::Serialize;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Service};
 
-use super::{connection::RemoteTransport, error::RemoteError, limits::RemoteLimits};
+use super::{
+    client::RemoteRequest, connection::RemoteTransport, error::RemoteError, limits::RemoteLimits,
+};
 
 /// Bytes of the longest response with an error status. A refused apply names every field.
 const ERROR_MAX: usize = 256 << 10;
@@ -41,9 +40,6 @@ pub(super) struct RemoteService {
 /// Server with its credential.
 struct RemoteEndpoint {
     transport: RemoteTransport,
-    /// Number of connections so far.
-    opened: Arc<AtomicUsize>,
-    authority: Authority,
     /// Path in front of all paths, without `/` at its end.
     prefix: String,
     /// Bearer token as a header; `None` for a client certificate.
@@ -51,26 +47,21 @@ struct RemoteEndpoint {
 }
 
 impl RemoteService {
-    /// Returns the service for the server at `url`.
-    ///
-    /// # Errors
-    /// [`RemoteError::BadAccess`].
+    /// Returns the service for a server whose paths begin with the path of `url`.
     pub(super) fn new(
-        (transport, opened): (RemoteTransport, Arc<AtomicUsize>),
+        transport: RemoteTransport,
         url: &Uri,
         token: Option<HeaderValue>,
         limits: &RemoteLimits,
-    ) -> Result<Self, RemoteError> {
-        let none = RemoteError::BadAccess("the server has no host");
-        let authority = url.authority().ok_or(none)?.clone();
+    ) -> Self {
         let prefix = url.path().trim_end_matches('/').to_owned();
-        let endpoint = Arc::new(RemoteEndpoint { transport, opened, authority, prefix, token });
-        Ok(Self { endpoint, limits: *limits })
+        let endpoint = Arc::new(RemoteEndpoint { transport, prefix, token });
+        Self { endpoint, limits: *limits }
     }
 
     /// Returns the number of connections that were opened so far.
     pub(super) fn connections(&self) -> usize {
-        self.endpoint.opened.load(Ordering::Relaxed)
+        self.endpoint.transport.opened()
     }
 
     /// Returns the service with a limit of `response` bytes for a response.
@@ -87,33 +78,52 @@ impl RemoteService {
     /// No response in time, or a redirect.
     pub(super) async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
     ) -> Result<Response<BoundedBody>, BoxError> {
-        self.endpoint.address(&mut request)?;
-        let response = timeout(self.limits.idle, self.endpoint.transport.request(request)).await;
+        let response = timeout(self.limits.idle, self.begin(request)?).await;
         let response = response.map_err(|_| RemoteError::TimedOut)??;
         bounded(response, self.limits).await
     }
-}
 
-impl RemoteEndpoint {
-    /// Completes the URL of `request`, and adds the credential.
-    fn address(&self, request: &mut Request<Body>) -> Result<(), BoxError> {
-        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = if self.prefix.is_empty() {
-            request.uri().path_and_query().cloned()
-        } else {
-            Some(PathAndQuery::try_from(format!("{}{path}", self.prefix))?)
-        };
-        let mut parts = hyper::http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
-        *request.uri_mut() = Uri::from_parts(parts)?;
-        if let Some(token) = &self.token {
+    /// Sends `request` and returns the status of the response with its whole body, of at most `max`
+    /// bytes. An error status has a body as [`Self::send`] returns it. The caller limits the time.
+    ///
+    /// # Errors
+    /// No response, a redirect, or a body beyond `max`.
+    pub(super) async fn exchange(
+        &self,
+        request: RemoteRequest<'_>,
+        max: usize,
+    ) -> Result<(StatusCode, Bytes), BoxError> {
+        // Boxed, as the whole exchange: an allocation of more than a KiB is slow.
+        let begun = Box::pin(self.begin(request.build()?)?);
+        let response = begun.await?;
+        let status = response.status();
+        if status.is_success() {
+            let max = max.min(self.limits.response);
+            return Ok((status, read(&mut Limited::new(response.into_body(), max)).await?));
+        }
+        let refused = Box::pin(bounded(response, self.limits)).await?;
+        Ok((status, read(&mut refused.into_body()).await?))
+    }
+
+    /// Sends `request` and returns the response, whose body has no limits.
+    ///
+    /// # Errors
+    /// The path is none of a URL. The future returns an error without a response.
+    fn begin(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<impl Future<Output = Result<Response<Incoming>, BoxError>> + Send, BoxError> {
+        let RemoteEndpoint { transport, prefix, token } = &*self.endpoint;
+        if !prefix.is_empty() {
+            let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+            *request.uri_mut() = Uri::try_from(format!("{prefix}{path}"))?;
+        }
+        if let Some(token) = token {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }
-        Ok(())
+        Ok(transport.send(request))
     }
 }
 
@@ -188,9 +198,10 @@ async fn bounded(
         return Err(RemoteError::Refused(code).into());
     }
     let bytes = if parts.status == StatusCode::CONFLICT {
-        timeout(limits.request, read(body)).await.ok().flatten().unwrap_or_default()
+        let read = timeout(limits.request, read(&mut Limited::new(body, ERROR_MAX))).await;
+        read.ok().and_then(Result::ok).unwrap_or_default()
     } else {
-        Vec::new()
+        Bytes::new()
     };
     for header in [CONTENT_LENGTH, TRANSFER_ENCODING] {
         parts.headers.remove(header);
@@ -199,18 +210,29 @@ async fn bounded(
     Ok(Response::from_parts(parts, Either::Right(Full::new(status.into()))))
 }
 
-/// Returns the bytes of `body`; `None` if it ends early or exceeds [`ERROR_MAX`].
-async fn read(mut body: Incoming) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Returns the bytes of `body`.
+///
+/// # Errors
+/// The body ends early, or exceeds its limit.
+async fn read<B>(body: &mut B) -> Result<Bytes, B::Error>
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-        if bytes.len() > ERROR_MAX {
-            return None;
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&data);
         }
     }
-    Some(bytes)
+    // Most bodies are one frame, which is not copied.
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// `Status` of Kubernetes without a text of the server.
