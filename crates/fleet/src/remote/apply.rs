@@ -151,7 +151,8 @@ impl RemoteCluster {
         for phase in BundlePhase::ALL {
             let in_phase = || objects.iter().filter(|it| it.phase == phase);
             for object in in_phase() {
-                match self.write(object, objects, &mut report, log, now).await {
+                // Boxed: an allocation of more than a KiB is slow.
+                match Box::pin(self.write(object, objects, &mut report, log, now)).await {
                     Err(error) if error.ends_requests() => return Err(error),
                     Err(error) => {
                         report.failures.push(ObjectFailure { object: object.to_string(), error });

@@ -1,6 +1,10 @@
 //! Objects of a workload cluster, as far as they are read.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use hyper::{Method, body::Bytes};
 use image_swap_cluster::remote::bounded;
@@ -15,7 +19,7 @@ use image_swap_core::{
 use image_swap_text::base64;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::json;
 
@@ -67,14 +71,19 @@ struct LiveAnnotations {
     is_leaving: bool,
 }
 
+/// Text of a response, without a copy if it has no escaped characters.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct BorrowedText<'r>(#[serde(borrow)] Cow<'r, str>);
+
 /// Reads a text, and returns true if it is the manager of the fleet controller.
 fn is_fleet<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    String::deserialize(deserializer).map(|text| text == FLEET_MANAGER)
+    BorrowedText::deserialize(deserializer).map(|text| text.0 == FLEET_MANAGER)
 }
 
 /// Reads a text, and returns true if it is `true`.
 fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    String::deserialize(deserializer).map(|text| text == "true")
+    BorrowedText::deserialize(deserializer).map(|text| text.0 == "true")
 }
 
 /// Mode of an apply.
@@ -103,6 +112,31 @@ impl ApplyMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct FieldSetHash(u64);
 
+/// Hash of a field, begun with its name. The name is not kept.
+struct FieldHash(DefaultHasher);
+
+impl<'de> Deserialize<'de> for FieldHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldName;
+
+        impl Visitor<'_> for FieldName {
+            type Value = FieldHash;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the name of a field")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<FieldHash, E> {
+                let mut hasher = DefaultHasher::new();
+                name.hash(&mut hasher);
+                Ok(FieldHash(hasher))
+            }
+        }
+
+        deserializer.deserialize_str(FieldName)
+    }
+}
+
 impl<'de> Deserialize<'de> for FieldSetHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Fields;
@@ -110,15 +144,14 @@ impl<'de> Deserialize<'de> for FieldSetHash {
         impl<'de> Visitor<'de> for Fields {
             type Value = FieldSetHash;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a set of fields")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldSetHash, A::Error> {
                 let mut sum = 0_u64;
-                while let Some((name, FieldSetHash(below))) = map.next_entry::<String, _>()? {
-                    let mut hasher = DefaultHasher::new();
-                    (name, below).hash(&mut hasher);
+                while let Some((FieldHash(mut hasher), FieldSetHash(below))) = map.next_entry()? {
+                    below.hash(&mut hasher);
                     sum = sum.wrapping_add(hasher.finish());
                 }
                 Ok(FieldSetHash(sum))
@@ -145,21 +178,24 @@ struct LiveManagers {
 /// Entry of `managedFields`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct LiveManager {
-    manager: String,
-    operation: String,
+struct LiveManager<'r> {
+    #[serde(borrow)]
+    manager: Cow<'r, str>,
+    #[serde(borrow)]
+    operation: Cow<'r, str>,
     /// Name of the subresource; empty for the object itself.
-    subresource: String,
+    #[serde(borrow)]
+    subresource: Cow<'r, str>,
     #[serde(rename = "fieldsV1")]
     fields: FieldSetHash,
 }
 
 impl LiveManagers {
     /// Adds the entry `manager`.
-    fn include(&mut self, manager: &LiveManager) {
+    fn include(&mut self, manager: &LiveManager<'_>) {
         let LiveManager { manager, operation, subresource, fields } = manager;
         let applies = operation == "Apply";
-        self.is_own |= OWN_MANAGERS.contains(&manager.as_str());
+        self.is_own |= OWN_MANAGERS.contains(&&**manager);
         self.is_of_fleet |= applies && manager == FLEET_MANAGER;
         self.has_other_apply |= is_other_apply(manager, operation, subresource);
         if applies && subresource.is_empty() && manager == FLEET_MANAGER {
@@ -175,7 +211,7 @@ impl<'de> Deserialize<'de> for LiveManagers {
         impl<'de> Visitor<'de> for Entries {
             type Value = LiveManagers;
 
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a list of managers")
             }
 

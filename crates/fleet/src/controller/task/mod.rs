@@ -74,9 +74,14 @@ impl ClusterTask {
             self.take(result, &order, &mut state, &mut backoff);
             state.take_heartbeat();
             let mut newer = self.orders.clone();
+            let published = async {
+                // Requests to other clusters precede the report.
+                self.ends.settle().await;
+                Box::pin(self.publish(&order, &mut state)).await;
+            };
             tokio::select! {
                 biased;
-                () = Box::pin(self.publish(&order, &mut state)) => {}
+                () = published => {}
                 // A new order is more urgent than the report about the last one.
                 _ = newer.changed() => {}
             }
@@ -276,13 +281,14 @@ impl ClusterTask {
         let remote = &session.remote;
         // The other objects are in force. The next comparison includes them.
         let changed = before.as_ref().and_then(|before| filled.changed_since(before));
-        let (removal, repairs) = (self.removal(), &mut state.repairs);
+        let repairs = &mut state.repairs;
         let report = match changed {
             Some(changed) => remote.apply(&changed, repairs, now()).await?,
             None if filled.is_declaration => {
                 Box::pin(remote.apply_declaration(&filled.objects, repairs, now())).await?
             }
             None => {
+                let removal = self.removal();
                 Box::pin(remote.apply_bundle(&filled.objects, &removal, repairs, now())).await?
             }
         };
@@ -333,18 +339,18 @@ impl ClusterTask {
     }
 
     fn log(&self, report: &ApplyReport) {
-        let cluster = self.key.to_string();
+        let cluster = &self.key;
         if report.written > 0 {
-            info!(cluster, objects = report.written, "applied to a workload cluster");
+            info!(%cluster, objects = report.written, "applied to a workload cluster");
         }
         for object in &report.pruned {
-            info!(cluster, object, "deleted an object of a former bundle");
+            info!(%cluster, object, "deleted an object of a former bundle");
         }
         for repaired in &report.repaired {
-            info!(cluster, object = repaired.object, "repaired drift in a workload cluster");
+            info!(%cluster, object = repaired.object, "repaired drift in a workload cluster");
         }
         for contested in &report.conflicts {
-            warn!(cluster, object = contested.object, "another writer holds an object");
+            warn!(%cluster, object = contested.object, "another writer holds an object");
         }
     }
 
@@ -393,10 +399,8 @@ impl ClusterTask {
         state.due = Some(Instant::now() + backoff.pause());
     }
 
-    /// Writes the status of the cluster, and reports to the controller. Requests to other clusters
-    /// precede it.
+    /// Writes the status of the cluster, and reports to the controller.
     async fn publish(&self, order: &ClusterOrder, state: &mut TaskState) {
-        self.ends.settle().await;
         let known = Some(&state.facts.uid).filter(|uid| !uid.is_empty());
         let attempt = EndedAttempt {
             uid: state.session.as_ref().map(|it| &it.uid).or(known).cloned(),
