@@ -34,7 +34,16 @@ impl AttemptEnds {
 
     /// Waits until no attempt has ended for [`QUIET`], and at most [`MOST`].
     pub(super) async fn settle(&self) {
-        let latest = Instant::now() + MOST;
+        self.settle_by(Self::latest()).await;
+    }
+
+    /// Returns the end of the longest wait that begins now.
+    pub(super) fn latest() -> Instant {
+        Instant::now() + MOST
+    }
+
+    /// Waits until no attempt has ended for [`QUIET`], and no longer than until `latest`.
+    pub(super) async fn settle_by(&self, latest: Instant) {
         loop {
             let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(due) = last.map(|last| (last + QUIET).min(latest)) else { return };

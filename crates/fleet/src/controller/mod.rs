@@ -123,7 +123,10 @@ impl FleetController {
                 }
             }
         };
+        let ends = Arc::clone(&fleet.ends);
         let mut is_listed = false;
+        // Latest time to store the decisions; `None` once they are stored.
+        let mut store_by = None;
         loop {
             // The first value is empty: the sources have listed nothing yet.
             is_listed |= inventory.has_changed().is_ok_and(|is_new| is_new);
@@ -131,13 +134,14 @@ impl FleetController {
                 fleet.inventory = Some(Arc::clone(&inventory.borrow_and_update()));
             }
             let view = hub.borrow_and_update().clone();
-            let again = match fleet.reconcile(&view).await {
+            let mut again = match fleet.reconcile(&view).await {
                 Ok(()) => fleet.has_gone.then_some(PAUSE),
                 Err(error) => {
                     warn!(%error, "cannot write the state of the fleet");
                     Some(PAUSE)
                 }
             };
+            let latest = *store_by.get_or_insert_with(AttemptEnds::latest);
             let settled = Instant::now() + GAP;
             self.report.send_if_modified(|report| {
                 let found = fleet.report(&view);
@@ -145,27 +149,38 @@ impl FleetController {
                 *report = found;
                 differs
             });
-            let retry = async {
-                match again {
-                    Some(pause) => sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = inventory.changed() => {
-                    if changed.is_err() {
-                        return;
+            loop {
+                let retry = async {
+                    match again {
+                        Some(pause) => sleep(pause).await,
+                        None => std::future::pending().await,
                     }
-                    is_listed = true;
-                }
-                changed = hub.changed() => {
-                    if changed.is_err() {
-                        return;
+                };
+                tokio::select! {
+                    changed = inventory.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        is_listed = true;
                     }
+                    changed = hub.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                    Some((key, report)) = reports.recv() => fleet.take(&key, report),
+                    Some(namespace) = scripts.recv() => fleet.compare_script(&namespace),
+                    () = ends.settle_by(latest), if store_by.is_some() => {
+                        store_by = None;
+                        if let Err(error) = fleet.store().await {
+                            warn!(%error, "cannot write the state of the fleet");
+                            again = Some(PAUSE);
+                        }
+                        continue;
+                    }
+                    () = retry => {}
                 }
-                Some((key, report)) = reports.recv() => fleet.take(&key, report),
-                Some(namespace) = scripts.recv() => fleet.compare_script(&namespace),
-                () = retry => {}
+                break;
             }
             sleep_until(settled).await;
             while let Ok((key, report)) = reports.try_recv() {
@@ -287,8 +302,8 @@ impl Fleet {
     /// Decides on all clusters, and sends each task its order.
     ///
     /// # Errors
-    /// The state of the rollout, a declaration or a bootstrap script cannot be written. With waves, no
-    /// task gets a new order without that state.
+    /// The declaration of a namespace cannot be written, or with waves the state of the rollouts. In
+    /// the latter case no task gets a new order.
     async fn reconcile(&mut self, hub: &HubView) -> Result<(), Error> {
         let (Some(declaration), Some(bundle), Some(inventory)) =
             (&hub.declaration, &hub.bundle, self.inventory.clone())
@@ -328,23 +343,37 @@ impl Fleet {
         if hub.order == HubOrder::Resume {
             self.stored.end_order().await?;
         }
+        let mut is_sent = false;
         for (key, entry) in &inventory.clusters {
             let order = self.order_for((key, entry), standings.get(key), bundle, newest);
-            match self.clusters.get_mut(key) {
-                Some(running) => {
-                    running.orders.send_if_modified(|before| {
-                        let differs = *before != order;
-                        *before = order;
-                        differs
-                    });
-                }
-                None => self.begin(key, order),
+            if let Some(running) = self.clusters.get_mut(key) {
+                is_sent |= running.orders.send_if_modified(|before| {
+                    let differs = *before != order;
+                    *before = order;
+                    differs
+                });
+            } else {
+                self.begin(key, order);
+                is_sent = true;
             }
         }
+        if is_sent {
+            self.ends.note();
+        }
+        recorded
+    }
+
+    /// Stores the decisions, and writes the bootstrap scripts. Requests to workload clusters precede
+    /// both.
+    ///
+    /// # Errors
+    /// The state of the rollouts, the history or a bootstrap script cannot be written.
+    async fn store(&mut self) -> Result<(), Error> {
+        let Some(inventory) = self.joined.clone() else { return Ok(()) };
         self.stored.store_rollouts(&self.rollouts, &self.events).await?;
         let stored = self.stored.store_history(&self.history).await;
         let written = self.write_bootstrap(&inventory.registry_infos).await;
-        written.and(recorded).and(stored)
+        written.and(stored)
     }
 
     /// Compares the bootstrap script in `namespace` at the next reconciliation.

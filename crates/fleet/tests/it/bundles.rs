@@ -161,7 +161,7 @@ async fn canary_stops_an_upgrade_for_all_others() {
     assert!(!is_new(y), "the former controller of x runs");
     beat(x, 2, &new);
     wait_new("y", y);
-    assert!(y.get(SERVICE).is_some());
+    wait_until("the deleted object of the bundle", || y.get(SERVICE).ok_or_else(String::new));
     beat(y, 2, &new);
     for name in NAMES {
         fleet.wait_stored(name, 2);
