@@ -1,17 +1,9 @@
 //! Clients of other clusters.
 
-use hyper::{
-    Method, Request,
-    body::Bytes,
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
-};
+use hyper::{Method, body::Bytes, header::HeaderValue};
 use image_swap_core::fleet::kubeconfig::{RemoteAccess, RemoteCredential};
 use image_swap_text::base64;
-use kube::{
-    Client, Config,
-    client::{Body, ConfigExt as _},
-    config::AuthInfo,
-};
+use kube::{Client, Config, client::ConfigExt as _, config::AuthInfo};
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +13,7 @@ use super::{
     connection::RemoteTransport,
     error::RemoteError,
     limits::RemoteLimits,
+    request::RemoteRequest,
     service::{BoundedBody, RemoteService},
 };
 
@@ -42,18 +35,6 @@ pub struct RemoteClient {
     limits: RemoteLimits,
 }
 
-/// Request for an object.
-pub struct RemoteRequest<'r> {
-    /// Method.
-    pub method: Method,
-    /// Path with query.
-    pub path: &'r str,
-    /// Type of the response.
-    pub accept: &'static str,
-    /// Body with its type; `None` without one.
-    pub body: Option<(&'static str, Bytes)>,
-}
-
 /// Status with which the API server refused a request.
 pub struct RefusedRequest {
     /// HTTP status.
@@ -65,22 +46,6 @@ pub struct RefusedRequest {
 /// Returns the text of `value` as a body.
 pub fn json_body(value: &Value) -> Bytes {
     value.to_string().into()
-}
-
-impl RemoteRequest<'_> {
-    /// Returns the request of HTTP, without host and credential.
-    pub(super) fn build(self) -> Result<Request<Body>, RemoteError> {
-        let Self { method, path, accept, body } = self;
-        let mut built = Request::builder().method(method).uri(path);
-        built = built.header(ACCEPT, HeaderValue::from_static(accept));
-        let (kind, body) = body.unzip();
-        if let Some(kind) = kind {
-            built = built.header(CONTENT_TYPE, HeaderValue::from_static(kind));
-        }
-        built
-            .body(Body::from(body.unwrap_or_default()))
-            .map_err(|_| RemoteError::BadAccess("invalid path"))
-    }
 }
 
 impl RemoteClient {

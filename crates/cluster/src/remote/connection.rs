@@ -53,8 +53,7 @@ const RESETS_MAX: usize = 32;
 /// HTTP client of one server. All requests share one connection over HTTP/2. Over HTTP/1.1 each
 /// request has a connection of its own, and one connection is kept for the next request.
 ///
-/// The pool of hyper-util, for any number of servers, would need another two allocations of 4 KiB for
-/// each request.
+/// The pool of hyper-util, for any number of servers, would allocate another 8 KiB for each request.
 pub(super) struct RemoteTransport {
     connector: RemoteConnector,
     authority: Authority,

@@ -9,15 +9,17 @@ mod connection;
 pub mod error;
 pub mod limits;
 mod meter;
+mod request;
 mod service;
 pub mod token;
 pub mod watch;
 pub mod watched;
 
 pub use self::{
-    client::{RefusedRequest, RemoteClient, RemoteRequest},
+    client::{RefusedRequest, RemoteClient},
     error::RemoteError,
     limits::RemoteLimits,
+    request::RemoteRequest,
     token::IssuedToken,
     watch::{MetadataWatch, WatchedMetadata},
     watched::WatchedObject,

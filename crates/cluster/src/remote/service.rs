@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::{BoxError, Service};
 
 use super::{
-    client::RemoteRequest, connection::RemoteTransport, error::RemoteError, limits::RemoteLimits,
+    connection::RemoteTransport, error::RemoteError, limits::RemoteLimits, request::RemoteRequest,
 };
 
 /// Bytes of the longest response with an error status. A refused apply names every field.

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    client::{JSON, RemoteClient, RemoteRequest, json_body},
+    client::{JSON, RemoteClient, json_body},
     error::RemoteError,
+    request::RemoteRequest,
 };
 
 /// Longest token, in bytes.

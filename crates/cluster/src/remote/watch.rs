@@ -7,8 +7,9 @@ use hyper::{Method, body::Bytes};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    client::{METADATA, RemoteClient, RemoteRequest},
+    client::{METADATA, RemoteClient},
     error::RemoteError,
+    request::RemoteRequest,
     service::BoundedBody,
     watched::{EventKind, ListedObjects, ReceivedEvent, ReceivedObject, WatchedObject},
 };
