@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use image_swap_cluster::remote::{RemoteClient, client::METADATA};
 use image_swap_core::{
     declaration::UnixTime,
     fleet::{
@@ -18,7 +19,9 @@ use image_swap_fleet::{
     STALE_AFTER, follow_remote,
     remote::{FleetToken, RemoteCluster, RemoteError, RemoteLimits, TokenError},
 };
-use serde_json::json;
+use image_swap_load::simulator::{Availability, SimulatedClusters};
+use image_swap_testbed::RunDir;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::fake::{ADMINISTRATOR, FakeServer, Fault, Http2Fault, Http2Server, SECRET, uid};
@@ -159,6 +162,44 @@ async fn hostile_heartbeat_is_bounded() {
         assert!(state.borrow().received.is_none(), "{fault:?}");
         task.abort();
     }
+}
+
+/// Reads the identity of the cluster behind `client`.
+async fn read_identity(client: &RemoteClient) {
+    let found = client.read::<Value>(KUBE_SYSTEM, METADATA).await.unwrap();
+    assert!(found.is_some());
+}
+
+#[tokio::test]
+async fn requests_over_http2_share_a_connection() {
+    let directory = RunDir::new("connections").unwrap();
+    let clusters = SimulatedClusters::start(directory.path(), 1).await.unwrap();
+    let access = RemoteAccess::parse(clusters.kubeconfig(0).as_bytes()).unwrap();
+    let client = RemoteClient::connect(&access, &LIMITS).unwrap();
+    join_all((0..8).map(|_| read_identity(&client))).await;
+    assert_eq!((client.connections(), clusters.counts(0).open_connections), (1, 1));
+    clusters.set_availability(0, Availability::Closed);
+    while clusters.counts(0).open_connections > 0 {
+        tokio::task::yield_now().await;
+    }
+    clusters.set_availability(0, Availability::Online);
+    // The client may not have noticed the end of the connection.
+    join_all((0..8).map(|_| read_identity(&client))).await;
+    assert_eq!((client.connections(), clusters.counts(0).open_connections), (2, 1));
+}
+
+#[tokio::test]
+async fn requests_over_http1_reuse_a_connection() {
+    let server = FakeServer::start("1").await;
+    let client = RemoteClient::connect(&access(&server, ADMINISTRATOR), &LIMITS).unwrap();
+    for _ in 0..3 {
+        read_identity(&client).await;
+        // The connection is kept by a task of its own.
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.connections(), 1);
+    join_all((0..3).map(|_| read_identity(&client))).await;
+    assert_eq!(client.connections(), 3);
 }
 
 /// Returns a value of this process's memory in bytes, by its name in the kernel.
