@@ -30,7 +30,7 @@ use self::hub::Hub;
 /// Number of workload clusters.
 const CLUSTERS: usize = 1000;
 /// Rounds; odd, so that there is a median.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 /// Heartbeats of each cluster.
 const BEATS: usize = 10;
 /// Threads of the simulated clusters, and of the client without a fleet controller.
