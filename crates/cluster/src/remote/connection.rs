@@ -57,12 +57,32 @@ const RESETS_MAX: usize = 32;
 pub(super) struct RemoteTransport {
     connector: RemoteConnector,
     authority: Authority,
-    /// Connection for the next request; `None` before the first one.
-    kept: Arc<Mutex<Option<RemoteSender>>>,
+    kept: Arc<KeptConnection>,
     /// Held while a connection is being opened.
     opening: AsyncMutex<()>,
     /// Number of connections so far.
     opened: AtomicUsize,
+}
+
+/// Connection for the next request; `None` before the first one.
+#[derive(Default)]
+struct KeptConnection(Mutex<Option<RemoteSender>>);
+
+impl KeptConnection {
+    fn put(&self, sender: RemoteSender) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    }
+
+    /// Returns the connection unless it is closed. Other requests share it if it has HTTP/2.
+    fn take(&self) -> Option<RemoteSender> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some(RemoteSender::Http2(sender)) if sender.is_ready() => {
+                Some(RemoteSender::Http2(sender.clone()))
+            }
+            _ => kept.take().filter(RemoteSender::is_ready),
+        }
+    }
 }
 
 /// Sends requests over one connection.
@@ -114,7 +134,7 @@ impl RemoteTransport {
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, BoxError> {
         loop {
-            let (sender, is_new) = match self.take_kept() {
+            let (sender, is_new) = match self.kept.take() {
                 Some(sender) => (sender, false),
                 None => Box::pin(self.open()).await?,
             };
@@ -146,22 +166,10 @@ impl RemoteTransport {
             if sender.ready().await.is_ok()
                 && let Some(kept) = kept.upgrade()
             {
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(RemoteSender::Http1(sender));
+                kept.put(RemoteSender::Http1(sender));
             }
         });
         Ok(response)
-    }
-
-    /// Returns the kept connection unless it is closed. Other requests share it if it has HTTP/2.
-    fn take_kept(&self) -> Option<RemoteSender> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(RemoteSender::Http2(sender)) if sender.is_ready() => {
-                Some(RemoteSender::Http2(sender.clone()))
-            }
-            _ => kept.take().filter(RemoteSender::is_ready),
-        }
     }
 
     /// Returns a connection, and true if it is new.
@@ -171,15 +179,14 @@ impl RemoteTransport {
     async fn open(&self) -> Result<(RemoteSender, bool), BoxError> {
         let _opening = self.opening.lock().await;
         // Another request may have opened one.
-        if let Some(sender) = self.take_kept() {
+        if let Some(sender) = self.kept.take() {
             return Ok((sender, false));
         }
         let stream = self.connector.connect(&self.authority).await?;
         self.opened.fetch_add(1, Ordering::Relaxed);
         let sender = if stream.has_http2() {
             let sender = begin_http2(stream).await?;
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(RemoteSender::Http2(sender.clone()));
+            self.kept.put(RemoteSender::Http2(sender.clone()));
             RemoteSender::Http2(sender)
         } else {
             RemoteSender::Http1(begin_http1(stream).await?)

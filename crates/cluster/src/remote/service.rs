@@ -101,10 +101,10 @@ impl RemoteService {
         let status = response.status();
         if status.is_success() {
             let max = max.min(self.limits.response);
-            return Ok((status, read(&mut Limited::new(response.into_body(), max)).await?));
+            return Ok((status, read(Limited::new(response.into_body(), max)).await?));
         }
-        let refused = Box::pin(bounded(response, self.limits)).await?;
-        Ok((status, read(&mut refused.into_body()).await?))
+        let refused = Box::pin(refusal(status, response.into_body(), self.limits)).await?;
+        Ok((status, refused))
     }
 
     /// Sends `request` and returns the response, whose body has no limits.
@@ -192,32 +192,41 @@ async fn bounded(
         let body = Either::Left(Limited::new(body, limits.response));
         return Ok(Response::from_parts(parts, body));
     }
-    let code = parts.status.as_u16();
+    let refused = refusal(parts.status, body, limits).await?;
+    for header in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+        parts.headers.remove(header);
+    }
+    Ok(Response::from_parts(parts, Either::Right(Full::new(refused))))
+}
+
+/// Returns the body that replaces `body`, of a response with an error status.
+///
+/// # Errors
+/// The status is no error.
+async fn refusal(
+    status: StatusCode,
+    body: Incoming,
+    limits: RemoteLimits,
+) -> Result<Bytes, RemoteError> {
+    let code = status.as_u16();
     if code < 400 {
         // A redirect, most likely.
-        return Err(RemoteError::Refused(code).into());
+        return Err(RemoteError::Refused(code));
     }
-    let bytes = if parts.status == StatusCode::CONFLICT {
-        let read = timeout(limits.request, read(&mut Limited::new(body, ERROR_MAX))).await;
+    let bytes = if status == StatusCode::CONFLICT {
+        let read = timeout(limits.request, read(Limited::new(body, ERROR_MAX))).await;
         read.ok().and_then(Result::ok).unwrap_or_default()
     } else {
         Bytes::new()
     };
-    for header in [CONTENT_LENGTH, TRANSFER_ENCODING] {
-        parts.headers.remove(header);
-    }
-    let status = own_status(code, &bytes);
-    Ok(Response::from_parts(parts, Either::Right(Full::new(status.into()))))
+    Ok(own_status(code, &bytes).into())
 }
 
 /// Returns the bytes of `body`.
 ///
 /// # Errors
 /// The body ends early, or exceeds its limit.
-async fn read<B>(body: &mut B) -> Result<Bytes, B::Error>
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-{
+async fn read(mut body: Limited<Incoming>) -> Result<Bytes, BoxError> {
     let mut first = Bytes::new();
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
