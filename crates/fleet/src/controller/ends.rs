@@ -1,4 +1,5 @@
-//! The order of requests: those to workload clusters precede the reports about them.
+//! The order of requests: those to workload clusters precede the reports about them, and the stored
+//! state of the fleet controller.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,9 +8,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// Time without the end of an attempt, after which reports are written.
+/// Time without the end of an attempt, after which reports and the state are written.
 const QUIET: Duration = Duration::from_millis(50);
-/// Longest wait of a report.
+/// Longest wait of a report, and of the state.
 const MOST: Duration = Duration::from_secs(2);
 
 /// Ends of the attempts of all clusters. A thousand clusters that receive a declaration report it at
@@ -21,7 +22,7 @@ pub(super) struct AttemptEnds {
 }
 
 impl AttemptEnds {
-    /// Notes the end of an attempt.
+    /// Notes the end of an attempt, or that attempts begin.
     pub(super) fn note(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }

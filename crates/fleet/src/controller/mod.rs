@@ -134,13 +134,8 @@ impl FleetController {
                 fleet.inventory = Some(Arc::clone(&inventory.borrow_and_update()));
             }
             let view = hub.borrow_and_update().clone();
-            let mut again = match fleet.reconcile(&view).await {
-                Ok(()) => fleet.has_gone.then_some(PAUSE),
-                Err(error) => {
-                    warn!(%error, "cannot write the state of the fleet");
-                    Some(PAUSE)
-                }
-            };
+            let written = fleet.reconcile(&view).await;
+            let mut again = repetition(written).or(fleet.has_gone.then_some(PAUSE));
             let latest = *store_by.get_or_insert_with(AttemptEnds::latest);
             let settled = Instant::now() + GAP;
             self.report.send_if_modified(|report| {
@@ -172,10 +167,7 @@ impl FleetController {
                     Some(namespace) = scripts.recv() => fleet.compare_script(&namespace),
                     () = ends.settle_by(latest), if store_by.is_some() => {
                         store_by = None;
-                        if let Err(error) = fleet.store().await {
-                            warn!(%error, "cannot write the state of the fleet");
-                            again = Some(PAUSE);
-                        }
+                        again = repetition(fleet.store().await).or(again);
                         continue;
                     }
                     () = retry => {}
@@ -232,6 +224,13 @@ impl FleetController {
             reports,
         })
     }
+}
+
+/// Returns the pause before a failed write of the state is repeated; `None` after a success.
+fn repetition(written: Result<(), Error>) -> Option<Duration> {
+    let error = written.err()?;
+    warn!(%error, "cannot write the state of the fleet");
+    Some(PAUSE)
 }
 
 /// Workload clusters and their common state.

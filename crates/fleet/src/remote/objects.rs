@@ -72,8 +72,7 @@ struct LiveAnnotations {
 }
 
 /// Text of a response, without a copy if it has no escaped characters.
-#[derive(Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Deserialize)]
 struct BorrowedText<'r>(#[serde(borrow)] Cow<'r, str>);
 
 /// Reads a text, and returns true if it is the manager of the fleet controller.
